@@ -1,0 +1,1 @@
+"""The language of clinical negation: cues and their scope, findings, claims, sentences."""
