@@ -1,0 +1,53 @@
+"""Minimal contrasts about radiographs: a true and a false statement, one word apart."""
+
+__all__ = ["Contrast", "contrasts"]
+
+from dataclasses import dataclass
+from random import Random
+
+from negtrace.language.claims import Claim
+from negtrace.language.findings import FINDINGS
+from negtrace.language.realize import TWINS, twins
+from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, Study, study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """A held-out radiograph and twin statements on one finding, exactly one of them negated."""
+
+    study: Study
+    claim: Claim
+    """What is so: the negated statement is the true one where it is absent."""
+    true: str
+    false: str
+    template: int
+    """Which of `negtrace.language.realize.TWINS` the statements are."""
+
+
+def contrasts(n: int, *, seed: int) -> list[Contrast]:
+    """Return `n` contrasts; present and absent claims, findings and templates take turns.
+
+    >>> [contrast.claim.present for contrast in contrasts(4, seed=0)]
+    [True, False, True, False]
+    """
+    rng = Random(f"contrasts {seed}")  # noqa: S311
+    return [_contrast(place, rng) for place in range(n)]
+
+
+def _contrast(place: int, rng: Random) -> Contrast:
+    turn = place // 2
+    finding = PHANTOM_FINDINGS[turn % len(PHANTOM_FINDINGS)]
+    template = turn // len(PHANTOM_FINDINGS) % len(TWINS)
+    patient, claim = _patient(finding, present=place % 2 == 0, rng=rng)
+    affirmed, negated = twins(FINDINGS[finding])[template]
+    true, false = (affirmed, negated) if claim.present else (negated, affirmed)
+    return Contrast(study=patient, claim=claim, true=true, false=false, template=template)
+
+
+def _patient(finding: str, *, present: bool, rng: Random) -> tuple[Study, Claim]:
+    """Draw held-out studies until one has, or has not, the finding."""
+    while True:
+        patient = study(rng.choice(HELD_OUT))
+        claim = patient.claims[PHANTOM_FINDINGS.index(finding)]
+        if claim.present == present:
+            return patient, claim

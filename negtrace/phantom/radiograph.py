@@ -1,0 +1,48 @@
+"""Synthetic chest radiographs, rendered from claims by seeded arithmetic."""
+
+__all__ = ["render"]
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negtrace.errors import UnknownNameError
+from negtrace.language.claims import Claim
+from negtrace.phantom.anatomy import Field, chest, sway
+from negtrace.phantom.signs import SIGNS
+
+
+def render(claims: Sequence[Claim], *, seed: int, size: int = 48) -> NDArray[np.uint8]:
+    """Return the radiograph of a patient who has the present ones of `claims`.
+
+    The same seed gives the same patient: at every size, and whatever is claimed. Left is
+    the patient's left, at the right of the film.
+
+    >>> render([Claim(finding="effusion", present=True, side="left")], seed=0).shape
+    (48, 48)
+
+    Raises:
+        UnknownNameError: for a present finding that has no sign.
+    """
+    present = {claim.finding: claim for claim in claims if claim.present}
+    if unknown := sorted(present.keys() - SIGNS.keys()):
+        raise UnknownNameError(
+            f"no radiographic sign for {unknown}; the phantom paints {', '.join(SIGNS)}"
+        )
+    # Twice the size, then averaged: thin lines stay visible on small films.
+    body = chest(np.random.default_rng([seed, 0]), 2 * size)
+    film = body.film(np.random.default_rng([seed, 1]))
+    for place, (finding, paint) in enumerate(SIGNS.items()):
+        if finding in present:
+            film = paint(film, body, present[finding], np.random.default_rng([seed, 2, place]))
+    return _expose(film, np.random.default_rng([seed, 3]))
+
+
+def _expose(film: Field, rng: np.random.Generator) -> NDArray[np.uint8]:
+    size = len(film) // 2
+    shrunk = film.reshape(size, 2, size, 2).mean((1, 3))
+    shrunk = np.clip(shrunk, 0, 1.05) * (1 + sway(rng, 0.06)) + sway(rng, 0.03)
+    grain = rng.normal(0, 0.014, shrunk.shape)
+    exposed: NDArray[np.uint8] = np.clip((shrunk + grain) * 255, 0, 255).astype(np.uint8)
+    return exposed

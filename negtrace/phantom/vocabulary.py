@@ -1,0 +1,77 @@
+"""The phantom's tokenizer: byte-level pairs learned on its reports, so that any text tokenizes."""
+
+__all__ = ["CONTEXT", "fit"]
+
+from collections.abc import Iterable
+
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import PreTrainedTokenizerFast
+
+from negtrace.language.findings import FINDINGS
+from negtrace.language.realize import twins
+
+CONTEXT = 77
+"""Longest text, in tokens."""
+
+PAD, BOS, EOS = "<|pad|>", "<|startoftext|>", "<|endoftext|>"
+"""Ids 0, 1 and 3: CLIP reads at the first end token unless its id is 2, a legacy of its own."""
+
+UNUSED = "<|unused|>"
+
+LEXICON_WEIGHT = 20
+"""How often the sentences of `findings.toml` are repeated to the fit, that they stay whole words
+though the phantom cannot see most of these findings."""
+
+
+def fit(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Learn the vocabulary of `texts` and of the findings; case is folded."""
+    pairs = Tokenizer(models.BPE())
+    pairs.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    pairs.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1200,
+        min_frequency=4,
+        show_progress=False,
+        special_tokens=[PAD, BOS, UNUSED, EOS],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
+    pairs.train_from_iterator([*texts, *_lexicon()], trainer)
+    ends = [(BOS, pairs.token_to_id(BOS)), (EOS, pairs.token_to_id(EOS))]
+    pairs.post_processor = processors.Sequence(
+        [
+            processors.ByteLevel(trim_offsets=True),
+            processors.TemplateProcessing(single=f"{BOS} $A {EOS}", special_tokens=ends),
+        ]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=pairs,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _lexicon() -> list[str]:
+    lines = [
+        line
+        for finding in FINDINGS.values()
+        for line in (
+            finding.term,
+            finding.normal_phrase,
+            finding.normal,
+            finding.abnormal,
+            *(statement for pair in twins(finding) for statement in pair),
+        )
+    ]
+    return lines * LEXICON_WEIGHT
