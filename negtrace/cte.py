@@ -1,0 +1,374 @@
+"""The result of a trace: raw scores of every pair and cell, with named axes and provenance."""
+
+__all__ = ["CTE", "FLOOR", "SEGMENTS", "TAU", "Dropped", "Provenance"]
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from negtrace.effect import Effect, Groups, Reduction, estimate, role_groups, token_groups
+from negtrace.errors import CTEError
+from negtrace.intervals import AGGREGATES
+from negtrace.roles import ROLES
+from negtrace.schema.checks import check_names, check_scores, check_shapes, one_of, tally
+from negtrace.schema.files import read_bytes, sha256, write_bytes
+from negtrace.schema.provenance import Dropped, Provenance
+from negtrace.schema.raw import ARRAYS, NAMES, from_bytes, sidecar_bytes, sidecar_of, to_bytes
+
+TAU: Mapping[str, float] = {"logit": 1.0, "cosine": 0.01}
+"""A pair counts as told apart from |d| = tau on, by unit of score; in logits as Quantmeyer et al.
+(2024), in cosines that same step at CLIP's logit scale of 100."""
+
+FLOOR: Mapping[str, float] = {"logit": 0.1, "cosine": 0.001}
+"""Below this |d| a ratio says more about rounding and luck than about the model: tau / 10."""
+
+SEGMENTS = ("all", "correct", "ambiguous", "incorrect")
+CONDITIONS = (None, "negated", "affirmative")
+DIRECTIONS = ("denoising", "noising")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CTE:
+    """Causal tracing effect of every cell, as raw scores; ratios are derived.
+
+    With d = clean - corrupt, the effect of a cell is (patched - corrupt) / d when `denoising` and
+    (clean - patched) / d when `noising`: 0 is none, 1 the full one, signs kept, nothing clipped.
+
+    Raises:
+        CTEError: when shapes, names or scores do not make a result.
+    """
+
+    clean: Float[np.ndarray, " pair"]
+    """Score of the true statement; in `unit`."""
+    corrupt: Float[np.ndarray, " pair"]
+    """Score of the corrupted true statement; in `unit`."""
+    patched: Float[np.ndarray, "pair site layer position"]
+    """Score with one cell patched; in `unit`; NaN where there is no such cell. Positions are the
+    tokens of the patched run (corrupted when denoising, clean when noising)."""
+    roles: Int[np.ndarray, "pair position"]
+    """Index of each token's role in `role_names`; -1 where there is no token."""
+    negated: Bool[np.ndarray, " pair"]
+    """Whether the true statement is the negated one; the two are different experiments."""
+    ids: tuple[str, ...]
+    layers: tuple[str, ...]
+    """`embed`, then the blocks as `named_modules()` calls them."""
+    direction: str
+    corruption: str
+    unit: str
+    provenance: Provenance
+    sites: tuple[str, ...] = ("resid",)
+    role_names: tuple[str, ...] = ROLES
+    dropped: tuple[Dropped, ...] = ()
+    texts: tuple[tuple[str, str], ...] | None = None
+    """True and false statement of each pair; None unless asked for."""
+
+    def __post_init__(self) -> None:
+        one_of("direction", self.direction, DIRECTIONS)
+        one_of("unit", self.unit, TAU)
+        check_names(self.ids, self.layers, self.sites, self.dropped)
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        check_shapes(
+            arrays,
+            pairs=len(self.ids),
+            sites=len(self.sites),
+            layers=len(self.layers),
+            role_names=len(self.role_names),
+        )
+        check_scores(arrays, self.ids)
+        if self.texts is not None and len(self.texts) != len(self.ids):
+            raise CTEError(f"texts hold {len(self.texts)} pairs, expected {len(self.ids)}")
+        for name in ARRAYS:  # read-only views, so that the caller's own arrays stay writable
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def d(self) -> Float[np.ndarray, " pair"]:
+        """Clean minus corrupt; in `unit`."""
+        return np.asarray(self.clean.astype(float) - self.corrupt)
+
+    @property
+    def numerators(self) -> Float[np.ndarray, "pair site layer position"]:
+        """Patched minus corrupt (denoising) or clean minus patched (noising); in `unit`."""
+        patched = self.patched.astype(float)
+        if self.direction == "denoising":
+            return np.asarray(patched - self.corrupt[:, None, None, None])
+        return np.asarray(self.clean[:, None, None, None] - patched)
+
+    @property
+    def tau(self) -> float:
+        """From |d| = tau on a pair counts as told apart; in `unit`."""
+        return TAU[self.unit]
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Each pair's segment: `correct`, `ambiguous` or `incorrect`."""
+        d, tau = self.d, self.tau
+        return tuple(np.select([d >= tau, d <= -tau], SEGMENTS[1::2], SEGMENTS[2]).tolist())
+
+    @property
+    def segment_counts(self) -> dict[str, int]:
+        """Number of pairs in each segment."""
+        counts = Counter(self.segments)
+        return {segment: counts[segment] for segment in SEGMENTS[1:]}
+
+    def _take(self, places: Int[np.ndarray, " kept"]) -> "CTE":
+        chosen = places.tolist()
+        return replace(
+            self,
+            **{name: getattr(self, name)[places] for name in ARRAYS},
+            ids=tuple(self.ids[place] for place in chosen),
+            texts=None if self.texts is None else tuple(self.texts[place] for place in chosen),
+        )
+
+    def select(
+        self,
+        mask: Bool[np.ndarray, " pair"] | None = None,
+        *,
+        segment: str = "all",
+        condition: str | None = None,
+    ) -> "CTE":
+        """The result of the pairs under `mask`, in `segment` and of `condition`.
+
+        Raises:
+            CTEError: when no pair is left.
+            UnknownNameError: when there is no such segment or condition.
+        """
+        one_of("segment", segment, SEGMENTS)
+        one_of("condition", condition, CONDITIONS)
+        keep = np.ones(len(self), dtype=bool) if mask is None else mask
+        if segment != "all":
+            keep = keep & (np.array(self.segments) == segment)
+        if condition is not None:
+            keep = keep & (self.negated == (condition == "negated"))
+        if not keep.any():
+            raise CTEError(
+                f"none of the {len(self)} pairs is left: segment {segment!r}, condition "
+                f"{condition!r}; segments hold {tally(self.segment_counts)} (tau {self.tau:g} "
+                f"{self.unit}), the negated statement is true in {int(self.negated.sum())}; "
+                "select another segment or condition"
+            )
+        return self._take(np.flatnonzero(keep))
+
+    def keep(
+        self,
+        *,
+        aggregate: str,
+        segment: str,
+        condition: str | None,
+        floor: float | None,
+        confidence: float,
+        resamples: int,
+        seed: int,
+    ) -> tuple["CTE", Reduction]:
+        """The pairs that a reduction keeps, ordered by id, and its description.
+
+        The order makes a seeded bootstrap independent of the order of pairs.
+
+        Raises:
+            CTEError: when |d| of every selected pair is 0 or below the floor.
+        """
+        AGGREGATES[aggregate]
+        chosen = self.select(segment=segment, condition=condition)
+        floor = FLOOR[self.unit] if floor is None else floor
+        size = np.abs(chosen.d)
+        above = (size >= floor) & (size > 0)
+        if not above.any():
+            raise CTEError(
+                f"nothing to reduce: all {len(chosen)} selected pairs have |d| below the floor of "
+                f"{floor:g} {self.unit} (largest |d| {size.max():.3g}), so the model hardly tells "
+                "their statements apart and ratios are noise; trace pairs that it tells apart, or "
+                "pass a lower floor"
+            )
+        order = [place for place in np.argsort(np.array(chosen.ids)) if above[place]]
+        return chosen._take(np.array(order)), Reduction(
+            model=self.provenance.model,
+            direction=self.direction,
+            corruption=self.corruption,
+            unit=self.unit,
+            aggregate=aggregate,
+            segment=segment,
+            condition=condition,
+            floor=float(floor),
+            n=len(order),
+            below_floor=len(chosen) - len(order),
+            dropped=len(self.dropped),
+            confidence=confidence,
+            resamples=resamples,
+            seed=seed,
+        )
+
+    def groups(self, axis: str) -> Groups:
+        """Tokens by `role`, or one by one as `token`; padding that no cell touches is left out.
+
+        Raises:
+            CTEError: when the pairs do not share one row of roles and `axis` is `token`.
+        """
+        one_of("axis", axis, ("role", "token"))
+        roles = self.roles
+        if "pad" in self.role_names:
+            untouched = np.isnan(self.patched).all(axis=(1, 2))
+            pad = self.role_names.index("pad")
+            roles = np.where((roles == pad) & untouched, -1, roles)
+        return (role_groups if axis == "role" else token_groups)(roles, self.role_names)
+
+    def effect(
+        self,
+        *,
+        aggregate: str = "ratio_of_means",
+        segment: str = "all",
+        condition: str | None = None,
+        axis: str = "role",
+        floor: float | None = None,
+        confidence: float = 0.95,
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> Effect:
+        """The effect over pairs, with bootstrap intervals over pairs.
+
+        Args:
+            aggregate: `ratio_of_means` (each pair oriented by the sign of its own d),
+                `mean_of_ratios` or `median`.
+            segment: `all`, `correct`, `ambiguous` or `incorrect`.
+            condition: which statement is true: `negated`, `affirmative`, None for both.
+            axis: `role` pools tokens of one role, weighted by their number; `token` keeps them.
+            floor: pairs with a smaller |d| are left out and counted; None takes `FLOOR`.
+            confidence: of the percentile interval.
+            resamples: bootstrap draws; 0 gives no intervals.
+            seed: of the draws.
+
+        Raises:
+            CTEError: when no pair is left, or the pairs' tokens cannot be matched one by one.
+            UnknownNameError: when a name is not known.
+        """
+        kept, how = self.keep(
+            aggregate=aggregate,
+            segment=segment,
+            condition=condition,
+            floor=floor,
+            confidence=confidence,
+            resamples=resamples,
+            seed=seed,
+        )
+        return estimate(
+            how,
+            numerators=kept.numerators,
+            d=kept.d,
+            groups=kept.groups(axis),
+            axis=axis,
+            layers=self.layers,
+            sites=self.sites,
+        )
+
+    def to_dataframe(self) -> Any:
+        """A tidy pandas.DataFrame: a row per pair, site, layer and token.
+
+        `effect` is NaN where there is no cell, or d is 0.
+        """
+        import pandas as pd
+
+        pair, site, layer, position = np.nonzero(
+            np.broadcast_to((self.roles >= 0)[:, None, None], self.patched.shape)
+        )
+        d = np.where(self.d == 0, np.nan, self.d)
+        columns = {
+            "id": np.array(self.ids, dtype=object)[pair],
+            "negated": self.negated[pair],
+            "segment": np.array(self.segments, dtype=object)[pair],
+            "site": np.array(self.sites, dtype=object)[site],
+            "layer": np.array(self.layers, dtype=object)[layer],
+            "position": position,
+            "role": np.array(self.role_names, dtype=object)[self.roles[pair, position]],
+            "clean": self.clean[pair],
+            "corrupt": self.corrupt[pair],
+            "patched": self.patched[pair, site, layer, position],
+            "effect": self.numerators[pair, site, layer, position] / d[pair],
+        }
+        return pd.DataFrame(columns)
+
+    @staticmethod
+    def concat(results: "Sequence[CTE]") -> "CTE":
+        """One result of the pairs of several like ones.
+
+        Statement texts are kept only where every result has them.
+
+        Raises:
+            CTEError: when the results differ in model, axes or settings, or share a pair.
+        """
+        if not results:
+            raise CTEError("no results to combine; pass at least one")
+        first = results[0]
+        for place, other in enumerate(results[1:], start=1):
+            _refuse_unlike(first, other, place)
+        width = max(result.roles.shape[1] for result in results)
+        digests = sorted({result.provenance.pairs_digest for result in results})
+        provenance = replace(
+            first.provenance,
+            time=max(result.provenance.time for result in results),
+            pairs_digest=digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode()),
+        )
+        texts = [result.texts for result in results]
+        return replace(
+            first,
+            clean=np.concatenate([r.clean for r in results]),
+            corrupt=np.concatenate([r.corrupt for r in results]),
+            patched=np.concatenate([_widen(r.patched, width, np.nan) for r in results]),
+            roles=np.concatenate([_widen(r.roles, width, -1) for r in results]),
+            negated=np.concatenate([r.negated for r in results]),
+            ids=tuple(name for result in results for name in result.ids),
+            dropped=tuple(dict.fromkeys(drop for result in results for drop in result.dropped)),
+            texts=None if None in texts else tuple(pair for some in texts for pair in some or ()),
+            provenance=provenance,
+        )
+
+    def save(self, path: Path | str, *, include_text: bool = False) -> Path:
+        """Write everything to one `.safetensors` file; statements only with `include_text`.
+
+        Raises:
+            OutputError: when the place cannot be written.
+        """
+        return write_bytes(Path(path), to_bytes(vars(self), include_text=include_text))
+
+    @staticmethod
+    def load(path: Path | str) -> "CTE":
+        """Read what `save` wrote, bit for bit, or the raw file that a CTE JSON names.
+
+        Raises:
+            CTEError: when a file is missing, changed, or no result of negtrace.
+        """
+        path = Path(path)
+        data = read_bytes(path)
+        if path.suffix == ".json":
+            name, digest = sidecar_of(path, data)
+            path, data = path.with_name(name), sidecar_bytes(path, name, digest)
+        return CTE(**from_bytes(data, path))
+
+
+def _refuse_unlike(first: CTE, other: CTE, place: int) -> None:
+    ours, theirs = _identity(first), _identity(other)
+    unlike = [f"{key}: {ours[key]!r} / {theirs[key]!r}" for key in ours if ours[key] != theirs[key]]
+    if unlike:
+        raise CTEError(
+            f"results 0 and {place} are not alike and cannot be combined; they differ in "
+            f"{'; '.join(unlike)}"
+        )
+
+
+def _identity(cte: CTE) -> dict[str, Any]:
+    """What results must share to be combined."""
+    made = {name: getattr(cte.provenance, name) for name in ("weights_digest", "tokenizer")}
+    named = {name: getattr(cte, name) for name in NAMES if name != "ids"}
+    return {**made, **named, "config": cte.provenance.config}
+
+
+def _widen(array: np.ndarray, width: int, fill: float) -> np.ndarray:
+    missing = width - array.shape[-1]
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)], constant_values=fill)
