@@ -333,8 +333,11 @@ class CTE:
         """Write everything to one `.safetensors` file; statements only with `include_text`.
 
         Raises:
+            CTEError: when `include_text` is asked for and the result holds no statements.
             OutputError: when the place cannot be written.
         """
+        if include_text and self.texts is None:
+            raise CTEError("this result holds no statements to include; trace with them kept")
         return write_bytes(Path(path), to_bytes(vars(self), include_text=include_text))
 
     @staticmethod
