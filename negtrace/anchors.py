@@ -1,0 +1,139 @@
+"""Anchors: the text or the image that the statements of a pair are about."""
+
+__all__ = ["Anchor", "require_text"]
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negtrace.errors import PairError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+else:
+    Image = Any  # Pillow is imported only where an image is opened.
+
+_EIGHT_BIT = {"1": "L", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
+_EIGHT_BIT |= {mode: mode for mode in ("L", "RGB", "RGBA")}
+_EIGHT_BIT |= dict.fromkeys(("P", "PA", "LA", "La", "RGBa", "RGBX"), "RGBA")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Anchor:
+    """What the statements of a pair are about: a text or an image, exactly one of the two.
+
+    Anchors are equal when their content is: two image files with the same pixels are one anchor.
+
+    Raises:
+        PairError: for neither or both kinds, a blank text, or an image of no known kind.
+    """
+
+    text: str | None = None
+    image: Path | Image | NDArray[Any] | None = None
+    """A file, a Pillow image, or uint8 pixels (row, column[, 3 or 4 channels])."""
+
+    def __post_init__(self) -> None:
+        if self.text is None and self.image is None:
+            raise PairError("an anchor with neither text nor image; give exactly one of them")
+        if self.text is not None and self.image is not None:
+            raise PairError("an anchor with both text and image; give exactly one of them")
+        if self.text is not None:
+            require_text("anchor text", self.text)
+        elif not isinstance(self.image, Path):
+            _eight_bit(self.image)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Anchor) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the text, or of the image's mode, size and pixels."""
+        if self.text is not None:
+            return hashlib.sha256(f"text|{self.text}".encode()).hexdigest()
+        image = _eight_bit(self.image)
+        head = f"image|{image.mode}|{image.size}|".encode()
+        return hashlib.sha256(head + image.tobytes()).hexdigest()
+
+    def open_image(self) -> Image:
+        """Return the image in RGB.
+
+        Raises:
+            PairError: for a text anchor, or a file that cannot be read as an image.
+        """
+        if self.text is not None:
+            raise PairError("this anchor is a text; only an image anchor can be opened")
+        return _eight_bit(self.image).convert("RGB")
+
+    def save_image(self, path: Path) -> None:
+        """Write the image as PNG, which keeps its digest.
+
+        Raises:
+            PairError: for a text anchor, or a file that cannot be read as an image.
+        """
+        if self.text is not None:
+            raise PairError("this anchor is a text; only an image anchor can be saved")
+        _eight_bit(self.image).save(path, format="PNG")
+
+
+def _eight_bit(image: object) -> Image:
+    """Return the image in a mode that a PNG file keeps exactly: L, RGB or RGBA."""
+    from PIL import Image as pillow  # noqa: N813
+
+    try:
+        if isinstance(image, np.ndarray):
+            return pillow.fromarray(_require_pixels(image))
+        if isinstance(image, Path):
+            with pillow.open(image) as file:
+                return _convert(file)
+    except OSError as error:
+        raise PairError(
+            f"{image} cannot be read as an image ({error}); give a PNG or JPEG file"
+        ) from error
+    if isinstance(image, pillow.Image):
+        return _convert(image)
+    raise PairError(
+        f"an anchor image of type {type(image).__name__}; "
+        "expected a pathlib.Path, a Pillow image or a uint8 array"
+    )
+
+
+def _require_pixels(image: NDArray[Any]) -> NDArray[Any]:
+    shape = image.shape
+    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and shape[2] in (3, 4))):
+        raise PairError(
+            f"an anchor image of {image.dtype} and shape {shape}; expected uint8 of shape "
+            "(row, column), (row, column, 3) or (row, column, 4)"
+        )
+    return image
+
+
+def _convert(image: Image) -> Image:
+    from PIL import Image as pillow  # noqa: N813
+
+    if image.mode in _EIGHT_BIT:
+        return image.convert(_EIGHT_BIT[image.mode])
+    levels = np.asarray(image)
+    if not image.mode.startswith("I") or levels.min() < 0 or levels.max() > 65535:
+        raise PairError(
+            f"an image of mode {image.mode} has no fixed range; convert it to 8 or 16 bits first"
+        )
+    # Sixteen bits, as radiographs have: a model sees eight.
+    return pillow.fromarray(np.rint(levels / 257).astype(np.uint8))
+
+
+def require_text(what: str, text: object) -> None:
+    """Raise a PairError unless `text` is a text that a tokenizer can read."""
+    if not isinstance(text, str):
+        raise PairError(f"the {what} is of type {type(text).__name__}; expected a text")
+    if not text.strip():
+        raise PairError(f"the {what} is blank; give it some words")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise PairError(f"the {what} holds half a character; decode its source as UTF-8")
