@@ -15,7 +15,7 @@ Span = tuple[int, int]
 
 _PHRASES = ("before", "after", "pseudo", "joining", "terminating")
 _STOP = re.compile(r"[.!?](?=[\s\"')\]]|$)|[;:]|\n\s*\n")
-_WORD = re.compile(r"[^\W_]+(?:[-'\u2019/][^\W_]+)*|[^\w\s]")
+_WORD = re.compile(r"[^\W_]+(?:(?:[-'\u2019/]|(?<=\d)\.(?=\d))[^\W_]+)*|[^\w\s]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,19 +149,22 @@ def _read(rows: Mapping[str, list[str]]) -> Lexicon:
 
 def _pattern(phrase: str) -> re.Pattern[str]:
     """Compile one phrase of the lexicon; see the head of `lexicon.toml` for its notation."""
-    marked = phrase if "[" in phrase else f"[{phrase}]"
-    slots = (_slot(word, first=rank == 0) for rank, word in enumerate(marked.split(" ")))
+    words = (phrase if "[" in phrase else f"[{phrase}]").split(" ")
+    leading = words[0].endswith("?")
+    slots = (_slot(word, rank, after_optional=leading) for rank, word in enumerate(words))
     return re.compile("".join(slots) + r"(?!\w|-\w)", re.IGNORECASE)
 
 
-def _slot(word: str, *, first: bool) -> str:
-    """Return the pattern of one word with the white space before it, and the marks of the cue."""
+def _slot(word: str, rank: int, *, after_optional: bool) -> str:
+    """Return the pattern of one word with the white space beside it, and the marks of the cue."""
     opening, closing = "(?P<cue>" * word.startswith("["), ")" * word.endswith("]")
     bare = word.strip("[]")
+    first = rank == 0 or (rank == 1 and after_optional)
     options = "|".join(_option(option, first) for option in bare.removesuffix("?").split("|"))
     if bare.endswith("?"):
-        return rf"{opening}(?:\s+(?:{options}))?{closing}"
-    gap = "" if first or options == "," else r"\s+"
+        inner = rf"(?:{options})\s+" if first else rf"\s+(?:{options})"
+        return rf"{opening}(?:{inner})?{closing}"
+    gap = "" if first else r"\s+"
     return rf"{gap}{opening}(?:{options}){closing}"
 
 
@@ -206,7 +209,9 @@ def _scope(text: str, match: _Match, bounds: Iterable[Span]) -> Span:
     """Return what `match` negates, without white space and punctuation at either side."""
     if match.category == "after":
         start = max(end for _, end in bounds if end <= match.start)
-        return _trim(text, start, match.start)
+        # "isn't seen" stands behind "is", which is no part of what it negates.
+        host = len(text[: match.start]) - len(re.sub(r"\w+$", "", text[: match.start]))
+        return _trim(text, start, max(start, match.start - host))
     # "Denies: fever" goes on behind its colon.
     begin = match.end + len(text[match.end :]) - len(text[match.end :].lstrip(" :"))
     return _trim(text, begin, min(start for start, _ in bounds if start >= begin))

@@ -1,0 +1,160 @@
+"""Cues are found where language negates, and nowhere else."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from negtrace.language.cues import find_cues, load_lexicon, subject_of, subject_span
+from negtrace.language.findings import FINDINGS
+from negtrace.language.realize import twins
+
+# Statement, its cue, what is negated, the subject.
+NEGATED = [
+    ("There is no evidence of pneumothorax.", "no evidence of", "pneumothorax", "pneumothorax"),
+    ("No effusion is seen.", "No", "effusion is seen", "effusion"),
+    ("The effusion is absent.", "absent", "The effusion", "effusion"),
+    ("The mass has not been identified.", "not", "The mass", "mass"),
+    ("Effusion not seen.", "not", "Effusion", "Effusion"),
+    ("not seen", "not", "", None),
+    ("The mass isn't visible.", "n't", "The mass", "mass"),
+    ("The lung doesn't show an opacity.", "n't", "show an opacity", "opacity"),
+    ("The lung doesn’t show it.", "n’t", "show it", "it"),  # noqa: RUF001
+    ("He cannot see a nodule", "cannot", "see a nodule", "nodule"),
+    ("Pneumonia was ruled out.", "ruled out", "Pneumonia", "Pneumonia"),
+    ("The chest is free of lines.", "free of", "lines", "lines"),
+    ("The lungs are free from disease.", "free from", "disease", "disease"),
+    ("Negative for fracture.", "Negative for", "fracture", "fracture"),
+    ("Absence of oedema.", "Absence of", "oedema", "oedema"),
+    ("She denies: fever, cough", "denies", "fever, cough", "fever"),
+    ("There is a lack of contrast.", "lack of", "contrast", "contrast"),
+    ("He never had surgery.", "never", "had surgery", "surgery"),
+    ("None of the ribs is broken.", "None of", "the ribs is broken", "ribs"),
+    ("Neither effusion nor oedema.", "Neither", "effusion nor oedema", "effusion"),
+    ("It fails to show a mass.", "fails to show", "a mass", "mass"),
+    ("No  signs\nof failure.", "No  signs\nof", "failure", "failure"),
+    ("No new radiographic signs.", "No", "new radiographic signs", "new radiographic signs"),
+    ("No focal signs of failure.", "No", "focal signs of failure", "failure"),
+    ("No radiographic signs of failure.", "No radiographic signs of", "failure", "failure"),
+    ("No effusion, but a mass.", "No", "effusion", "effusion"),
+    ("A mass. No effusion. A line.", "No", "effusion", "effusion"),
+    ("No 2.5 cm mass.", "No", "2.5 cm mass", "2.5 cm mass"),
+    ("Seen by Dr. Low without a mass.", "without", "a mass", "mass"),
+    ("The answer is no.", "no", "", None),
+]
+
+AFFIRMATIVE = [
+    "",
+    "There is some effusion.",
+    "There is no significant change.",
+    "No increase in size.",
+    "Not only the left lung is opaque.",
+    "She walked without difficulty.",
+    "Pneumonia cannot be ruled out.",
+    "A no-show on Monday.",
+    "The nose and the knot.",
+]
+
+
+@pytest.mark.parametrize(("text", "cue", "scope", "subject"), NEGATED)
+def test_one_cue_and_what_it_negates(text: str, cue: str, scope: str, subject: str | None) -> None:
+    [found] = find_cues(text)
+    assert (found.text, text[slice(*found.scope)]) == (cue, scope)
+    assert text[found.start : found.end] == found.text
+    assert subject_of(text, found) == subject
+
+
+@pytest.mark.parametrize("text", AFFIRMATIVE)
+def test_no_cue(text: str) -> None:
+    assert find_cues(text) == ()
+
+
+def test_nor_negates_only_where_nothing_else_does() -> None:
+    text = "There is no effusion, nor is there oedema. Nor a mass."
+    assert [cue.text for cue in find_cues(text)] == ["no", "Nor"]
+
+
+def test_categories_and_reasons() -> None:
+    before, after = find_cues("No mass; the line is absent.")
+    assert (before.category, before.reason) == ("before", "before: no")
+    assert after.category == "after"
+    assert after.reason.endswith("[absent]")
+
+
+@pytest.mark.parametrize("finding", FINDINGS.values(), ids=lambda finding: finding.key)
+def test_twins_hold_one_cue_on_their_finding(finding) -> None:  # noqa: ANN001
+    for affirmed, negated in twins(finding):
+        assert find_cues(affirmed) == ()
+        [cue] = find_cues(negated)
+        assert subject_of(negated, cue) == finding.term
+
+
+@given(
+    st.text()
+    | st.lists(
+        st.sampled_from(["no", "not", "isn't", "absent", "seen", ",", ".", "but", "mass", "nor"])
+    )
+)
+def test_spans_lie_in_the_text_and_scopes_beside_their_cue(text: str | list[str]) -> None:
+    text = text if isinstance(text, str) else " ".join(text)
+    cues = find_cues(text)
+    assert list(cues) == sorted(cues, key=lambda cue: cue.start)
+    for cue in cues:
+        start, end = cue.scope
+        assert 0 <= start <= end <= len(text)
+        assert text[cue.start : cue.end] == cue.text != ""
+        assert end <= cue.start if cue.category == "after" else start >= cue.end
+        subject = subject_of(text, cue)
+        assert subject is None or subject in text[start:end]
+
+
+def test_a_lexicon_of_ones_own() -> None:
+    lexicon = load_lexicon(
+        'before = ["sans|minus any?"]\nterminating = ["mais"]\nlight = ["le"]\nclosing = ["dans"]'
+    )
+    text = "Sans le nodule dans le poumon mais opaque"
+    [cue] = find_cues(text, lexicon)
+    assert (cue.text, text[slice(*cue.scope)]) == ("Sans", "le nodule dans le poumon")
+    assert subject_of(text, cue, lexicon) == "nodule"
+    assert find_cues("minus any doubt", lexicon)[0].text == "minus any"
+    assert find_cues("no nodule", lexicon) == ()
+
+
+def test_a_subject_is_found_nearest_to_its_cue() -> None:
+    text = "Effusion before; no EFFUSION now."
+    assert subject_span(text, "effusion", cue=(17, 19)) == (20, 28)
+    assert subject_span(text, "effusion") == (0, 8)
+    assert subject_span(text, "fusion") is None
+    assert subject_span(text, " ") is None
+    assert subject_span("no no", "no", cue=(0, 2)) == (3, 5)
+
+
+def places(concept: str, sentence: str) -> list[tuple[int, int]]:
+    """Where the annotated concept stands: in capitals, or else in any case."""
+
+    def search(words: str, flags: re.RegexFlag) -> list[re.Match[str]]:
+        return list(re.finditer(r"\s+".join(map(re.escape, words.split())), sentence, flags))
+
+    found = search(concept.upper(), re.NOFLAG) or search(concept, re.IGNORECASE)
+    return [hit.span() for hit in found]
+
+
+def test_precision_and_recall_on_negex(data_dir: Path) -> None:
+    with (data_dir / "negex" / "annotations_part.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    called = [
+        any(
+            cue.scope[0] <= start and end <= cue.scope[1]
+            for cue in find_cues(row["Sentence"])
+            for start, end in places(row["Concept"], row["Sentence"])
+        )
+        for row in rows
+    ]
+    gold = [row["Negation"] == "Negated" for row in rows]
+    hits = sum(a and b for a, b in zip(called, gold, strict=True))
+    assert sum(gold) == 246
+    assert hits / sum(called) >= 0.96
+    assert hits / sum(gold) >= 0.96
