@@ -372,6 +372,6 @@ def _identity(cte: CTE) -> dict[str, Any]:
     return {**made, **named, "config": cte.provenance.config}
 
 
-def _widen(array: np.ndarray, width: int, fill: float) -> np.ndarray:
+def _widen(array: np.ndarray, width: int, fill: float | int) -> np.ndarray:
     missing = width - array.shape[-1]
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)], constant_values=fill)

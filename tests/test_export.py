@@ -1,0 +1,227 @@
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from golden.results import GOLDEN, golden, noisy, write_golden
+
+from negtrace.cte import CTE
+from negtrace.errors import CTEError, OutputError
+from negtrace.export import SCHEMA, VERSION, read_json, schema, write_json
+from negtrace.plots import heatmap_table
+from negtrace.schema.files import canonical, sha256
+
+
+def resign(document: dict[str, Any]) -> dict[str, Any]:
+    rest = {name: value for name, value in document.items() if name != "checksum"}
+    return {**rest, "checksum": sha256(canonical(rest))}
+
+
+def rewritten(path: Path, edit: Any, *, sign: bool = True) -> Path:
+    document = json.loads(path.read_text())
+    edit(document)
+    path.write_text(json.dumps(resign(document) if sign else document))
+    return path
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    return write_json(noisy(), tmp_path / "a.json", resamples=50, axes=("role", "token"))
+
+
+def test_golden_is_reproduced_byte_for_byte(tmp_path: Path) -> None:
+    path = write_golden(tmp_path / GOLDEN.name)
+    assert path.read_text() == GOLDEN.read_text()
+    raw = path.with_suffix(".safetensors")
+    assert raw.read_bytes() == GOLDEN.with_suffix(".safetensors").read_bytes()
+
+
+def test_golden_is_read() -> None:
+    document = read_json(GOLDEN)
+    effect = document.effect()
+    assert (effect.n, effect.below_floor, effect.dropped) == (5, 1, 1)
+    assert effect.at("embed", "cue").value == pytest.approx(8 / 9.5)
+    assert document.provenance == golden().provenance
+    assert document.dropped == golden().dropped
+    assert document.cte().ids == golden().ids
+    assert [pair["segment"] for pair in document.pairs][2:4] == ["incorrect", "ambiguous"]
+
+
+def test_schema_is_valid_and_describes_every_field() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    assert schema()["$id"] == f"urn:negtrace:cte:{VERSION}"
+    assert schema()["properties"]["schema"]["const"] == SCHEMA
+
+    def described(node: Any) -> None:
+        for name, child in node.get("properties", {}).items():
+            if node.get("required") != ["correct", "ambiguous", "incorrect"]:
+                assert "description" in child or "$ref" in child, name
+            described(child)
+            described(child.get("items", {}))
+
+    described(schema())
+
+
+def test_document_gives_what_the_result_gives(plain: Path) -> None:
+    cte, document = noisy(), read_json(plain)
+    for ours, theirs in (
+        (document.effect(), cte.effect(resamples=50)),
+        (document.effect(axis="token"), cte.effect(resamples=50, axis="token")),
+        (
+            document.effect(segment="correct", condition="negated"),
+            cte.effect(resamples=50, segment="correct", condition="negated"),
+        ),
+        (document.layer_scores("std"), cte_scores(cte, "std")),
+        (
+            document.layer_scores("nast", condition="affirmative"),
+            cte_scores(cte, "nast", condition="affirmative"),
+        ),
+    ):
+        for field in dataclasses.fields(theirs):
+            one, other = getattr(ours, field.name), getattr(theirs, field.name)
+            if isinstance(other, np.ndarray | float):
+                np.testing.assert_allclose(one, other, atol=1e-9)
+            else:
+                assert one == other, field.name
+    assert document.segment_counts == cte.segment_counts
+    assert (document.layers, document.sites, document.roles) == (
+        cte.layers,
+        cte.sites,
+        cte.role_names,
+    )
+
+
+def cte_scores(cte: CTE, method: str, **options: Any) -> Any:
+    from negtrace.layer_scores import layer_scores
+
+    return layer_scores(cte, method, resamples=50, **options)
+
+
+def test_document_draws_and_scores_without_its_raw_file(plain: Path) -> None:
+    plain.with_suffix(".safetensors").unlink()
+    document = read_json(plain)
+    assert heatmap_table(document.effect()).rows[0] == "start"
+    assert document.layer_scores("transport").scale()
+    for load in (document.cte, lambda: CTE.load(plain)):
+        with pytest.raises(CTEError, match=r"a\.safetensors, which is not beside it; put it there"):
+            load()
+
+
+def test_every_selection_that_keeps_a_pair_is_stored(plain: Path) -> None:
+    found = {(e.segment, e.condition) for e in read_json(plain).effects}
+    assert ("all", None) in found
+    assert ("correct", "negated") in found
+    assert len(found) == len(read_json(plain).effects) / 2  # role and token
+
+
+def test_what_was_not_stored_is_listed(plain: Path) -> None:
+    with pytest.raises(CTEError, match=r"no effect with .*'median'.*ratio_of_means/all/None/role"):
+        read_json(plain).effect(aggregate="median")
+    with pytest.raises(CTEError, match=r"no layer score with .*'component'.*cue/ratio"):
+        read_json(plain).layer_scores("component")
+
+
+def test_statements_are_written_only_when_asked_for(tmp_path: Path) -> None:
+    cte = golden()
+    write_json(cte, tmp_path / "a.json", resamples=5)
+    for path in tmp_path.iterdir():
+        assert b"shadow" not in path.read_bytes()
+    path = write_json(cte, tmp_path / "b.json", resamples=5, include_text=True)
+    document = read_json(path)
+    assert document.pairs[1]["texts"] == {"true": "No shadow 1.", "false": "A shadow 1."}
+    assert document.cte().texts == cte.texts
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (2, "version 2, this negtrace reads 1: it is newer than this negtrace; upgrade"),
+        (0, "version 0, this negtrace reads 1: no such version"),
+        (None, "version None, this negtrace reads 1: no such version"),
+        (True, "version True, this negtrace reads 1: no such version"),
+    ],
+)
+def test_other_versions_are_refused(plain: Path, version: Any, message: str) -> None:
+    with pytest.raises(CTEError, match=message):
+        read_json(rewritten(plain, lambda d: d.update(version=version)))
+
+
+def drop_effect_row(document: dict[str, Any]) -> None:
+    document["effects"][0]["values"][0].pop()
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda d: d.update(extra=1), r"at \$: .*'extra' was unexpected"),
+        (lambda d: d.pop("axes"), r"at \$: 'axes' is a required property"),
+        (lambda d: d["trace"].update(unit="nats"), r"at \$\.trace\.unit: 'nats' is not one of"),
+        (lambda d: d["effects"][1].update(n="3"), r"at \$\.effects\[1\]\.n: '3' is not of type"),
+        (lambda d: d["raw"].update(file="../a.safetensors"), r"at \$\.raw\.file"),
+        (drop_effect_row, r"at \$\.effects\[0\]\.values does not have the shape \(1, 4, 7\)"),
+        (lambda d: d["layer_scores"][0]["alpha"].pop(), r"\$\.layer_scores\[0\]\.alpha does not"),
+    ],
+)
+def test_documents_against_the_schema_are_refused_with_the_place(
+    plain: Path, edit: Any, message: str
+) -> None:
+    with pytest.raises(CTEError, match=message):
+        read_json(rewritten(plain, edit))
+
+
+def test_a_changed_document_or_raw_file_is_refused(plain: Path) -> None:
+    raw = plain.with_suffix(".safetensors")
+    noisy(seed=1).save(raw)
+    for load in (read_json(plain).cte, lambda: CTE.load(plain)):
+        with pytest.raises(CTEError, match=r"the raw file .*a\.safetensors has changed since a\.j"):
+            load()
+    rewritten(plain, lambda d: d["effects"][0].update(n=7), sign=False)
+    with pytest.raises(CTEError, match=r"the document .*a\.json has changed since it was written"):
+        read_json(plain)
+
+
+def test_the_checksum_forgives_layout_but_not_content(plain: Path) -> None:
+    rewritten(plain, lambda d: None, sign=False)  # no indent, one line
+    assert read_json(plain).effect().n == 12
+
+
+def test_what_is_no_cte_json_is_refused(tmp_path: Path) -> None:
+    for text, message in (
+        ("{", "is not JSON"),
+        ("[1]", "is no CTE JSON"),
+        ('{"schema": "x"}', "is no CTE JSON"),
+    ):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(CTEError, match=message):
+            read_json(tmp_path / "a.json")
+    with pytest.raises(CTEError, match=r"cannot read .*none\.json"):
+        read_json(tmp_path / "none.json")
+
+
+def test_nothing_to_reduce_keeps_the_raw_scores(tmp_path: Path) -> None:
+    cte = noisy(2)
+    flat = dataclasses.replace(cte, clean=cte.corrupt)
+    with pytest.raises(CTEError, match=r"nothing to reduce.*the raw scores are safe in .*a\.safet"):
+        write_json(flat, tmp_path / "a.json")
+    assert len(CTE.load(tmp_path / "a.safetensors")) == 2
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_places_and_names_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(CTEError, match=r"must end in \.json, not 'a\.txt'"):
+        write_json(noisy(), tmp_path / "a.txt")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        write_json(noisy(), tmp_path / "file" / "a.json")
+
+
+def test_the_files_can_be_moved_together(plain: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    for path in (plain, plain.with_suffix(".safetensors")):
+        shutil.move(path, other)
+    assert len(CTE.load(other / plain.name)) == 12

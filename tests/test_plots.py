@@ -1,0 +1,195 @@
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from golden.results import PUBLISHED, noisy, published, result
+from matplotlib.figure import Figure
+
+from negtrace.cte import Dropped
+from negtrace.errors import CTEError, OutputError, UnknownNameError
+from negtrace.layer_scores import all_layer_scores, layer_scores
+from negtrace.plots import (
+    bar_table,
+    both_directions,
+    heatmap,
+    heatmap_table,
+    importance_grid,
+    layer_importance,
+    save_figure,
+)
+
+D = np.array([1.0, 2.0, 5.0, 1.5])
+
+
+@pytest.fixture(autouse=True)
+def _no_global_style() -> Iterator[None]:
+    before = dict(mpl.rcParams)
+    yield
+    plt.close("all")
+    assert dict(mpl.rcParams) == before
+
+
+def words(ax: Any) -> list[str]:
+    return [text.get_text() for text in ax.texts if text.get_text()]
+
+
+def test_heatmap_table_reads_like_the_published_one() -> None:
+    table = heatmap_table(published(D))
+    assert table.rows == ("start", "prefix", "cue", "subject", "subject rest", "punct", "end")
+    assert table.columns == ("embed", *map(str, range(1, 13)))
+    np.testing.assert_allclose(table.values[2:], PUBLISHED.T, atol=1e-12)
+    assert table.text[2][:5] == ("1.00", ".90", ".86", ".69", ".18")
+    assert table.text[2][-1] == "0"
+    assert table.over == 0
+
+
+def test_heatmap_title_says_which_pairs_and_how() -> None:
+    dropped = (Dropped(id="x", code="c", reason="r"),)
+    cte = result(np.full((5, 3, 8), 0.5), np.array([2.0, 3, 0.01, -2, 9]), dropped=dropped)
+    title = heatmap_table(cte.effect(condition="negated", aggregate="median")).title
+    assert title == (
+        "toy: denoising, swap, all pairs, negated statement true\n"
+        "site resid, n = 2 (1 below floor, 1 dropped), median"
+    )
+    assert "correct pairs" in heatmap_table(cte.effect(segment="correct")).title
+
+
+def test_cells_beyond_the_colours_are_noted() -> None:
+    ratios = np.full((3, 3, 8), 0.5)
+    ratios[:, :, 3] = [1.004, 1.5, -2.25]
+    table = heatmap_table(result(ratios, np.ones(3)))
+    assert table.over == 2
+    assert table.text[2] == ("1.00", "1.50", "-2.25")
+    assert table.title.endswith("2 cell(s) beyond the colour scale")
+
+
+def test_missing_cells_are_hatched_and_partial_rows_counted() -> None:
+    ratios = np.full((4, 3, 8), 0.5)
+    ratios[:, 1, 7], ratios[1:, :, 4] = np.nan, np.nan
+    cte = result(ratios, np.ones(4))
+    table = heatmap_table(cte)
+    assert "subject (n=1)" in table.rows
+    assert table.text[-1] == (".50", "", ".50")
+    assert [patch.get_hatch() for patch in heatmap(cte).patches] == ["////"]
+
+
+def test_intervals_stand_beneath_the_values() -> None:
+    cte = noisy(30)
+    table = heatmap_table(cte, intervals=True)
+    estimate = cte.effect().at("embed", "cue")
+    low, high = (f"{end:.2f}".replace("0.", ".") for end in (estimate.low, estimate.high))
+    assert table.small_text[2][0] == f"[{low}, {high}]"
+    assert f"[{low}, {high}]" in words(heatmap(cte, intervals=True))
+    assert not any(map(any, heatmap_table(cte).small_text))
+
+
+@pytest.mark.parametrize(("layers", "count"), [(13, 91), (16, 112), (17, 0), (49, 0)])
+def test_many_layers_stay_legible(layers: int, count: int) -> None:
+    ax = heatmap(noisy(4, layers=layers).effect(resamples=0))
+    assert len(words(ax)) == count
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    assert labels[0] == "embed"
+    assert len(labels) <= 17
+
+
+def test_annotations_can_be_left_out() -> None:
+    assert words(heatmap(noisy(), annotate=False)) == []
+
+
+def test_plots_draw_where_they_are_told() -> None:
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert heatmap(noisy(), left) is left
+    assert layer_importance(layer_scores(noisy(), "nast"), right) is right
+    assert not plt.get_fignums()
+
+
+def test_colours_are_symmetric_about_no_effect() -> None:
+    mesh = heatmap(noisy()).collections[0]
+    assert mesh.get_clim() == (-1, 1)
+    assert mesh.get_cmap().name == "vlag"
+
+
+def test_several_sites_ask_for_one() -> None:
+    cte = noisy()
+    two = dataclasses.replace(
+        cte, sites=("resid", "mlp_out"), patched=np.repeat(cte.patched, 2, axis=1)
+    )
+    with pytest.raises(CTEError, match="name the site to draw: one of resid, mlp_out"):
+        heatmap(two)
+    with pytest.raises(UnknownNameError, match="unknown site 'head'; known: None, resid, mlp_out"):
+        heatmap(two, site="head")
+    assert "site mlp_out" in heatmap_table(two, site="mlp_out").title
+
+
+def test_bars_of_one_method_are_its_scores() -> None:
+    scores = layer_scores(published(D), "transport")
+    table = bar_table(scores)
+    np.testing.assert_array_equal(table.heights[0], scores.values)
+    assert table.label == "transport score"
+    assert table.title.endswith("ranking stable: rank stability 1.00 over 4 pairs")
+    assert "NOT stable" in bar_table(layer_scores(noisy(5), "cue")).title
+
+
+def test_bars_of_several_methods_are_their_alphas() -> None:
+    scores = list(all_layer_scores(noisy(30)).values())
+    table = bar_table(scores)
+    np.testing.assert_allclose(table.heights, [one.alpha for one in scores])
+    assert (table.low <= table.high).all()
+    legend = layer_importance(scores).get_legend()
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named[0].startswith("cue")
+    assert all(one.stable == ("not stable" not in n) for one, n in zip(scores, named, strict=True))
+
+
+def test_bars_draw_without_intervals_and_without_spread() -> None:
+    flat = layer_scores(result(np.full((1, 3, 8), 0.5), np.ones(1)), "cue")
+    layer_importance(flat)
+    np.testing.assert_array_equal(bar_table([flat, flat]).heights, 1)
+
+
+def test_unlike_or_no_scores_are_not_drawn() -> None:
+    with pytest.raises(CTEError, match="no layer scores to draw"):
+        layer_importance([])
+    with pytest.raises(CTEError, match="no layer scores to draw"):
+        importance_grid([])
+    unlike = [layer_scores(noisy(layers=n), "nast") for n in (3, 4)]
+    with pytest.raises(CTEError, match="different blocks"):
+        layer_importance(unlike)
+
+
+def test_both_directions_share_one_colour_bar() -> None:
+    figure = both_directions(noisy(), noisy(direction="noising"))
+    assert len(figure.axes) == 3
+    assert "denoising" in figure.axes[0].get_title(loc="left")
+    assert "noising" in figure.axes[1].get_title(loc="left")
+    with pytest.raises(CTEError, match="expected a denoising result, not one of noising"):
+        both_directions(noisy(direction="noising"), noisy())
+
+
+def test_importance_grid_has_a_panel_per_method() -> None:
+    figure = importance_grid([layer_scores(noisy(), m) for m in ("cue", "nast", "std")])
+    assert [ax.axison for ax in figure.axes] == [True, True, True, False]
+
+
+def test_the_same_data_gives_the_same_bytes(tmp_path: Path) -> None:
+    def write(name: str) -> list[bytes]:
+        figure = heatmap(noisy(), intervals=True).figure
+        paths = save_figure(figure, tmp_path / name / "a.b")
+        assert [path.name for path in paths] == ["a.b.png", "a.b.svg", "a.b.pdf"]
+        return [path.read_bytes() for path in paths]
+
+    assert write("one") == write("two")
+
+
+def test_figures_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="unknown figure format 'bmp'; known: png, svg, pdf"):
+        save_figure(Figure(), tmp_path / "a", ("png", "bmp"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        save_figure(Figure(), tmp_path / "file" / "a")
