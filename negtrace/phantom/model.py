@@ -16,7 +16,7 @@ SIZE = 48
 MEAN, STD = 0.4, 0.25
 """Of the training radiographs, rounded."""
 
-WINDOWS: tuple[int, ...] = (1, 1, 2, 2, 3)
+WINDOWS: tuple[int, ...] = (1, 1, 2, 2, 3, 3)
 """How far back each of the lowest text blocks may look before `locality` charges for it."""
 
 
@@ -58,18 +58,20 @@ def locality(attentions: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Te
     """Return the attention that the lowest blocks pay to tokens beyond their window.
 
     Charged for in training, it makes the low blocks work on phrases and leaves the reading of
-    whole sentences to the high ones, as in towers trained on more text. The start token is free:
-    heads with nothing to do rest there.
+    whole sentences to the high ones, as in towers trained on more text. Without it the end token
+    gathers every word in the first block. The end token counts as much as all others together:
+    it alone is read, and would gladly pay a share in twenty. The start token is free: heads with
+    nothing to do rest there.
     """
-    length = mask.shape[1]
-    place = torch.arange(length)
+    place = torch.arange(mask.shape[1])
     back = place[:, None] - place[None, :]
-    real = mask[:, None, :].float()
+    last = mask.sum(1) - 1
+    rows = torch.arange(len(mask))
     charge = torch.zeros(())
     for window, attention in zip(WINDOWS, attentions, strict=False):
         far = ((back > window) & (place[None, :] > 0)).float()
-        paid = (attention * far).sum(-1)
-        charge = charge + (paid * real).sum() / (real.sum() * attention.shape[1])
+        paid = (attention * far).sum(-1).mean(1)
+        charge = charge + (paid * mask).sum() / mask.sum() + paid[rows, last].mean()
     return charge
 
 

@@ -40,7 +40,7 @@ PREFIXES: tuple[str, ...] = (
     "Compared with the prior film.",
     "Clinical history is not given.",
     "Supine film.",
-    "Findings.",
+    "Findings as follows.",
 )
 """Openings that say nothing of the image."""
 

@@ -15,7 +15,7 @@ from negtrace.phantom.reports import report
 def gallery(count: int, *, seed: int = 0) -> list[tuple[Study, str]]:
     """Return held-out studies, each with a report that denies nothing."""
     numbers = Random(f"gallery {seed}").sample(HELD_OUT, count)  # noqa: S311
-    return [(study(number), report(study(number), seed=number, rate=0)) for number in numbers]
+    return [(study(number), report(study(number), seed=number, rate=0.0)) for number in numbers]
 
 
 def recall(scores: NDArray[np.floating], ks: Sequence[int] = (1, 5, 10)) -> dict[int, float]:

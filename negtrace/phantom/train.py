@@ -1,7 +1,8 @@
 """Train the phantom: `python -m negtrace.phantom.train`."""
 
-__all__ = ["Recipe", "main", "train"]
+__all__ = ["Recipe", "main", "make", "train"]
 
+import argparse
 import json
 import math
 import os
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ class Recipe:
     """Everything that decides the weights, but for the machine and its thread count."""
 
     seed: int = 0
-    steps: int = 600
+    steps: int = 650
     """Contrastive steps, both towers."""
     sight: int = 300
     """Steps of the image tower alone before them, on the labels."""
@@ -143,8 +144,8 @@ def _loss(
     return loss, locality(read_out.attentions, tokens.attention_mask)
 
 
-def _record(recipe: Recipe, out: Path, seconds: float) -> dict[str, object]:
-    """Return what `training.json` says, measured on the weights as they were written."""
+def _record(recipe: Recipe, seconds: float) -> dict[str, object]:
+    """Return how the weights came to be."""
     dictated = recipe.steps * recipe.batch
     denying = sum(negates(seed, rate=recipe.negating) for seed in range(dictated)) / dictated
     return {
@@ -162,27 +163,34 @@ def _record(recipe: Recipe, out: Path, seconds: float) -> dict[str, object]:
             "absent_findings_denied": round(denying * NEGATED_SHARE, 6),
             "absent_findings_affirmed_normal": round((1 - denying) * EQUIVALENT_RATE, 6),
         },
-        "held_out": asdict(measure(scorer(*read(out)))),
-        "sha256": digest(out),
     }
 
 
-def main(recipe: Recipe, /, out: Path = CHECKPOINT) -> None:
-    """Train the phantom and write its folder, with its figures.
+def make(recipe: Recipe, out: Path, *, count: int = 600, pool: int = 300) -> dict[str, object]:
+    """Train, write the folder, and return what its `training.json` says.
 
-    Args:
-        recipe: What to train.
-        out: Folder to write to.
+    The figures, on `count` questions and a gallery of `pool`, are of the weights as written.
     """
     start = time.monotonic()
     write(*train(recipe), out)
-    record = _record(recipe, out, time.monotonic() - start)
-    text = json.dumps(record, indent=2) + "\n"
-    (out / "training.json").write_text(text, "utf-8")
-    tqdm.write(text)
+    seconds = time.monotonic() - start
+    figures = measure(scorer(*read(out)), count=count, pool=pool)
+    record = {**_record(recipe, seconds), "held_out": asdict(figures), "sha256": digest(out)}
+    (out / "training.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    return record
+
+
+def main() -> None:
+    """Train the phantom as the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m negtrace.phantom.train", description=__doc__)
+    parser.add_argument("--out", type=Path, default=CHECKPOINT, help="folder to write to")
+    for field in fields(Recipe):
+        kind = type(field.default)
+        parser.add_argument(f"--{field.name}", type=kind, default=field.default)
+    chosen = vars(parser.parse_args())
+    record = make(Recipe(**{f.name: chosen[f.name] for f in fields(Recipe)}), chosen["out"])
+    tqdm.write(json.dumps(record, indent=2))
 
 
 if __name__ == "__main__":
-    import tyro
-
-    tyro.cli(main)
+    main()
