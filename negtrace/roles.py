@@ -2,7 +2,7 @@
 
 __all__ = ["ROLES", "AlignmentError", "Layout", "lay_out", "token_roles"]
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -245,20 +245,8 @@ def _require_counterpart(changed: Sequence[str], replaced: Sequence[int]) -> Non
 
 def _padding(negated: Tokens, other: Tokens, before: range, after: range) -> Edges:
     """Let padding correspond from the text outwards, as far as both sides go."""
-
-    def free(tokens: Tokens, positions: Iterable[int]) -> list[int]:
-        return [i for i in positions if i != tokens.read_out]
-
-    leading = zip(
-        free(negated, reversed(range(before.start))),
-        free(other, reversed(range(after.start))),
-        strict=False,
-    )
-    trailing = zip(
-        free(negated, range(before.stop, len(negated))),
-        free(other, range(after.stop, len(other))),
-        strict=False,
-    )
+    leading = zip(reversed(range(before.start)), reversed(range(after.start)), strict=False)
+    trailing = zip(range(before.stop, len(negated)), range(after.stop, len(other)), strict=False)
     return {*leading, *trailing}
 
 

@@ -321,6 +321,12 @@ def test_files_that_hold_nothing(tmp_path: Path) -> None:
         read_pairs(path)
 
 
+def test_a_file_can_be_read_by_people(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    write_pairs([pair(true="No naïve cell.", false="Some naïve cell.")], path)
+    assert "No naïve cell." in path.read_text("utf-8")
+
+
 def test_a_file_from_another_system(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(ROW).encode() + b"\r\n")

@@ -201,6 +201,12 @@ def test_a_change_apart_from_the_cue_is_unaligned() -> None:
     assert caught.value.code == "unaligned"
 
 
+def test_a_repeated_word_is_counted_once() -> None:
+    with pytest.raises(AlignmentError) as caught:
+        laid_out("no no mass", "no mass", negated="true", cue=(3, 5))
+    assert caught.value.code == "no-counterpart"
+
+
 def test_what_the_tokens_do_not_reach_is_truncated() -> None:
     text = "A chest without mass."
     cut = {
