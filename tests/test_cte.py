@@ -59,6 +59,13 @@ def test_aggregates_by_hand() -> None:
     assert values == pytest.approx({"ratio_of_means": 5 / 7, "mean_of_ratios": 1.5, "median": 0.5})
 
 
+@pytest.mark.parametrize("pairs", [3, 4])
+def test_median_is_numpys_where_each_pair_has_one_token(pairs: int) -> None:
+    ratios = np.random.default_rng(0).normal(size=(pairs, 2, 8))
+    effect = result(ratios, np.ones(pairs)).effect(aggregate="median", axis="token")
+    np.testing.assert_allclose(effect.values[0], np.median(ratios, axis=0))
+
+
 def test_nothing_is_clipped_and_signs_are_kept() -> None:
     ratios = np.full((3, 2, 8), -0.5)
     ratios[:, :, 3] = 1.75
@@ -410,6 +417,21 @@ def test_a_place_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
         noisy(3).save(tmp_path / "folder")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.safetensors", "file", "folder"]
     assert (tmp_path / "a.safetensors").read_bytes() == kept
+
+
+def test_a_write_that_breaks_off_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = noisy(2).save(tmp_path / "a.safetensors")
+    before = path.read_bytes()
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OutputError, match="No space left on device; choose a writable place"):
+        noisy(3).save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_files_that_are_no_result_are_refused(tmp_path: Path) -> None:

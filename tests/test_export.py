@@ -118,6 +118,16 @@ def test_every_selection_that_keeps_a_pair_is_stored(plain: Path) -> None:
     assert len(found) == len(read_json(plain).effects) / 2  # role and token
 
 
+def test_pairs_below_the_floor_are_marked(tmp_path: Path) -> None:
+    cte = noisy(4)
+    clean = cte.clean.copy()
+    clean[0] = cte.corrupt[0]
+    flat = dataclasses.replace(cte, clean=clean)
+    document = read_json(write_json(flat, tmp_path / "a.json", resamples=5, floor=0.0))
+    assert [pair["below_floor"] for pair in document.pairs] == [True, False, False, False]
+    assert (document.effect().n, document.effect().below_floor) == (3, 1)
+
+
 def test_what_was_not_stored_is_listed(plain: Path) -> None:
     with pytest.raises(CTEError, match=r"no effect with .*'median'.*ratio_of_means/all/None/role"):
         read_json(plain).effect(aggregate="median")
