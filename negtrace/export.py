@@ -17,7 +17,7 @@ import numpy as np
 from negtrace.cte import CTE, FLOOR, SEGMENTS
 from negtrace.effect import Effect, Reduction
 from negtrace.errors import CTEError
-from negtrace.layer_scores import LayerScores, all_layer_scores
+from negtrace.scores import LayerScores, all_layer_scores
 from negtrace.schema.checks import listed
 from negtrace.schema.document import SCHEMA, VERSION, pretty, schema, verified
 from negtrace.schema.files import canonical, read_bytes, sha256, write_bytes

@@ -34,7 +34,7 @@ from matplotlib.patches import Rectangle
 from negtrace.cte import CTE
 from negtrace.effect import Effect, Reduction
 from negtrace.errors import CTEError
-from negtrace.layer_scores import LayerScores
+from negtrace.scores import LayerScores
 from negtrace.schema.checks import one_of
 from negtrace.schema.files import write_bytes
 

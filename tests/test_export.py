@@ -96,7 +96,7 @@ def test_document_gives_what_the_result_gives(plain: Path) -> None:
 
 
 def cte_scores(cte: CTE, method: str, **options: Any) -> Any:
-    from negtrace.layer_scores import layer_scores
+    from negtrace.scores import layer_scores
 
     return layer_scores(cte, method, resamples=50, **options)
 

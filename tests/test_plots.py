@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from negtrace.cte import Dropped
 from negtrace.errors import CTEError, OutputError, UnknownNameError
-from negtrace.layer_scores import all_layer_scores, layer_scores
+from negtrace.scores import all_layer_scores, layer_scores
 from negtrace.plots import (
     bar_table,
     both_directions,

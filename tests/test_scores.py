@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from negtrace.cte import CTE
 from negtrace.errors import CTEError, UnknownNameError
 from negtrace.intervals import AGGREGATES, interval, mid_ranks, spearman
-from negtrace.layer_scores import METHODS, all_layer_scores, layer_scores
+from negtrace.scores import METHODS, all_layer_scores, layer_scores
 
 RESIDUAL = ("cue", "nast", "std", "transport")
 D = np.array([1.0, 2.0, 5.0, 1.5])

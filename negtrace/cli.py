@@ -1,0 +1,282 @@
+"""The command line: a thin table of frozen configs; the fields' docs are the help text."""
+
+__all__ = ["COMMANDS", "main"]
+
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+import negtrace
+from negtrace.errors import NegtraceError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from negtrace.export import Document
+
+# Everything heavy is imported by the command that needs it: `--help` must answer at once.
+
+Format = Literal["png", "svg", "pdf"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Trace the bundled phantom on its own radiographs: heatmap, layer importance, CTE JSON."""
+
+    out: Path = Path("negtrace-out")
+    """Folder to write into."""
+    pairs: int = 96
+    """How many synthetic radiographs, each with a true and a false statement."""
+    seed: int = 0
+    """Which radiographs."""
+
+    def run(self) -> None:
+        """Trace both directions and say what was found."""
+        from negtrace.experiment import require_writable, run
+        from negtrace.loading import load
+        from negtrace.pair_sources import phantom_pairs
+
+        require_writable(self.out)
+        pairs = phantom_pairs(n=self.pairs, seed=self.seed)
+        _report(run(load("phantom"), self.out, pairs), self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Trace a model: a built-in name, a Hugging Face folder or a hub name."""
+
+    model: Positional[str]
+    """`phantom`, `toy`, a folder, or a name on the hub."""
+    pairs: Path | None = None
+    """JSONL of pairs; the built-in radiology pairs, anchored on text, when not given."""
+    out: Path = Path("negtrace-out")
+    """Folder to write into."""
+    direction: Literal["both", "denoising", "noising"] = "both"
+    """Restore the clean state in the corrupted run, inject the corrupted one, or both."""
+    corruption: str = "swap"
+    """How the negation is destroyed: swap, neutral or noise."""
+    read_out: Literal["cls", "mean", "pooler"] | None = None
+    """Where a text encoder's embedding is read; a sentence-transformers folder says its own."""
+    revision: str | None = None
+    """Revision of a model on the hub."""
+    device: str = "cpu"
+    """Where to run."""
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    """Precision to run in."""
+    formats: tuple[Format, ...] = ("png", "svg", "pdf")
+    """Formats of the figures."""
+    include_text: bool = False
+    """Keep the statements in what is written; reports may be patients'."""
+    skip_bad: bool = False
+    """Leave out lines of the pairs file that cannot be used, and count them."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model."""
+
+    def run(self) -> None:
+        """Trace, write and say what was found."""
+        from negtrace.experiment import require_writable, run
+        from negtrace.loading import load
+        from negtrace.pairs import read_pairs
+        from negtrace.tracing.corruption import CORRUPTIONS
+        from negtrace.tracing.sweep import DIRECTIONS
+
+        require_writable(self.out)
+        _ = CORRUPTIONS[self.corruption]
+        on_error = "skip" if self.skip_bad else "raise"
+        pairs = read_pairs(self.pairs, on_error=on_error) if self.pairs else None
+        encoder = load(
+            self.model,
+            read_out=self.read_out,
+            revision=self.revision,
+            device=self.device,
+            dtype=self.dtype,
+            trust_remote_code=self.trust_remote_code,
+        )
+        _report(
+            run(
+                encoder,
+                self.out,
+                pairs,
+                directions=DIRECTIONS if self.direction == "both" else (self.direction,),
+                corruption=self.corruption,
+                include_text=self.include_text,
+                formats=self.formats,
+            ),
+            self.out,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """Draw the heatmap and layer importance of CTE JSON files, without the model."""
+
+    cte: Positional[tuple[Path, ...]]
+    """One CTE JSON, or two of both directions to draw side by side."""
+    out: Path = Path("negtrace-out")
+    """Folder to write into."""
+    formats: tuple[Format, ...] = ("png", "svg", "pdf")
+    """Formats of the figures."""
+
+    def run(self) -> None:
+        """Read and draw."""
+        from negtrace.experiment import draw, require_writable
+        from negtrace.export import read_json
+
+        documents = [read_json(path) for path in self.cte]
+        require_writable(self.out)
+        _say(*draw(documents, self.out, self.formats))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Print the layer scores in a CTE JSON as a table."""
+
+    cte: Positional[Path]
+    """A CTE JSON."""
+    method: str | None = None
+    """One method: nast, std, cue or transport; all of them when not given."""
+    csv: Path | None = None
+    """Write the table here as CSV too."""
+
+    def run(self) -> None:
+        """Read and print."""
+        import pandas as pd
+
+        from negtrace.errors import UnknownNameError
+        from negtrace.export import read_json
+
+        stored = read_json(self.cte).scores
+        known = sorted({one.method for one in stored})
+        if self.method not in (None, *known):
+            raise UnknownNameError(
+                f"{self.cte} holds no layer scores {self.method!r}; it holds: {', '.join(known)}"
+            )
+        chosen = [one for one in stored if self.method in (None, one.method)]
+        table = pd.concat([one.to_dataframe() for one in chosen], ignore_index=True)
+        shown = table[["method", "condition", "layer", "score", "low", "high", "alpha"]]
+        shown = shown.fillna({"condition": "all"})
+        _say(shown.to_string(index=False, float_format="{:.3f}".format))
+        _say(*(f"{one.method} ({one.condition or 'all'}): {one.note}" for one in chosen))
+        if self.csv:
+            _write_csv(table, self.csv)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Check that a model can be traced: its blocks, its states, and that it comes back untouched."""
+
+    model: Positional[str]
+    """`phantom`, `toy`, a folder, or a name on the hub."""
+    read_out: Literal["cls", "mean", "pooler"] | None = None
+    """Where a text encoder's embedding is read."""
+    revision: str | None = None
+    """Revision of a model on the hub."""
+
+    def run(self) -> None:
+        """Print each item; fail when one does not hold."""
+        from negtrace.encoders.check import check
+        from negtrace.loading import load
+
+        encoder = load(self.model, read_out=self.read_out, revision=self.revision, self_check=False)
+        found = check(encoder)
+        _say(found)
+        found.require()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Write pairs as JSONL: `radiology`, `phantom`, or `valse` from its JSON file."""
+
+    source: Positional[str]
+    """Which source."""
+    out: Path = Path("pairs.jsonl")
+    """File to write."""
+    file: Path | None = None
+    """The file a source reads (valse)."""
+    n: int = 96
+    """How many, where a source makes them (phantom)."""
+    seed: int = 0
+    """Which ones, where a source makes them (phantom)."""
+
+    def run(self) -> None:
+        """Make and write."""
+        from negtrace.pair_sources import pairs_from
+        from negtrace.pairs import write_pairs
+
+        pairs = pairs_from(self.source, file=self.file, n=self.n, seed=self.seed)
+        write_pairs(pairs, self.out)
+        _say(f"{len(pairs)} pairs in {self.out}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """List the models, corruptions and layer scores that go by a name."""
+
+    def run(self) -> None:
+        """Print them."""
+        from negtrace.scores import METHODS
+        from negtrace.loading import BUILT_IN
+        from negtrace.tracing.corruption import CORRUPTIONS
+
+        for name in BUILT_IN:
+            _say(f"{name:10} {BUILT_IN[name].__doc__}")
+        _say(
+            "FOLDER     a Hugging Face dual encoder (CLIP, SigLIP, ...) or text encoder (BERT, ...)",
+            "HUB/NAME   the same, from the hub",
+            f"corruptions: {', '.join(CORRUPTIONS)}",
+            f"layer scores: {', '.join(METHODS)}",
+        )
+
+
+COMMANDS = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Trace, tyro.conf.subcommand("trace")]
+    | Annotated[Plot, tyro.conf.subcommand("plot")]
+    | Annotated[Scores, tyro.conf.subcommand("scores")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
+    | Annotated[Pairs, tyro.conf.subcommand("pairs")]
+    | Annotated[Models, tyro.conf.subcommand("models")]
+)
+
+
+def _say(*lines: object) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def _report(documents: "Sequence[Document]", out: Path) -> None:
+    from negtrace.experiment import summary
+
+    for document in documents:
+        _say(*summary(document))
+    _say(f"written to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
+
+
+def _write_csv(table: "DataFrame", path: Path) -> None:
+    from negtrace.schema.files import write_bytes
+
+    write_bytes(path, table.to_csv(index=False).encode())
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    sys.stderr.write(f"negtrace: warning: {message}\n")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command; return 1 after an error that negtrace raised on purpose."""
+    command = tyro.cli(  # type: ignore[call-overload]
+        COMMANDS, prog="negtrace", args=args, description=negtrace.__doc__
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            command.run()
+    except NegtraceError as error:
+        sys.stderr.write(f"negtrace: {error}\n")
+        return 1
+    return 0

@@ -1,0 +1,1 @@
+"""Wrapped models: one abstract contract, one module per family."""

@@ -1,0 +1,205 @@
+"""The contract every encoder keeps: tokenize, name the blocks, embed, score."""
+
+__all__ = ["Encoder", "Kept", "PrefixAttention", "Unit", "batched", "weights_digest"]
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import ClassVar, Literal, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from negtrace.errors import EncoderError
+from negtrace.anchors import Anchor
+from negtrace.tokens import Tokens
+
+T = TypeVar("T")
+Unit = Literal["logit", "cosine"]
+
+BATCH = 64
+"""Statements or images embedded at once."""
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut `items` into runs of at most `size`, in order."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Return the SHA-256 of a module's state: names, types, shapes and bytes, in name order."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+Kept = Mapping[nn.Module, tuple[Tensor, Tensor]]
+"""Keys and values of a batch of runs, by attention module: [run, head, token, width]."""
+
+
+class PrefixAttention(ABC):
+    """Runs only the tokens from a position on, attending to the kept keys and values before it."""
+
+    @abstractmethod
+    def keep(self, ids: Int[Tensor, "run token"]) -> Kept:
+        """Return every attention module's keys and values in a plain run of `ids`."""
+
+    @abstractmethod
+    def encode_from(
+        self, ids: Int[Tensor, "row token"], start: int, kept: Kept, runs: Int[Tensor, " row"]
+    ) -> Float[Tensor, "row dim"]:
+        """Return the embedding of each row, running only its tokens from `start` on.
+
+        Row `i` continues run `runs[i]` of what was kept. A block may be given the first rows only.
+        """
+
+
+class Encoder(ABC):
+    """A text tower whose residual states can be read and replaced, and a score over it.
+
+    The engine talks to this contract alone. A subclass says how statements become tokens,
+    how a batch of equally long token rows becomes embeddings (one plain forward of the model's
+    own code) and how an anchor becomes an embedding of the same width.
+    """
+
+    family: ClassVar[str]
+    """What kind of encoder this is, as in `negtrace models`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        block_names: Sequence[str],
+        unit: Unit,
+        causal: bool,
+        max_tokens: int,
+        scale: float = 1.0,
+        bias: float = 0.0,
+        revision: str | None = None,
+        tokenizer_name: str = "",
+    ) -> None:
+        if not block_names:
+            raise EncoderError(f"{name}: no blocks given; name at least one")
+        self.model = model
+        self.name = name
+        self.block_names = tuple(block_names)
+        self.unit: Unit = unit
+        self.causal = causal
+        self.max_tokens = max_tokens
+        self.scale = scale
+        self.bias = bias
+        self.revision = revision
+        self.tokenizer_name = tokenizer_name
+
+    def __repr__(self) -> str:
+        reads = "causal" if self.causal else "bidirectional"
+        return (
+            f"{type(self).__name__}({self.name!r}, {len(self.block_names)} blocks, "
+            f"{reads}, score in {self.unit})"
+        )
+
+    @abstractmethod
+    def tokenize(self, statements: Sequence[str]) -> list[Tokens]:
+        """Return the tokens of each statement, trimmed to what the read-out can see."""
+
+    @abstractmethod
+    def encode(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
+        """Return the text embedding of each row by one plain forward; rows hold no extra padding."""
+
+    @abstractmethod
+    def embed_images(self, anchors: Sequence[Anchor]) -> Float[Tensor, "anchor dim"]:
+        """Return the embedding of each image anchor.
+
+        Raises:
+            EncoderError: when the model has no image tower.
+        """
+
+    @property
+    def prefix_attention(self) -> PrefixAttention | None:
+        """How a causal tower skips what a patch cannot reach; None where it cannot."""
+        return None
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether an anchor may be an image."""
+        return True
+
+    @cached_property
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """The blocks of the text tower, in the order the forward runs them."""
+        modules = dict(self.model.named_modules())
+        missing = [name for name in self.block_names if name not in modules]
+        if missing:
+            raise EncoderError(
+                f"{self.name}: no module named {missing[0]!r}; "
+                "block names must be as in model.named_modules()"
+            )
+        return tuple(modules[name] for name in self.block_names)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """`embed` (the input of block 0), then the blocks by name."""
+        return ("embed", *self.block_names)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's first parameter lives."""
+        return next(self.model.parameters(), torch.empty(0)).device
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the weights, as they were when first asked for."""
+        return weights_digest(self.model)
+
+    def embed_texts(self, statements: Sequence[str]) -> Float[Tensor, "statement dim"]:
+        """Return the embedding of each statement, equally long ones batched together.
+
+        Raises:
+            EncoderError: when a statement is longer than the model's context.
+        """
+        tokens = self.tokenize(statements)
+        by_length: dict[int, list[int]] = {}
+        for i, row in enumerate(tokens):
+            self.require_fit(row)
+            by_length.setdefault(len(row), []).append(i)
+        rows: dict[int, Tensor] = {}
+        for indices in by_length.values():
+            for batch in batched(indices, BATCH):
+                ids = torch.tensor([tokens[i].ids for i in batch], device=self.device)
+                rows.update(zip(batch, self.encode(ids), strict=True))
+        return torch.stack([rows[i] for i in range(len(statements))])
+
+    def embed_anchors(self, anchors: Sequence[Anchor]) -> Float[Tensor, "anchor dim"]:
+        """Return the embedding of each anchor, computed once for equal ones.
+
+        A text is embedded by the text tower, an image by the image tower.
+        """
+        unique = list(dict.fromkeys(anchors))
+        texts = [anchor for anchor in unique if anchor.text is not None]
+        images = [anchor for anchor in unique if anchor.text is None]
+        rows: dict[Anchor, Tensor] = {}
+        if texts:
+            embedded = self.embed_texts([anchor.text or "" for anchor in texts])
+            rows.update(zip(texts, embedded, strict=True))
+        for batch in batched(images, BATCH):
+            rows.update(zip(batch, self.embed_images(batch), strict=True))
+        return torch.stack([rows[anchor] for anchor in anchors])
+
+    def require_fit(self, tokens: Tokens) -> None:
+        """Raise an EncoderError when a statement is longer than the model's context."""
+        if len(tokens) > self.max_tokens:
+            raise EncoderError(
+                f"{len(tokens)} tokens, but {self.name} reads at most {self.max_tokens}; "
+                "shorten the statement"
+            )
+
+    def score(
+        self, text: Float[Tensor, "row dim"], anchor: Float[Tensor, "row dim"]
+    ) -> Float[Tensor, " row"]:
+        """Return each row's cosine to its anchor, times the model's scale, plus its bias."""
+        return self.scale * torch.cosine_similarity(text, anchor, dim=-1) + self.bias

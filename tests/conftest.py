@@ -1,0 +1,26 @@
+"""Shapes checked at run time, no display, and the real public data where it is at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# Before any other import of the package, so that every annotated shape is checked while tests run.
+install_import_hook("negtrace", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the public data; in CI its absence is a failure, elsewhere a stated skip."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("NEGTRACE_DATA", default))
+    if not folder.is_dir():
+        reason = f"no public data at {folder}; set NEGTRACE_DATA to its folder"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder

