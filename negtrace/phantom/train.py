@@ -7,8 +7,6 @@ import json
 import math
 import os
 import platform
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +24,7 @@ from transformers import CLIPModel, PreTrainedTokenizerFast
 from negtrace.phantom import CHECKPOINT
 from negtrace.phantom.cohort import TRAIN, Study, cohort, images
 from negtrace.phantom.figures import measure
-from negtrace.phantom.model import build, locality, pixels, scorer
+from negtrace.phantom.model import build, locality, pixels, scorer, stochastic_depth
 from negtrace.phantom.reports import (
     EQUIVALENT_RATE,
     NEGATED_SHARE,
@@ -44,9 +42,9 @@ class Recipe:
     """Everything that decides the weights, but for the machine and its thread count."""
 
     seed: int = 0
-    steps: int = 650
+    steps: int = 550
     """Contrastive steps, both towers."""
-    sight: int = 300
+    sight: int = 250
     """Steps of the image tower alone before them, on the labels."""
     studies: int = 8000
     batch: int = 160
@@ -54,8 +52,10 @@ class Recipe:
     """Peak learning rate."""
     negating: float = NEGATING_REPORTS
     """Share of training reports that deny findings."""
-    local: float = 0.5
+    local: float = 1.0
     """Weight of the locality penalty."""
+    drop: float = 0.2
+    """How often a text leaves out a text block."""
 
 
 def train(recipe: Recipe) -> tuple[CLIPModel, PreTrainedTokenizerFast]:
@@ -67,7 +67,8 @@ def train(recipe: Recipe) -> tuple[CLIPModel, PreTrainedTokenizerFast]:
         films = images(patients)
         rng = np.random.default_rng(recipe.seed)
         teach(model, patients, films, steps=recipe.sight, rng=rng)
-        _contrast(model, tokenizer, (patients, films), recipe, rng)
+        with stochastic_depth(model, recipe.drop):
+            _contrast(model, tokenizer, (patients, films), recipe, rng)
     return model.eval(), tokenizer
 
 
@@ -144,12 +145,19 @@ def _loss(
     return loss, locality(read_out.attentions, tokens.attention_mask)
 
 
+def _command(recipe: Recipe) -> str:
+    chosen = asdict(recipe)
+    usual = asdict(Recipe())
+    options = [f"--{name} {value}" for name, value in chosen.items() if value != usual[name]]
+    return " ".join(["python -m negtrace.phantom.train", *options])
+
+
 def _record(recipe: Recipe, seconds: float) -> dict[str, object]:
     """Return how the weights came to be."""
     dictated = recipe.steps * recipe.batch
     denying = sum(negates(seed, rate=recipe.negating) for seed in range(dictated)) / dictated
     return {
-        "command": shlex.join(["python", "-m", "negtrace.phantom.train", *sys.argv[1:]]),
+        "command": _command(recipe),
         "recipe": asdict(recipe),
         "wall_seconds": round(seconds),
         "cores": os.cpu_count(),
