@@ -20,7 +20,7 @@ from negtrace.phantom import CHECKPOINT
 from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, TRAIN, images, study
 from negtrace.phantom.contrasts import contrasts
 from negtrace.phantom.figures import measure
-from negtrace.phantom.model import WINDOWS, locality, pixels, scorer, stochastic_depth
+from negtrace.phantom.model import WINDOWS, locality, pixels, scorer
 from negtrace.phantom.polarity import ask, questions
 from negtrace.phantom.radiograph import render
 from negtrace.phantom.reports import report
@@ -190,22 +190,6 @@ def test_locality_charges_for_what_lies_beyond_the_window() -> None:
     assert locality([far] * 8, mask) == pytest.approx(reach / 6 + reach)
 
 
-def test_stochastic_depth_leaves_blocks_out_and_nothing_behind() -> None:
-    model, tokenizer = read(CHECKPOINT)
-    tokens = tokenizer(["There is no nodule."], return_tensors="pt")
-
-    def pooled() -> torch.Tensor:
-        return model.text_model(**tokens).pooler_output
-
-    whole = pooled()
-    with stochastic_depth(model, 0.0):
-        assert torch.allclose(pooled(), whole, atol=1e-5)
-    with stochastic_depth(model, 0.5):
-        assert not torch.allclose(pooled(), whole, atol=1e-2)
-    assert torch.equal(pooled(), whole)
-    assert not any(module._forward_hooks for module in model.modules())
-
-
 def test_importing_the_phantom_is_light() -> None:
     code = (
         "import sys, negtrace.phantom, negtrace.phantom.contrasts\n"
@@ -237,7 +221,10 @@ def test_bundled_figures_hold() -> None:
     assert 0.15 <= held_out["gap"] <= 0.40
     assert held_out["image_to_text"]["R@5"] > 10 * held_out["recall_chance"]["R@5"]
     assert record["sha256"] == digest(CHECKPOINT)
-    assert asdict(measure(scorer(*read(CHECKPOINT)))) == pytest.approx(held_out, abs=0.01)
+    measured = asdict(measure(scorer(*read(CHECKPOINT))))
+    assert measured.keys() == held_out.keys()
+    for name, value in measured.items():
+        assert value == pytest.approx(held_out[name], abs=0.01), name
 
 
 def test_bundled_weights_are_small_and_load_everywhere() -> None:

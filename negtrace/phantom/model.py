@@ -1,10 +1,8 @@
 """The phantom's network: a small `transformers.CLIPModel`, how it reads pixels and attends."""
 
-__all__ = ["WINDOWS", "build", "locality", "pixels", "scorer", "stochastic_depth"]
+__all__ = ["WINDOWS", "build", "locality", "pixels", "scorer"]
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,7 +16,7 @@ SIZE = 48
 MEAN, STD = 0.4, 0.25
 """Of the training radiographs, rounded."""
 
-WINDOWS: tuple[int, ...] = (1, 1, 2, 3, 4, 6)
+WINDOWS: tuple[int, ...] = (1, 1, 2, 2, 3, 3)
 """How far back each of the lowest text blocks may look before `locality` charges for it."""
 
 
@@ -59,11 +57,11 @@ def pixels(images: NDArray[np.uint8]) -> torch.Tensor:
 def locality(attentions: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
     """Return the attention that the lowest blocks pay to tokens beyond their window.
 
-    Charged for in training, it makes the low blocks work on phrases and leaves the reading of
-    whole sentences to the high ones, as in towers trained on more text. Without it the end token
-    gathers every word in the first block. The end token counts as much as all others together:
-    it alone is read, and would gladly pay a share in twenty. The start token is free: heads with
-    nothing to do rest there.
+    Charged for in training, it makes the low blocks work on phrases: without it the end token
+    gathers every word in the first block, cue included; with it the subject carries the cue to
+    the high blocks. The end token counts as much as all others together: it alone is read, and
+    would gladly pay a share in twenty. The start token is free: heads with nothing to do rest
+    there. A weight of 1 keeps them there, and nothing is learned.
     """
     place = torch.arange(mask.shape[1])
     back = place[:, None] - place[None, :]
@@ -75,33 +73,6 @@ def locality(attentions: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Te
         paid = (attention * far).sum(-1).mean(1)
         charge = charge + (paid * mask).sum() / mask.sum() + paid[rows, last].mean()
     return charge
-
-
-@contextmanager
-def stochastic_depth(model: CLIPModel, rate: float) -> Iterator[None]:
-    """Let each text leave out each text block with probability `rate`, for the time of a `with`.
-
-    Huang et al. 2016, arXiv 1603.09382. The task needs two or three blocks; since any may be
-    missing, all learn a share of it, and negation reaches the read-out by degrees.
-    """
-
-    def drop(
-        block: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Any], out: torch.Tensor
-    ) -> torch.Tensor:
-        before = given[0] if given else named["hidden_states"]
-        kept = (torch.rand(len(before), 1, 1) >= rate).float() / (1 - rate)
-        mixed: torch.Tensor = before + kept * (out - before)
-        return mixed
-
-    hooks = [
-        block.register_forward_hook(drop, with_kwargs=True)
-        for block in model.text_model.encoder.layers
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def scorer(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, batch: int = 256) -> Scorer:
