@@ -13,7 +13,7 @@ import tyro
 from tyro.conf import Positional
 
 import negtrace
-from negtrace.errors import NegtraceError
+from negtrace.errors import NegtraceError, NegtraceWarning
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -55,6 +55,10 @@ class Trace:
     """`phantom`, `toy`, a folder, or a name on the hub."""
     pairs: Path | None = None
     """JSONL of pairs; the built-in radiology pairs, anchored on text, when not given."""
+    limit: int | None = None
+    """Trace about this many of the pairs, evenly spaced; all when not given."""
+    name: str | None = None
+    """What to call the model in results; the folder's or the hub's name when not given."""
     out: Path = Path("negtrace-out")
     """Folder to write into."""
     direction: Literal["both", "denoising", "noising"] = "both"
@@ -82,6 +86,7 @@ class Trace:
         """Trace, write and say what was found."""
         from negtrace.experiment import require_writable, run
         from negtrace.loading import load
+        from negtrace.pair_sources import radiology_pairs
         from negtrace.pairs import read_pairs
         from negtrace.tracing.corruption import CORRUPTIONS
         from negtrace.tracing.sweep import DIRECTIONS
@@ -89,9 +94,11 @@ class Trace:
         require_writable(self.out)
         _ = CORRUPTIONS[self.corruption]
         on_error = "skip" if self.skip_bad else "raise"
-        pairs = read_pairs(self.pairs, on_error=on_error) if self.pairs else None
+        pairs = read_pairs(self.pairs, on_error=on_error) if self.pairs else radiology_pairs()
+        step = -(-len(pairs) // self.limit) if self.limit else 1
         encoder = load(
             self.model,
+            name=self.name,
             read_out=self.read_out,
             revision=self.revision,
             device=self.device,
@@ -102,7 +109,7 @@ class Trace:
             run(
                 encoder,
                 self.out,
-                pairs,
+                pairs[::step],
                 directions=DIRECTIONS if self.direction == "both" else (self.direction,),
                 corruption=self.corruption,
                 include_text=self.include_text,
@@ -274,6 +281,7 @@ def main(args: Sequence[str] | None = None) -> int:
     )
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("default", NegtraceWarning)
             warnings.showwarning = _show_warning
             command.run()
     except NegtraceError as error:

@@ -5,6 +5,7 @@ __all__ = [
     "EncoderError",
     "ExtraMissingError",
     "NegtraceError",
+    "NegtraceWarning",
     "OutputError",
     "PairError",
     "TraceError",
@@ -46,6 +47,10 @@ class OutputError(NegtraceError, OSError):
 
 class ExtraMissingError(NegtraceError, ImportError):
     """An optional package that is needed now and is not installed."""
+
+
+class NegtraceWarning(UserWarning):
+    """Something was left out or may mislead; the work goes on."""
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -70,8 +70,19 @@ class Capture:
     """What each block returned, whole."""
 
     def states(self) -> Float[Tensor, "layer run token width"]:
-        """Return the residual stream at every layer, `embed` first."""
-        return torch.stack([*self.embed, *map(hidden_of, self.outputs)])
+        """Return the residual stream at every layer, `embed` first.
+
+        Raises:
+            EncoderError: when the blocks' outputs are not states of one shape.
+        """
+        states = [*self.embed, *map(hidden_of, self.outputs)]
+        shapes = dict.fromkeys(tuple(state.shape) for state in states)
+        if len(shapes) != 1:
+            raise EncoderError(
+                f"the blocks' states have the shapes {', '.join(map(str, shapes))}; expected one "
+                "shape [run, token, width]. Name other modules as the blocks"
+            )
+        return torch.stack(states)
 
 
 @contextmanager

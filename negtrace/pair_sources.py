@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from negtrace.errors import PairError
+from negtrace.errors import NegtraceWarning, PairError
 from negtrace.language.findings import FINDINGS, Finding
 from negtrace.language.realize import twins
 from negtrace.pairs import Anchor, Pair
@@ -134,6 +134,7 @@ def valse_pairs(
         warnings.warn(
             f"{path}: {len(kept) - len(usable)} of {len(kept)} rows left out, their captions are "
             "negated and have no affirmative anchor; give the folder of the images to use them",
+            category=NegtraceWarning,
             stacklevel=2,
         )
     return [_valse_pair(key, row, rephrase, images) for key, row in usable.items()]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from negtrace.anchors import Anchor, require_text
-from negtrace.errors import OutputError, PairError
+from negtrace.errors import NegtraceWarning, OutputError, PairError
 from negtrace.language.cues import Cue, find_cues, subject_of, subject_span
 
 Polarity = Literal["true", "false"]
@@ -180,7 +180,7 @@ def read_pairs(path: str | Path, on_error: Literal["raise", "skip"] = "raise") -
     if bad:
         told = "\n".join([*bad[:3], *["..."][: len(bad) > 3]])
         counts = f"{len(bad)} of {len(bad) + len(pairs)} lines skipped"
-        warnings.warn(f"{path}: {counts}\n{told}", stacklevel=2)
+        warnings.warn(f"{path}: {counts}\n{told}", NegtraceWarning, stacklevel=2)
     return list(pairs.values())
 
 

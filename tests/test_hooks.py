@@ -78,7 +78,7 @@ def test_nothing_is_left_after_an_interrupted_sweep(monkeypatch: pytest.MonkeyPa
     calls = iter(range(100))
 
     def interrupted(*_: object) -> None:
-        if next(calls) == 5:
+        if next(calls) == 3:
             raise KeyboardInterrupt
 
     handle = encoder.blocks[-1].register_forward_hook(interrupted)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from negtrace.errors import PairError, UnknownNameError
+from negtrace.errors import NegtraceWarning, PairError, UnknownNameError
 from negtrace.language.cues import find_cues
 from negtrace.language.findings import FINDINGS
 from negtrace.language.realize import TWINS
@@ -121,7 +121,7 @@ def test_a_caption_with_a_cue_of_its_own(tmp_path: Path) -> None:
 
 def test_valse_with_images_keeps_negated_captions(tmp_path: Path) -> None:
     path = valse(tmp_path, row(), row("There are no cars.", "There are cars."))
-    with pytest.warns(UserWarning, match="1 of 2 rows left out, their captions are negated"):
+    with pytest.warns(NegtraceWarning, match="1 of 2 rows left out, their captions are negated"):
         assert len(valse_pairs(path)) == 1
     with pytest.raises(PairError, match=r"no image file at .*a.png; give the folder"):
         valse_pairs(path, images=tmp_path)
@@ -157,7 +157,7 @@ def test_a_row_without_a_no_is_named(tmp_path: Path) -> None:
 
 def test_the_real_file(data_dir: Path) -> None:
     path = data_dir / "valse" / "existence_part.json"
-    with pytest.warns(UserWarning, match="126 of 253 rows left out"):
+    with pytest.warns(NegtraceWarning, match="126 of 253 rows left out"):
         pairs = valse_pairs(path)
     assert len(pairs) == 127
     assert all(len(lengths(pair)) == 1 for pair in pairs)

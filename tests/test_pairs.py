@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from negtrace.anchors import Anchor
-from negtrace.errors import OutputError, PairError
+from negtrace.errors import NegtraceWarning, OutputError, PairError
 from negtrace.pairs import Pair, digest, read_pairs, write_pairs
 
 CLEAR = Anchor(text="The lungs are clear.")
@@ -293,7 +293,7 @@ def test_a_bad_line_is_named_and_can_be_skipped(
     path.write_bytes(b"\n".join([good.encode(), b"", bad, json.dumps(ROW).encode()]))
     with pytest.raises(PairError, match=rf"pairs.jsonl, line 3: .*{message}"):
         read_pairs(path)
-    with pytest.warns(UserWarning, match=rf"1 of 3 lines skipped\n.*line 3: .*{message}"):
+    with pytest.warns(NegtraceWarning, match=rf"1 of 3 lines skipped\n.*line 3: .*{message}"):
         assert next(pair.id for pair in read_pairs(path, "skip")) == "first"
     path.write_bytes(bad.replace(b'"first"', b'""'))
     if line != {**ROW, "id": "first"}:
@@ -304,7 +304,7 @@ def test_a_bad_line_is_named_and_can_be_skipped(
 def test_many_bad_lines_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text("\n".join([*["{"] * 9, json.dumps(ROW)]))
-    with pytest.warns(UserWarning, match=r"9 of 10 lines skipped") as caught:
+    with pytest.warns(NegtraceWarning, match=r"9 of 10 lines skipped") as caught:
         assert len(read_pairs(path, on_error="skip")) == 1
     assert str(caught[0].message).count("not JSON") == 3
     assert str(caught[0].message).endswith("...")

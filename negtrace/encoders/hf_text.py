@@ -1,10 +1,8 @@
 """Hugging Face text encoders of the BERT kind, anchored on text, their score a cosine."""
 
-__all__ = ["READ_OUTS", "TextEncoder", "folder_read_out"]
+__all__ = ["READ_OUTS", "TextEncoder", "stored_read_out"]
 
-import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, final, get_args
 
 from jaxtyping import Float, Int
@@ -65,30 +63,29 @@ def _max_tokens(model: Any) -> int:
     return int(getattr(model.config, "max_position_embeddings", 512)) - offset
 
 
-def folder_read_out(folder: Path) -> TextReadOut | None:
-    """Return the read-out a sentence-transformers folder asks for; None for any other folder.
+def stored_read_out(read: Callable[[str], Any | None]) -> TextReadOut | None:
+    """Return the read-out that a sentence-transformers model asks for; None for any other.
+
+    Args:
+        read: gives what a JSON file of the model holds, or None where there is no such file.
 
     Raises:
         EncoderError: when it pools in a way, or has a module, that is not supported.
     """
-    listing = folder / "modules.json"
-    if not listing.is_file():
-        return None
     read_out: TextReadOut | None = None
-    for module in json.loads(listing.read_text("utf-8")):
+    for module in read("modules.json") or ():
         kind = module["type"].rsplit(".", 1)[-1]
         if kind == "Pooling":
-            read_out = _pooling(folder / module["path"] / "config.json")
+            read_out = _pooling(read(f"{module['path']}/config.json") or {})
         elif kind not in {"Transformer", "Normalize"}:
             raise EncoderError(
-                f"{folder}: a sentence-transformers module {kind!r}, expected Transformer, "
-                "Pooling and Normalize; give the whole of it to negtrace.wrap(..., encode=...)"
+                f"a sentence-transformers module {kind!r}, expected Transformer, Pooling and "
+                "Normalize; give the whole of it to negtrace.wrap(..., encode=...)"
             )
     return read_out
 
 
-def _pooling(path: Path) -> TextReadOut:
-    config = json.loads(path.read_text("utf-8"))
+def _pooling(config: Mapping[str, Any]) -> TextReadOut:
     modes = [key.removeprefix("pooling_mode_") for key, on in config.items() if on is True]
     modes = [config["pooling_mode"]] if "pooling_mode" in config else modes
     chosen = [_MODES.get(mode) for mode in modes if mode != "include_prompt"]
@@ -96,4 +93,4 @@ def _pooling(path: Path) -> TextReadOut:
         return "cls"
     if chosen == ["mean"]:
         return "mean"
-    raise EncoderError(f"{path}: pools by {', '.join(modes) or 'nothing'}; expected cls or mean")
+    raise EncoderError(f"it pools by {', '.join(modes) or 'nothing'}; expected cls or mean")

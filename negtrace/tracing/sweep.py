@@ -235,8 +235,7 @@ def _patch_by_layer(
     """Run whole rows, all cells of a layer together."""
     size = max(1, row_tokens // batch.exists.shape[1])
     for layer, needed in enumerate(batch.needed):
-        rows, positions = needed.nonzero(as_tuple=True)
-        for run, position in zip(rows.split(size), positions.split(size), strict=True):
+        for run, position in _pieces(needed, size):
             state = batch.base_states[layer][run]
             state[torch.arange(len(run)), position] = batch.donor_states[layer][run, position]
             with starting_at(encoder.blocks, layer, state, batch.base.capture, run):
@@ -255,9 +254,8 @@ def _patch_by_position(
     kept = prefix.keep(batch.base.ids)
     count = batch.exists.shape[1]
     for start, stop in _spans(batch.needed, row_tokens):
-        cells = batch.needed[:, :, start:stop].nonzero(as_tuple=True)
         size = max(1, row_tokens // (count - start))
-        for layers, runs, offsets in zip(*(index.split(size) for index in cells), strict=True):
+        for layers, runs, offsets in _pieces(batch.needed[:, :, start:stop], size):
             tail = batch.base_states[layers, runs, start:]
             tail[torch.arange(len(runs)), offsets] = batch.donor_states[
                 layers, runs, start + offsets
@@ -272,6 +270,12 @@ def _patch_by_position(
                 (layers, runs),
                 batch.anchors,
             ).double()
+
+
+def _pieces(needed: Bool[Tensor, "..."], size: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the indices of the needed cells, in order, at most `size` at once."""
+    cells = needed.nonzero()
+    return (piece.unbind(dim=1) for piece in cells.split(size) if len(piece))
 
 
 def _spans(needed: Bool[Tensor, "layer run token"], row_tokens: int) -> Iterator[tuple[int, int]]:

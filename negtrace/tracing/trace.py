@@ -38,7 +38,7 @@ def trace(
     *,
     corruption: str | Corruption = "swap",
     settings: Mapping[str, object] | None = None,
-    direction: Direction = "denoising",
+    direction: str = "denoising",
     row_tokens: int = ROW_TOKENS,
     include_text: bool = False,
     progress: bool | None = None,
@@ -65,12 +65,11 @@ def trace(
     """
     pairs = radiology_pairs() if pairs is None else list(pairs)
     made = corruption_named(corruption, settings) if isinstance(corruption, str) else corruption
-    if direction not in DIRECTIONS:
-        raise UnknownNameError(f"unknown direction {direction!r}; known: {', '.join(DIRECTIONS)}")
+    way = _direction(direction)
     with torch.inference_mode(), evaluating(encoder.model):
         jobs, dropped = _prepare(encoder, pairs, made)
         _require_some(jobs, dropped)
-        scores = _collect(encoder, jobs, direction, row_tokens, progress)
+        scores = _collect(encoder, jobs, way, row_tokens, progress)
     kept = [
         job for job in jobs if np.isfinite(scores[job.pair.id].clean + scores[job.pair.id].corrupt)
     ]
@@ -81,17 +80,24 @@ def trace(
         clean=np.array([scores[job.pair.id].clean for job in kept]),
         corrupt=np.array([scores[job.pair.id].corrupt for job in kept]),
         patched=_stacked([scores[job.pair.id].patched for job in kept])[:, None],
-        roles=_roles([_base(job.contrasts[0], direction) for job in kept]),
+        roles=_roles([_base(job.contrasts[0], way) for job in kept]),
         negated=np.array([job.pair.negated == "true" for job in kept]),
         ids=tuple(job.pair.id for job in kept),
         layers=encoder.layers,
-        direction=direction,
+        direction=way,
         corruption=made.name,
         unit=encoder.unit,
         dropped=tuple(dropped),
         texts=tuple((job.pair.true, job.pair.false) for job in kept) if include_text else None,
-        provenance=_provenance(encoder, [job.pair for job in kept], made, direction),
+        provenance=_provenance(encoder, [job.pair for job in kept], made, way),
     )
+
+
+def _direction(name: str) -> Direction:
+    for known in DIRECTIONS:
+        if name == known:
+            return known
+    raise UnknownNameError(f"unknown direction {name!r}; known: {', '.join(DIRECTIONS)}")
 
 
 def _prepare(

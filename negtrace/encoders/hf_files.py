@@ -1,0 +1,109 @@
+"""The files of a Hugging Face model, in a folder or on the hub, each read with a clear error."""
+
+__all__ = ["ModelFiles"]
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers.utils import cached_file
+from transformers.utils import logging as transformers_logging
+
+from negtrace.errors import EncoderError
+
+WEIGHTS = (".safetensors", ".bin", ".index.json")
+TOKENIZER = ("tokenizer", "vocab", "spiece", "sentencepiece")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles:
+    """Where a model's files are, and what may be done with them."""
+
+    source: str
+    """A folder, or a name on the hub."""
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    @property
+    def name(self) -> str:
+        """A hub name whole, of a folder its last part alone: paths are private."""
+        return Path(self.source).resolve().name if Path(self.source).exists() else self.source
+
+    def require(self) -> None:
+        """Raise an EncoderError for a folder that is clearly not a whole model.
+
+        transformers would guess, and say something about the hub.
+        """
+        folder = Path(self.source)
+        if not folder.exists():
+            return
+        found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        there = {
+            "config.json": "config.json" in found,
+            "weights (model.safetensors)": any(name.endswith(WEIGHTS) for name in found),
+            "tokenizer files (tokenizer.json, ...)": any(n.startswith(TOKENIZER) for n in found),
+        }
+        if missing := [what for what, is_there in there.items() if not is_there]:
+            raise EncoderError(f"{self.name}: the folder lacks {', '.join(missing)}")
+
+    def config(self) -> Any:
+        """Return the configuration."""
+        return self._read(transformers.AutoConfig, "config")
+
+    def model(self, dtype: torch.dtype) -> Any:
+        """Return the model in eval mode."""
+        with _quietly():
+            return self._read(transformers.AutoModel, "weights", dtype=dtype).eval()
+
+    def tokenizer(self) -> Any:
+        """Return the tokenizer."""
+        return self._read(transformers.AutoTokenizer, "tokenizer")
+
+    def image_processor(self) -> Any | None:
+        """Return the image processor, or None where the model ships none (text anchors only)."""
+        try:
+            # The PIL backend needs no torchvision.
+            return self._read(transformers.AutoImageProcessor, "image processor", backend="pil")
+        except EncoderError:
+            return None
+
+    def json(self, path: str) -> Any | None:
+        """Return what a JSON file of the model holds, or None where there is no such file."""
+        found = cached_file(
+            self.source,
+            path,
+            revision=self.revision,
+            _raise_exceptions_for_gated_repo=False,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        return None if found is None else json.loads(Path(found).read_text("utf-8"))
+
+    def _read(self, auto: Any, what: str, **options: Any) -> Any:
+        try:
+            return auto.from_pretrained(
+                self.source,
+                revision=self.revision,
+                trust_remote_code=self.trust_remote_code,
+                **options,
+            )
+        except Exception as error:  # whatever a damaged file makes a reader raise
+            said = str(error).strip().splitlines() or [repr(error)]
+            raise EncoderError(f"{self.name}: cannot read its {what}: {said[0]}") from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep transformers' own progress bars out of notebooks and logs while reading."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,239 @@
+"""Traces: corruptions, what is dropped and why, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from models import bert, clip, siglip, word_tokenizer
+
+from negtrace.anchors import Anchor
+from negtrace.encoders.toy import ToyEncoder
+from negtrace.encoders.wrap import wrap
+from negtrace.errors import TraceError, UnknownNameError
+from negtrace.pair_sources import radiology_pairs
+from negtrace.pairs import Pair, digest
+from negtrace.tracing.corruption import CORRUPTIONS, Neutral, Noise, corruption_named
+from negtrace.tracing.trace import trace
+
+PAIRS = radiology_pairs()
+NEGATED = [pair for pair in PAIRS if pair.negated == "true"]
+
+
+def pair(true: str, false: str, anchor: str = "The lungs are clear.", **rest: object) -> Pair:
+    return Pair(true=true, false=false, anchor=Anchor(text=anchor), **rest)
+
+
+def test_the_default_pairs_trace_on_any_text_tower() -> None:
+    for encoder in (ToyEncoder(), clip(), bert()):
+        cte = trace(encoder, progress=False)
+        assert len(cte) == len(PAIRS)
+        assert not cte.dropped
+        assert cte.negated.sum() == len(PAIRS) / 2
+
+
+def test_a_result_says_what_made_it() -> None:
+    encoder = clip()
+    cte = trace(encoder, PAIRS[:4], corruption="noise", settings={"samples": 2}, progress=False)
+    made = cte.provenance
+    assert (made.model, made.family) == ("clip", "dual encoder")
+    assert made.weights_digest == encoder.digest
+    assert made.pairs_digest == digest([p for p in PAIRS[:4] if p.id in cte.ids])
+    assert made.config["corruption"] == {"name": "noise", "multiple": 3.0, "samples": 2, "seed": 0}
+    assert cte.texts is None
+
+
+def test_statements_are_kept_only_when_asked_for() -> None:
+    cte = trace(ToyEncoder(), PAIRS[:2], include_text=True, progress=False)
+    assert cte.texts == tuple((p.true, p.false) for p in PAIRS[:2])
+
+
+def test_an_image_is_embedded_once_for_all_its_pairs() -> None:
+    encoder = clip()
+    calls = []
+    encoder._embed_images = lambda images, own=encoder._embed_images: (
+        calls.append(len(images)) or own(images)
+    )
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
+    pairs = [
+        Pair(true=p.true, false=p.false, anchor=Anchor(image=pixels.copy()), id=p.id)
+        for p in PAIRS[:5]
+    ]
+    trace(encoder, pairs, progress=False)
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("corruption", ["neutral", "noise"])
+def test_a_pair_without_a_cue_in_its_true_statement_is_dropped_by_name(corruption: str) -> None:
+    cte = trace(clip(), PAIRS[:8], corruption=corruption, progress=False)
+    kept = {p.id for p in PAIRS[:8] if p.negated == "true"}
+    assert set(cte.ids) == kept
+    assert {drop.id for drop in cte.dropped} == {p.id for p in PAIRS[:8]} - kept
+    assert {drop.code for drop in cte.dropped} == {"affirmative-clean"}
+
+
+def test_neutral_replaces_the_cue_token_for_token() -> None:
+    encoder = clip()
+    one = pair("No effusion is seen.", "Some effusion is seen.")
+    true, false = encoder.tokenize([one.true, one.false])
+    [contrast] = Neutral().contrasts(one, true, false, encoder)
+    [there] = encoder.tokenize(["The effusion is seen."])
+    assert contrast.corrupt.ids == there.ids
+    assert contrast.first_difference == 1
+
+
+def test_a_neutral_word_that_is_no_single_token_is_dropped() -> None:
+    with pytest.raises(TraceError, match="does not fill the cue token for token"):
+        trace(
+            clip(),
+            NEGATED[:1],
+            corruption="neutral",
+            settings={"word": "of any"},
+            progress=False,
+        )
+
+
+def test_noise_depends_on_the_pair_and_the_seed_alone() -> None:
+    encoder = clip()
+    whole = trace(encoder, NEGATED[:3], corruption="noise", progress=False)
+    alone = trace(encoder, NEGATED[2:3], corruption="noise", progress=False)
+    width = alone.patched.shape[-1]
+    np.testing.assert_allclose(whole.patched[2, ..., :width], alone.patched[0], atol=1e-5)
+    other = trace(encoder, NEGATED[:3], corruption=Noise(seed=1), progress=False)
+    assert not np.allclose(whole.corrupt, other.corrupt)
+
+
+def test_noise_is_as_large_as_asked() -> None:
+    encoder = clip()
+    true, false = encoder.tokenize([NEGATED[0].true, NEGATED[0].false])
+    contrasts = Noise(multiple=2.0, samples=64).contrasts(NEGATED[0], true, false, encoder)
+    hidden = torch.randn(len(true), 32) * 5
+    cue = contrasts[0].first_difference
+    moved = torch.stack([contrast.corrupt.edit(hidden) - hidden for contrast in contrasts])
+    assert moved[:, cue].std().item() == pytest.approx(2 * hidden.std().item(), rel=0.1)
+    assert moved.abs().sum(-1).nonzero()[:, 1].unique().tolist() == [cue]
+
+
+def test_samples_are_averaged() -> None:
+    encoder = clip()
+    many = trace(encoder, NEGATED[:1], corruption=Noise(samples=3), progress=False)
+    true, false = encoder.tokenize([NEGATED[0].true, NEGATED[0].false])
+    with torch.inference_mode():
+        anchor = encoder.embed_anchors([NEGATED[0].anchor])
+        corrupt = []
+        for contrast in Noise(samples=3).contrasts(NEGATED[0], true, false, encoder):
+            handle = encoder.blocks[0].register_forward_pre_hook(
+                lambda _, args, edit=contrast.corrupt.edit: (edit(args[0][0])[None], *args[1:])
+            )
+            corrupt.append(encoder.score(encoder.encode(torch.tensor([true.ids])), anchor).item())
+            handle.remove()
+    assert many.corrupt[0] == pytest.approx(np.mean(corrupt), abs=1e-5)
+
+
+def test_unequal_statements_are_aligned_or_dropped_with_the_reason() -> None:
+    pairs = [
+        pair("There is no effusion.", "There is an abnormality of effusion.", id="aligned"),
+        pair("There is no effusion.", "There is effusion.", id="inserted"),
+        pair("There is no effusion.", "There is some effusion.", id="equal"),
+    ]
+    cte = trace(clip(), pairs, progress=False)
+    assert "equal" in cte.ids
+    assert "inserted" not in cte.ids
+    assert {drop.id: drop.code for drop in cte.dropped}["inserted"] == "no-counterpart"
+    assert set(cte.ids) | {drop.id for drop in cte.dropped} == {p.id for p in pairs}
+    for drop in cte.dropped:
+        assert "effusion" not in drop.reason
+
+
+def test_a_siglip_pair_traces_over_its_filled_context() -> None:
+    cte = trace(siglip(), PAIRS[:2], progress=False)
+    roles = np.array(cte.role_names)[cte.roles]
+    assert (roles[:, -1] == "end").all()
+    assert (roles == "pad").any()
+    assert np.isfinite(cte.patched).all()
+
+
+def test_pairs_that_cannot_be_traced_are_dropped_and_the_rest_goes_on() -> None:
+    long = pair(
+        f"There is no effusion{' and the heart' * 9}.",
+        f"There is some effusion{' and the heart' * 9}.",
+        id="long",
+    )
+    image = Pair(
+        true=PAIRS[0].true,
+        false=PAIRS[0].false,
+        anchor=Anchor(image=np.zeros((8, 8), np.uint8)),
+        id="image",
+    )
+    cte = trace(bert(), [long, image, PAIRS[1]], progress=False)
+    assert cte.ids == (PAIRS[1].id,)
+    assert {drop.id: drop.code for drop in cte.dropped} == {
+        "long": "too-long",
+        "image": "image-anchor",
+    }
+
+
+def test_nothing_left_to_trace_says_why() -> None:
+    affirmative = [p for p in PAIRS if p.negated == "false"][:3]
+    with pytest.raises(TraceError, match=r"no pair is left to trace: 3 affirmative-clean \(the tr"):
+        trace(clip(), affirmative, corruption="noise", progress=False)
+    with pytest.raises(TraceError, match="no pairs were given"):
+        trace(clip(), [], progress=False)
+
+
+def test_repeated_ids_are_refused() -> None:
+    with pytest.raises(TraceError, match="1 pair ids occur twice, 'x' first"):
+        twice = [pair("No car.", "Some car.", id="x"), pair("No cars.", "Some cars.", id="x")]
+        trace(ToyEncoder(), twice, progress=False)
+
+
+def test_scores_that_are_not_numbers_are_dropped() -> None:
+    encoder = bert()
+    with torch.no_grad():
+        row = encoder.tokenize(["pneumothorax"])[0].ids[1]
+        encoder.model.embeddings.word_embeddings.weight[row] = torch.nan
+    cte = trace(encoder, PAIRS, progress=False)
+    lost = [drop for drop in cte.dropped if drop.code == "nan-score"]
+    assert len(lost) == 10
+    assert len(cte) == len(PAIRS) - 10
+    with torch.no_grad():
+        encoder.model.embeddings.word_embeddings.weight.fill_(torch.nan)
+    with pytest.raises(TraceError, match="140 nan-score"):
+        trace(encoder, PAIRS, progress=False)
+
+
+def test_a_model_that_hears_no_negation_is_refused() -> None:
+    encoder = bert()
+    ids = [encoder.tokenize([w])[0].ids[1] for w in ("no", "some", "without", "with")]
+    ids += [encoder.tokenize([w])[0].ids[1] for w in ("absent", "present")]
+    with torch.no_grad():
+        words = encoder.model.embeddings.word_embeddings.weight
+        words[ids] = words[ids[0]].clone()
+    with pytest.raises(TraceError, match=r"alike \(d = 0\).*negtrace check"):
+        trace(encoder, PAIRS[:4], progress=False)
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="'shuffle'; known: neutral, noise, swap"):
+        trace(ToyEncoder(), PAIRS[:1], corruption="shuffle")
+    with pytest.raises(UnknownNameError, match="'both'; known: denoising, noising"):
+        trace(ToyEncoder(), PAIRS[:1], direction="both")
+    with pytest.raises(TraceError, match="no setting 'sigma'; its settings are: multiple, samples"):
+        corruption_named("noise", {"sigma": 1})
+    with pytest.raises(TraceError, match="expected a positive multiple"):
+        Noise(multiple=-1.0)
+    assert list(CORRUPTIONS) == ["neutral", "noise", "swap"]
+
+
+def test_a_block_that_runs_twice_is_refused() -> None:
+    class Twice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = torch.nn.Embedding(200, 8)
+            self.block = torch.nn.Linear(8, 8)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.block(self.block(self.embed(ids)))
+
+    from negtrace.errors import EncoderError
+
+    with pytest.raises(EncoderError, match="run exactly once|one shape"):
+        trace(wrap(Twice(), word_tokenizer(), blocks=["block"]), PAIRS[:1], progress=False)
