@@ -2,8 +2,7 @@
 
 __all__ = ["CTE", "FLOOR", "SEGMENTS", "TAU", "Dropped", "Provenance"]
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,13 @@ from negtrace.effect import Effect, Groups, Reduction, estimate, role_groups, to
 from negtrace.errors import CTEError
 from negtrace.intervals import AGGREGATES
 from negtrace.roles import ROLES
-from negtrace.schema.checks import check_names, check_scores, check_shapes, one_of, tally
-from negtrace.schema.files import read_bytes, sha256, write_bytes
+from negtrace.schema.checks import check_names, check_scores, check_shapes, one_of
+from negtrace.schema.files import read_bytes, write_bytes
 from negtrace.schema.provenance import Dropped, Provenance
-from negtrace.schema.raw import ARRAYS, NAMES, from_bytes, sidecar_bytes, sidecar_of, to_bytes
+from negtrace.schema.raw import ARRAYS, from_bytes, sidecar_bytes, sidecar_of, to_bytes
+from negtrace.segments import FLOOR, SEGMENTS, TAU, above_floor, chosen, counts_of, segments_of
+from negtrace.union import united
 
-TAU: Mapping[str, float] = {"logit": 1.0, "cosine": 0.01}
-"""A pair counts as told apart from |d| = tau on, by unit of score; in logits as Quantmeyer et al.
-(2024), in cosines that same step at CLIP's logit scale of 100."""
-
-FLOOR: Mapping[str, float] = {"logit": 0.1, "cosine": 0.001}
-"""Below this |d| a ratio says more about rounding and luck than about the model: tau / 10."""
-
-SEGMENTS = ("all", "correct", "ambiguous", "incorrect")
-CONDITIONS = (None, "negated", "affirmative")
 DIRECTIONS = ("denoising", "noising")
 
 
@@ -111,22 +103,20 @@ class CTE:
     @property
     def segments(self) -> tuple[str, ...]:
         """Each pair's segment: `correct`, `ambiguous` or `incorrect`."""
-        d, tau = self.d, self.tau
-        return tuple(np.select([d >= tau, d <= -tau], SEGMENTS[1::2], SEGMENTS[2]).tolist())
+        return segments_of(self.d, self.tau)
 
     @property
     def segment_counts(self) -> dict[str, int]:
         """Number of pairs in each segment."""
-        counts = Counter(self.segments)
-        return {segment: counts[segment] for segment in SEGMENTS[1:]}
+        return counts_of(self.segments)
 
     def _take(self, places: Int[np.ndarray, " kept"]) -> "CTE":
-        chosen = places.tolist()
+        kept = places.tolist()
         return replace(
             self,
             **{name: getattr(self, name)[places] for name in ARRAYS},
-            ids=tuple(self.ids[place] for place in chosen),
-            texts=None if self.texts is None else tuple(self.texts[place] for place in chosen),
+            ids=tuple(self.ids[place] for place in kept),
+            texts=None if self.texts is None else tuple(self.texts[place] for place in kept),
         )
 
     def select(
@@ -142,20 +132,9 @@ class CTE:
             CTEError: when no pair is left.
             UnknownNameError: when there is no such segment or condition.
         """
-        one_of("segment", segment, SEGMENTS)
-        one_of("condition", condition, CONDITIONS)
-        keep = np.ones(len(self), dtype=bool) if mask is None else mask
-        if segment != "all":
-            keep = keep & (np.array(self.segments) == segment)
-        if condition is not None:
-            keep = keep & (self.negated == (condition == "negated"))
-        if not keep.any():
-            raise CTEError(
-                f"none of the {len(self)} pairs is left: segment {segment!r}, condition "
-                f"{condition!r}; segments hold {tally(self.segment_counts)} (tau {self.tau:g} "
-                f"{self.unit}), the negated statement is true in {int(self.negated.sum())}; "
-                "select another segment or condition"
-            )
+        keep = chosen(
+            self.d, self.negated, mask, unit=self.unit, segment=segment, condition=condition
+        )
         return self._take(np.flatnonzero(keep))
 
     def keep(
@@ -177,19 +156,11 @@ class CTE:
             CTEError: when |d| of every selected pair is 0 or below the floor.
         """
         AGGREGATES[aggregate]
-        chosen = self.select(segment=segment, condition=condition)
+        selected = self.select(segment=segment, condition=condition)
         floor = FLOOR[self.unit] if floor is None else floor
-        size = np.abs(chosen.d)
-        above = (size >= floor) & (size > 0)
-        if not above.any():
-            raise CTEError(
-                f"nothing to reduce: all {len(chosen)} selected pairs have |d| below the floor of "
-                f"{floor:g} {self.unit} (largest |d| {size.max():.3g}), so the model hardly tells "
-                "their statements apart and ratios are noise; trace pairs that it tells apart, or "
-                "pass a lower floor"
-            )
-        order = [place for place in np.argsort(np.array(chosen.ids)) if above[place]]
-        return chosen._take(np.array(order)), Reduction(
+        above = above_floor(selected.d, floor, self.unit)
+        order = [place for place in np.argsort(np.array(selected.ids)) if above[place]]
+        return selected._take(np.array(order)), Reduction(
             model=self.provenance.model,
             direction=self.direction,
             corruption=self.corruption,
@@ -199,7 +170,7 @@ class CTE:
             condition=condition,
             floor=float(floor),
             n=len(order),
-            below_floor=len(chosen) - len(order),
+            below_floor=len(selected) - len(order),
             dropped=len(self.dropped),
             confidence=confidence,
             resamples=resamples,
@@ -296,38 +267,12 @@ class CTE:
 
     @staticmethod
     def concat(results: "Sequence[CTE]") -> "CTE":
-        """One result of the pairs of several like ones.
-
-        Statement texts are kept only where every result has them.
+        """One result of the pairs of several like ones; texts are kept where every one has them.
 
         Raises:
             CTEError: when the results differ in model, axes or settings, or share a pair.
         """
-        if not results:
-            raise CTEError("no results to combine; pass at least one")
-        first = results[0]
-        for place, other in enumerate(results[1:], start=1):
-            _refuse_unlike(first, other, place)
-        width = max(result.roles.shape[1] for result in results)
-        digests = sorted({result.provenance.pairs_digest for result in results})
-        provenance = replace(
-            first.provenance,
-            time=max(result.provenance.time for result in results),
-            pairs_digest=digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode()),
-        )
-        texts = [result.texts for result in results]
-        return replace(
-            first,
-            clean=np.concatenate([r.clean for r in results]),
-            corrupt=np.concatenate([r.corrupt for r in results]),
-            patched=np.concatenate([_widen(r.patched, width, np.nan) for r in results]),
-            roles=np.concatenate([_widen(r.roles, width, -1) for r in results]),
-            negated=np.concatenate([r.negated for r in results]),
-            ids=tuple(name for result in results for name in result.ids),
-            dropped=tuple(dict.fromkeys(drop for result in results for drop in result.dropped)),
-            texts=None if None in texts else tuple(pair for some in texts for pair in some or ()),
-            provenance=provenance,
-        )
+        return CTE(**united([vars(result) for result in results]))
 
     def save(self, path: Path | str, *, include_text: bool = False) -> Path:
         """Write everything to one `.safetensors` file; statements only with `include_text`.
@@ -353,25 +298,3 @@ class CTE:
             name, digest = sidecar_of(path, data)
             path, data = path.with_name(name), sidecar_bytes(path, name, digest)
         return CTE(**from_bytes(data, path))
-
-
-def _refuse_unlike(first: CTE, other: CTE, place: int) -> None:
-    ours, theirs = _identity(first), _identity(other)
-    unlike = [f"{key}: {ours[key]!r} / {theirs[key]!r}" for key in ours if ours[key] != theirs[key]]
-    if unlike:
-        raise CTEError(
-            f"results 0 and {place} are not alike and cannot be combined; they differ in "
-            f"{'; '.join(unlike)}"
-        )
-
-
-def _identity(cte: CTE) -> dict[str, Any]:
-    """What results must share to be combined."""
-    made = {name: getattr(cte.provenance, name) for name in ("weights_digest", "tokenizer")}
-    named = {name: getattr(cte, name) for name in NAMES if name != "ids"}
-    return {**made, **named, "config": cte.provenance.config}
-
-
-def _widen(array: np.ndarray, width: int, fill: float | int) -> np.ndarray:
-    missing = width - array.shape[-1]
-    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)], constant_values=fill)

@@ -7,21 +7,21 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from golden.results import PUBLISHED, noisy, published, result
+from golden.results import PUBLISHED, noisy, provenance, published, result
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from negtrace.cte import Dropped
 from negtrace.errors import CTEError, OutputError, UnknownNameError
-from negtrace.scores import all_layer_scores, layer_scores
+from negtrace.plot_tables import bar_table, heatmap_table
 from negtrace.plots import (
-    bar_table,
     both_directions,
     heatmap,
-    heatmap_table,
     importance_grid,
     layer_importance,
     save_figure,
 )
+from negtrace.scores import all_layer_scores, layer_scores
 
 D = np.array([1.0, 2.0, 5.0, 1.5])
 
@@ -36,6 +36,84 @@ def _no_global_style() -> Iterator[None]:
 
 def words(ax: Any) -> list[str]:
     return [text.get_text() for text in ax.texts if text.get_text()]
+
+
+def row_names(ax: Any) -> list[str]:
+    return [t.label1.get_text() for t in ax.yaxis.get_major_ticks() if t.label1.get_visible()]
+
+
+def outer_texts(figure: Any) -> list[Text]:
+    """Every text outside the cells: titles, axis and tick labels, legends."""
+    found = [
+        text for ax in figure.axes for text in (ax._left_title, ax.xaxis.label, ax.yaxis.label)
+    ]
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            found += [t for tick in axis.get_major_ticks() for t in (tick.label1, tick.label2)]
+        found += ax.get_legend().get_texts() if ax.get_legend() else []
+    found += [figure._suptitle] if figure._suptitle else []
+    return [text for text in found if text.get_text() and text.get_visible()]
+
+
+def assert_legible(figure: Any) -> None:
+    """No text is cut off, and none runs into another, at a resolution that makes type wide."""
+    figure.set_dpi(80)
+    figure.draw_without_rendering()
+    texts = outer_texts(figure)
+    boxes = [text.get_window_extent() for text in texts]
+    for place, (text, box) in enumerate(zip(texts, boxes, strict=True)):
+        inside = box.x0 >= 0 and box.y0 >= 0
+        inside &= box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        assert inside, f"{text.get_text()!r} is cut off"
+        for other in range(place):
+            met = box.overlaps(boxes[other])
+            assert not met, f"{text.get_text()!r} meets {texts[other].get_text()!r}"
+    assert min(ax.bbox.height for ax in figure.axes) / 80 > 0.8
+
+
+NAMES = ("toy", "/home/someone/checkpoints/laion_CLIP-ViT-bigG-14-laion2B-39B-b160k-negation-07")
+
+
+@pytest.mark.parametrize("model", NAMES, ids=["short", "long"])
+@pytest.mark.parametrize("blocks", [1, 3, 6, 12, 16, 24, 48])
+def test_no_words_are_cut_off_or_meet(blocks: int, model: str) -> None:
+    cte, other = (
+        noisy(4, layers=blocks + 1, direction=direction, provenance=provenance(model=model))
+        for direction in ("denoising", "noising")
+    )
+    scores = list(all_layer_scores(cte, resamples=9).values())
+    effects = [one.effect(resamples=9) for one in (cte, other)]
+    figures = [
+        both_directions(*effects),
+        importance_grid(scores),
+        importance_grid(scores, columns=1),
+        heatmap(effects[0]).figure,
+        heatmap(effects[0], intervals=True).figure,
+        layer_importance(scores).figure,
+        layer_importance(scores[0]).figure,
+    ]
+    for figure in figures:
+        assert_legible(figure)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3])
+def test_the_colour_bar_says_its_words_beside_few_rows(tokens: int) -> None:
+    roles = np.tile(np.arange(tokens), (3, 1))
+    effects = [
+        result(np.full((3, 3, tokens), 0.5), np.ones(3), direction=direction, roles=roles).effect()
+        for direction in ("denoising", "noising")
+    ]
+    assert_legible(heatmap(effects[0]).figure)
+    assert_legible(both_directions(*effects))
+
+
+def test_titles_keep_to_their_place_in_a_figure_of_the_user() -> None:
+    cte = noisy(4, provenance=provenance(model=NAMES[1]))
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    heatmap(cte.effect(resamples=9), left, colour_bar=False)
+    layer_importance(layer_scores(cte, "nast", resamples=9), right)
+    assert_legible(figure)
 
 
 def test_heatmap_table_reads_like_the_published_one() -> None:
@@ -168,8 +246,34 @@ def test_both_directions_share_one_colour_bar() -> None:
     assert len(figure.axes) == 3
     assert "denoising" in figure.axes[0].get_title(loc="left")
     assert "noising" in figure.axes[1].get_title(loc="left")
+    assert figure.get_suptitle() == (
+        "toy: swap, all pairs\nsite resid, n = 12 (0 below floor, 0 dropped), ratio of means"
+    )
+    figure.draw_without_rendering()
+    assert [bool(row_names(ax)) for ax in figure.axes[:2]] == [True, False]
     with pytest.raises(CTEError, match="expected a denoising result, not one of noising"):
         both_directions(noisy(direction="noising"), noisy())
+
+
+def test_what_directions_do_not_share_is_said_of_each() -> None:
+    fewer = noisy(direction="noising", provenance=provenance(model="other"))
+    partial = fewer.patched.copy()
+    partial[0, :, :, 7] = np.nan
+    figure = both_directions(noisy(), dataclasses.replace(fewer, patched=partial))
+    assert (figure.get_suptitle() or "").startswith("swap, all pairs\nsite resid, n = 12")
+    assert [ax.get_title(loc="left") for ax in figure.axes[:2]] == [
+        "toy: denoising (sufficiency)",
+        "other: noising (necessity)",
+    ]
+    figure.draw_without_rendering()
+    assert [row_names(ax)[-1] for ax in figure.axes[:2]] == ["end", "end (n=11)"]
+
+
+def test_excess_is_noted_over_the_direction_that_has_it() -> None:
+    wide = result(np.full((3, 3, 8), 1.5), np.ones(3), direction="noising")
+    figure = both_directions(result(np.full((3, 3, 8), 0.5), np.ones(3)), wide)
+    assert figure.axes[0].get_title(loc="left") == "denoising (sufficiency)"
+    assert figure.axes[1].get_title(loc="left").endswith("21 cell(s) beyond the colour scale")
 
 
 def test_importance_grid_has_a_panel_per_method() -> None:
