@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from negtrace.encoders.base import Encoder
     from negtrace.encoders.check import check
     from negtrace.encoders.wrap import wrap
-    from negtrace.scores import layer_scores
     from negtrace.loading import load
     from negtrace.pair_sources import radiology_pairs
     from negtrace.pairs import Pair, read_pairs, write_pairs
     from negtrace.plots import heatmap, layer_importance
+    from negtrace.scores import layer_scores
     from negtrace.tracing.trace import trace
 
 __version__ = "0.1.0"

@@ -93,8 +93,11 @@ class Trace:
 
         require_writable(self.out)
         _ = CORRUPTIONS[self.corruption]
-        on_error = "skip" if self.skip_bad else "raise"
-        pairs = read_pairs(self.pairs, on_error=on_error) if self.pairs else radiology_pairs()
+        pairs = (
+            read_pairs(self.pairs, on_error="skip" if self.skip_bad else "raise")
+            if self.pairs
+            else radiology_pairs()
+        )
         step = -(-len(pairs) // self.limit) if self.limit else 1
         encoder = load(
             self.model,
@@ -132,11 +135,13 @@ class Plot:
 
     def run(self) -> None:
         """Read and draw."""
-        from negtrace.experiment import draw, require_writable
+        from negtrace.errors import CTEError
+        from negtrace.experiment import draw
         from negtrace.export import read_json
 
+        if len(self.cte) > 2:
+            raise CTEError(f"{len(self.cte)} files; expected one, or two of both directions")
         documents = [read_json(path) for path in self.cte]
-        require_writable(self.out)
         _say(*draw(documents, self.out, self.formats))
 
 
@@ -176,7 +181,7 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Check that a model can be traced: its blocks, its states, and that it comes back untouched."""
+    """Check that a model can be traced: blocks, states, and that it comes back untouched."""
 
     model: Positional[str]
     """`phantom`, `toy`, a folder, or a name on the hub."""
@@ -227,14 +232,14 @@ class Models:
 
     def run(self) -> None:
         """Print them."""
-        from negtrace.scores import METHODS
         from negtrace.loading import BUILT_IN
+        from negtrace.scores import METHODS
         from negtrace.tracing.corruption import CORRUPTIONS
 
         for name in BUILT_IN:
             _say(f"{name:10} {BUILT_IN[name].__doc__}")
         _say(
-            "FOLDER     a Hugging Face dual encoder (CLIP, SigLIP, ...) or text encoder (BERT, ...)",
+            "FOLDER     a Hugging Face dual encoder (CLIP, SigLIP) or text encoder (BERT)",
             "HUB/NAME   the same, from the hub",
             f"corruptions: {', '.join(CORRUPTIONS)}",
             f"layer scores: {', '.join(METHODS)}",
@@ -270,15 +275,13 @@ def _write_csv(table: "DataFrame", path: Path) -> None:
     write_bytes(path, table.to_csv(index=False).encode())
 
 
-def _show_warning(message: Warning | str, *_: object) -> None:
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     sys.stderr.write(f"negtrace: warning: {message}\n")
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; return 1 after an error that negtrace raised on purpose."""
-    command = tyro.cli(  # type: ignore[call-overload]
-        COMMANDS, prog="negtrace", args=args, description=negtrace.__doc__
-    )
+    command = tyro.cli(COMMANDS, prog="negtrace", args=args, description=negtrace.__doc__)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default", NegtraceWarning)

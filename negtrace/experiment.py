@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from negtrace.encoders.base import Encoder
 from negtrace.errors import OutputError
 from negtrace.export import Document, read_json, write_json
 from negtrace.pairs import Pair
-from negtrace.plots import both_directions, heatmap, importance_grid, save_figure
+from negtrace.plots import both_directions, heatmap_figure, importance_grid, save_figure
 from negtrace.tracing.corruption import Corruption
 from negtrace.tracing.sweep import DIRECTIONS, Direction
 from negtrace.tracing.trace import trace
@@ -51,6 +49,9 @@ def run(
 ) -> list[Document]:
     """Trace every direction, write each one's JSON as soon as it is there, then the figures.
 
+    Finished work is kept in `<direction>.partial` until then: run the same again after an
+    interruption, and it goes on where it stopped.
+
     Args:
         encoder: what to trace.
         out: folder for `<direction>.json`, its raw scores `<direction>.safetensors`, `heatmap.*`
@@ -76,9 +77,11 @@ def run(
             settings=settings,
             direction=direction,
             include_text=include_text,
+            checkpoint=out / f"{direction}.partial",
             progress=progress,
         )
         path = write_json(cte, out / f"{direction}.json", include_text=include_text)
+        (out / f"{direction}.partial").unlink(missing_ok=True)
         documents.append(read_json(path))
     draw(documents, out, formats)
     return documents
@@ -91,22 +94,16 @@ def draw(documents: Sequence[Document], out: Path, formats: Sequence[str] = FORM
         The files written: `heatmap.*`, and `layer_importance.*` or one for each direction.
     """
     require_writable(out)
-    files = save_figure(_heatmaps(documents), out / "heatmap", formats)
+    effects = sorted((document.effect() for document in documents), key=lambda e: e.direction)
+    heatmaps = heatmap_figure(*effects) if len(effects) == 1 else both_directions(*effects)
+    files = save_figure(heatmaps, out / "heatmap", formats)
     for document in documents:
         scores = [one for one in document.scores if one.condition is None]
-        direction = scores[0].direction
-        stem = "layer_importance" if len(documents) == 1 else f"layer_importance_{direction}"
+        stem = "layer_importance"
+        if len(documents) > 1:
+            stem += f"_{scores[0].direction}"
         files += save_figure(importance_grid(scores), out / stem, formats)
     return files
-
-
-def _heatmaps(documents: Sequence[Document]) -> Figure:
-    effects = [document.effect() for document in documents]
-    if len(effects) == 2:
-        return both_directions(*effects)
-    figure = heatmap(effects[0]).figure
-    assert isinstance(figure, Figure)
-    return figure
 
 
 def summary(document: Document) -> list[str]:

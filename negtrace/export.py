@@ -17,12 +17,12 @@ import numpy as np
 from negtrace.cte import CTE, FLOOR, SEGMENTS
 from negtrace.effect import Effect, Reduction
 from negtrace.errors import CTEError
-from negtrace.scores import LayerScores, all_layer_scores
 from negtrace.schema.checks import listed
 from negtrace.schema.document import SCHEMA, VERSION, pretty, schema, verified
 from negtrace.schema.files import canonical, read_bytes, sha256, write_bytes
 from negtrace.schema.provenance import Dropped, Provenance
 from negtrace.schema.raw import sidecar_bytes
+from negtrace.scores import LayerScores, all_layer_scores
 
 DECIMALS = 10
 CONDITIONS = (None, "negated", "affirmative")

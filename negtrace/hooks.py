@@ -100,7 +100,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def edited(
     args: tuple[Any, ...], kwargs: dict[str, Any], edit: EmbedEdit
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return a block's arguments with its hidden states, positional or named, put through `edit`."""
+    """Return a block's arguments, its hidden states, positional or named, put through `edit`."""
     if args:
         return (edit(args[0]), *args[1:]), kwargs
     name = next((key for key, value in kwargs.items() if isinstance(value, Tensor)), None)

@@ -8,6 +8,7 @@ __all__ = [
     "bar_table",
     "both_directions",
     "heatmap",
+    "heatmap_figure",
     "heatmap_table",
     "importance_grid",
     "layer_importance",
@@ -102,6 +103,13 @@ def heatmap(
         _colour_bar([ax])
     _title(ax, table.title, label_room(table))
     return ax
+
+
+def heatmap_figure(result: CTE | Effect) -> Figure:
+    """Return one heatmap as a figure of its own, which pyplot neither keeps nor shows."""
+    figure = Figure(figsize=heatmap_size(heatmap_table(result)), layout="constrained")
+    heatmap(result, figure.subplots())
+    return figure
 
 
 def layer_importance(scores: LayerScores | Sequence[LayerScores], ax: Axes | None = None) -> Axes:

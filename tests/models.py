@@ -25,10 +25,40 @@ TEXT = {
 }
 VISION = {**TEXT, "image_size": 32, "patch_size": 8}
 VISION.pop("max_position_embeddings")
-WORDS = (
-    "there is are no some seen the patient has present absent chest with without not free any "
-    "of evidence a an abnormality in heart size normal lungs clear . , cars people"
-).split()
+WORDS = [
+    "there",
+    "is",
+    "are",
+    "no",
+    "some",
+    "seen",
+    "the",
+    "patient",
+    "has",
+    "present",
+    "absent",
+    "chest",
+    "with",
+    "without",
+    "not",
+    "free",
+    "any",
+    "of",
+    "evidence",
+    "a",
+    "an",
+    "abnormality",
+    "in",
+    "heart",
+    "size",
+    "normal",
+    "lungs",
+    "clear",
+    ".",
+    ",",
+    "cars",
+    "people",
+]
 
 
 def word_tokenizer() -> transformers.PreTrainedTokenizerFast:
@@ -142,9 +172,7 @@ def _patched_score(
     return encoder.score(_forward(encoder, base, writes), anchor[None]).item()
 
 
-def _forward(
-    encoder: Encoder, run: Run, writes: list[Callable[[Tensor], Tensor] | None]
-) -> Tensor:
+def _forward(encoder: Encoder, run: Run, writes: list[Callable[[Tensor], Tensor] | None]) -> Tensor:
     """Run plainly, each layer's state put through its own function, corruption edits first."""
 
     def at_embed(hidden: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ def test_categories_and_reasons() -> None:
 
 
 @pytest.mark.parametrize("finding", FINDINGS.values(), ids=lambda finding: finding.key)
-def test_twins_hold_one_cue_on_their_finding(finding) -> None:  # noqa: ANN001
+def test_twins_hold_one_cue_on_their_finding(finding) -> None:
     for affirmed, negated in twins(finding):
         assert find_cues(affirmed) == ()
         [cue] = find_cues(negated)

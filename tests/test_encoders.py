@@ -13,6 +13,7 @@ from models import ENCODERS, TEXT, bert, build, clip, siglip, word_tokenizer
 from PIL import Image
 from torch import nn
 
+from negtrace.anchors import Anchor
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
 from negtrace.encoders.hf_files import ModelFiles
@@ -22,7 +23,6 @@ from negtrace.encoders.tokenizing import StatementTokenizer, matched_spans
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError, UnknownNameError
 from negtrace.loading import load
-from negtrace.anchors import Anchor
 
 STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax."]
 
@@ -231,7 +231,7 @@ def test_wrap_takes_any_module_with_blocks() -> None:
     assert check(encoder).passed
     named = wrap(Tower(), word_tokenizer(), blocks=["encoder.layers.1"])
     assert named.layers == ("embed", "encoder.layers.1")
-    with pytest.raises(EncoderError, match="no module named 'layer.9'"):
+    with pytest.raises(EncoderError, match=r"no module named 'layer\.9'"):
         wrap(Tower(), word_tokenizer(), blocks=["layer.9"])
 
 

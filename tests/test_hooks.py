@@ -61,13 +61,18 @@ def test_dropout_of_a_model_in_training_does_not_reach_the_scores() -> None:
 def test_nothing_is_left_after_an_exception(layer: int) -> None:
     encoder = clip()
     before = state_of(encoder.model)
-    with torch.inference_mode(), pytest.raises(ZeroDivisionError), evaluating(encoder.model):
-        ids = torch.tensor([encoder.tokenize(["no effusion"])[0].ids])
-        with captured(encoder.blocks) as base:
-            encoder.encode(ids)
-        row = torch.zeros(1, dtype=torch.long)
-        with starting_at(encoder.blocks, layer, base.states()[layer], base, row):
-            raise ZeroDivisionError
+    ids = torch.tensor([encoder.tokenize(["no effusion"])[0].ids])
+    row = torch.zeros(1, dtype=torch.long)
+
+    def break_off() -> None:
+        with torch.inference_mode(), evaluating(encoder.model):
+            with captured(encoder.blocks) as base:
+                encoder.encode(ids)
+            with starting_at(encoder.blocks, layer, base.states()[layer], base, row):
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
     assert not left_behind(encoder.model)
     assert state_of(encoder.model) == before
 

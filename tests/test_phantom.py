@@ -180,13 +180,12 @@ def test_contrasts_are_twins_about_the_claim() -> None:
 
 def test_locality_charges_for_what_lies_beyond_the_window() -> None:
     mask = torch.ones(1, 6, dtype=torch.long)
-    near, far = torch.zeros(2, 1, 1, 6, 6)
-    near[..., 0] = 1
-    near[..., 5, 5], near[..., 5, 0] = 1, 0
-    far[..., 0] = 1
-    far[..., 5, 2], far[..., 5, 0] = 1, 0
+    near = torch.eye(6)[None, None]
+    far = near.clone()
+    far[..., 5, :] = torch.eye(6)[2]
     assert locality([near] * 8, mask) == 0
     reach = sum(window < 3 for window in WINDOWS)
+    # One of six queries looks three back; it is the end token, so it is charged for once more.
     assert locality([far] * 8, mask) == pytest.approx(reach / 6 + reach)
 
 

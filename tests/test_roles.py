@@ -297,7 +297,7 @@ def bert_tokens(folder: Path) -> Callable[[str], Tokens]:
     """BERT's uncased WordPiece."""
     lines = (folder / "bert_vocab/vocab.txt").read_text("utf-8").splitlines()
     vocabulary = {piece: i + 3 for i, piece in enumerate(lines)}
-    model = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))  # noqa: S106
+    model = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))
     model.normalizer = normalizers.BertNormalizer()
     model.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return lambda text: framed(model, text)

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from negtrace.errors import EncoderError
 from negtrace.anchors import Anchor
+from negtrace.errors import EncoderError
 from negtrace.tokens import Tokens
 
 T = TypeVar("T")
@@ -109,7 +109,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        """Return the text embedding of each row by one plain forward; rows hold no extra padding."""
+        """Return the text embedding of each row, equally long ones, by one plain forward."""
 
     @abstractmethod
     def embed_images(self, anchors: Sequence[Anchor]) -> Float[Tensor, "anchor dim"]:

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from typing_extensions import override
 
 from negtrace.encoders.base import Kept, PrefixAttention
 
@@ -43,9 +44,15 @@ class HFPrefixAttention(PrefixAttention):
     def __init__(self, blocks: Sequence[nn.Module], encode_at: EncodeAt) -> None:
         self._encode_at = encode_at
         """Embeds token ids [row, token] that stand at positions [1, token]."""
-        found = [m.config for block in blocks for m in block.modules() if hasattr(m, "config")]
+        found: list[Any] = [
+            module.config
+            for block in blocks
+            for module in block.modules()
+            if hasattr(module, "config")
+        ]
         self._configs = list({id(config): config for config in found}.values())
 
+    @override
     def keep(self, ids: Int[Tensor, "run token"]) -> Kept:
         kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
@@ -59,6 +66,7 @@ class HFPrefixAttention(PrefixAttention):
             self._encode_at(ids, _positions(ids, 0))
         return kept
 
+    @override
     def encode_from(
         self, ids: Int[Tensor, "row token"], start: int, kept: Kept, runs: Int[Tensor, " row"]
     ) -> Float[Tensor, "row dim"]:
@@ -104,10 +112,11 @@ def _attend(
     mask: Bool[Tensor, "query key"],
     kwargs: dict[str, Any],
 ) -> tuple[Tensor, Tensor | None]:
-    options = {name: kwargs[name] for name in ("scaling",) if name in kwargs}
-    return sdpa_attention_forward(
+    options = {"scaling": kwargs["scaling"]} if "scaling" in kwargs else {}
+    attended: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
         module, query, key, value, mask[None, None], dropout=0.0, is_causal=False, **options
     )
+    return attended
 
 
 def _causal(query: Tensor, start: int) -> Bool[Tensor, "query key"]:

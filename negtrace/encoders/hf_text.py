@@ -52,7 +52,8 @@ def _pooler(model: Any) -> Callable[[Tensor], Tensor]:
         raise EncoderError(f"{type(model).__name__} has no pooler; use read_out 'cls' or 'mean'")
 
     def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        return model(input_ids=ids).pooler_output
+        read: Tensor = model(input_ids=ids).pooler_output
+        return read
 
     return encode
 

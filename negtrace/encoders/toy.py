@@ -24,10 +24,11 @@ from typing import ClassVar, final
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from typing_extensions import override
 
+from negtrace.anchors import Anchor
 from negtrace.encoders.base import Encoder
 from negtrace.errors import EncoderError
-from negtrace.anchors import Anchor
 from negtrace.tokens import Tokens
 
 NEGATORS = frozenset({"no", "not", "without", "absent"})
@@ -92,6 +93,7 @@ class ToyEncoder(Encoder):
         )
         self.words: dict[str, int] = {}
 
+    @override
     def tokenize(self, statements: Sequence[str]) -> list[Tokens]:
         return [self._one(statement) for statement in statements]
 
@@ -110,20 +112,26 @@ class ToyEncoder(Encoder):
         identity = self.words.setdefault(word, len(self.words) + 1)
         return FIRST_WORD + 3 * identity + polarity
 
+    @override
     def encode(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        return self.model(ids)
+        read: Tensor = self.model(ids)
+        return read
 
     @property
+    @override
     def reads_images(self) -> bool:
         return False
 
+    @override
     def embed_images(self, anchors: Sequence[Anchor]) -> Float[Tensor, "anchor dim"]:
         raise EncoderError("the toy encoder has no image tower; use pairs with text anchors")
 
+    @override
     def embed_texts(self, statements: Sequence[str]) -> Float[Tensor, "statement dim"]:
         read = super().embed_texts(statements)
         return torch.where(read == 0, torch.ones_like(read), read)
 
+    @override
     def score(
         self, text: Float[Tensor, "row dim"], anchor: Float[Tensor, "row dim"]
     ) -> Float[Tensor, " row"]:

@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from typing_extensions import override
 
+from negtrace.anchors import Anchor
 from negtrace.encoders.base import Encoder, PrefixAttention, Unit
 from negtrace.encoders.structure import find_blocks, is_causal, read_out_of
 from negtrace.encoders.tokenizing import ReadOut, StatementTokenizer
 from negtrace.errors import EncoderError
 from negtrace.hooks import evaluating
-from negtrace.anchors import Anchor
 from negtrace.tokens import Tokens
 
 PROBE = "There is no abnormality in the chest."
@@ -89,20 +90,25 @@ class ModuleEncoder(Encoder):
         with evaluating(self.model), torch.inference_mode():
             return prefix if prefix.agrees(ids) else None
 
+    @override
     def tokenize(self, statements: Sequence[str]) -> list[Tokens]:
         return self._tokenizer(statements)
 
+    @override
     def encode(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
         return self._encode(ids)
 
     @property
+    @override
     def reads_images(self) -> bool:
         return self._embed_images is not None
 
     @property
+    @override
     def prefix_attention(self) -> PrefixAttention | None:
         return self._prefix_attention
 
+    @override
     def embed_images(self, anchors: Sequence[Anchor]) -> Float[Tensor, "anchor dim"]:
         if self._embed_images is None:
             raise EncoderError(

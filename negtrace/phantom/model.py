@@ -58,10 +58,10 @@ def locality(attentions: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Te
     """Return the attention that the lowest blocks pay to tokens beyond their window.
 
     Charged for in training, it makes the low blocks work on phrases: without it the end token
-    gathers every word in the first block, cue included; with it the subject carries the cue to
-    the high blocks. The end token counts as much as all others together: it alone is read, and
-    would gladly pay a share in twenty. The start token is free: heads with nothing to do rest
-    there. A weight of 1 keeps them there, and nothing is learned.
+    gathers every word in the first block, cue included, and the other blocks have nothing to
+    move. The end token counts as much as all others together: it alone is read, and would gladly
+    pay a share in twenty. The start token is charged for too: where it was free, heads came to
+    rest there, and the low blocks but the first moved nothing.
     """
     place = torch.arange(mask.shape[1])
     back = place[:, None] - place[None, :]
@@ -69,7 +69,7 @@ def locality(attentions: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Te
     rows = torch.arange(len(mask))
     charge = torch.zeros(())
     for window, attention in zip(WINDOWS, attentions, strict=False):
-        far = ((back > window) & (place[None, :] > 0)).float()
+        far = (back > window).float()
         paid = (attention * far).sum(-1).mean(1)
         charge = charge + (paid * mask).sum() / mask.sum() + paid[rows, last].mean()
     return charge

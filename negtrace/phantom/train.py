@@ -42,7 +42,7 @@ class Recipe:
     """Everything that decides the weights, but for the machine and its thread count."""
 
     seed: int = 0
-    steps: int = 650
+    steps: int = 600
     """Contrastive steps, both towers."""
     sight: int = 300
     """Steps of the image tower alone before them, on the labels."""

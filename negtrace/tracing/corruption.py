@@ -20,6 +20,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from negtrace.encoders.base import Encoder
 from negtrace.errors import TraceError
@@ -114,6 +115,7 @@ class Swap(Corruption):
 
     name = "swap"
 
+    @override
     def contrasts(
         self, pair: Pair, true: Tokens, false: Tokens, encoder: Encoder
     ) -> list[Contrast]:
@@ -139,6 +141,7 @@ class Neutral(Corruption):
     word: str = "the"
     """The neutral word; the encoder's tokenizer must read it as one token."""
 
+    @override
     def contrasts(
         self, pair: Pair, true: Tokens, false: Tokens, encoder: Encoder
     ) -> list[Contrast]:
@@ -146,8 +149,11 @@ class Neutral(Corruption):
         word = self.word.capitalize() if pair.true[start].isupper() else self.word
         phrase = " ".join([word, *[self.word] * (roles.count("cue") - 1)])
         [neutral] = encoder.tokenize([pair.true[:start] + phrase + pair.true[end:]])
-        changed = [i for i, ids in enumerate(zip(true.ids, neutral.ids)) if len(set(ids)) > 1]
-        if len(neutral) != len(true) or any(roles[i] != "cue" for i in changed) or not changed:
+        same_length = len(neutral) == len(true)
+        changed = {
+            roles[i] for i in range(len(true)) if same_length and true.ids[i] != neutral.ids[i]
+        }
+        if changed != {"cue"}:
             raise AlignmentError(
                 "neutral-word",
                 "the neutral word does not fill the cue token for token; choose another word",
@@ -179,6 +185,7 @@ class Noise(Corruption):
                 "expected a positive multiple and at least one sample"
             )
 
+    @override
     def contrasts(
         self, pair: Pair, true: Tokens, false: Tokens, encoder: Encoder
     ) -> list[Contrast]:

@@ -9,7 +9,7 @@ matters; at the last layer only the read-out does.
 
 __all__ = ["DIRECTIONS", "Direction", "Swept", "sweep"]
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -22,9 +22,9 @@ from tqdm.auto import tqdm
 
 from negtrace.encoders.base import Encoder, PrefixAttention, batched
 from negtrace.errors import EncoderError
+from negtrace.hooks import Capture, captured, starting_at
 from negtrace.tracing.corruption import Contrast, Run, Sources
 from negtrace.tracing.suffix import scores_at
-from negtrace.hooks import Capture, captured, starting_at
 
 Direction = Literal["denoising", "noising"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -81,6 +81,7 @@ def sweep(
     *,
     direction: Direction,
     row_tokens: int = ROW_TOKENS,
+    done: Collection[int] = (),
     progress: bool | None = None,
 ) -> Iterator[Swept]:
     """Yield the raw scores of every contrast, batch by batch, in no promised order.
@@ -92,11 +93,16 @@ def sweep(
         direction: `denoising` restores the clean state in the corrupted run, `noising` injects
             the corrupted state into the clean run.
         row_tokens: how many tokens run at once.
+        done: indices of contrasts not to run again; a batch is left out when it is done whole, so
+            that the others are what they would have been.
         progress: show a bar; None shows it on a terminal only.
     """
     hidden = None if progress is None else not progress
     with tqdm(total=len(contrasts), unit="pair", disable=hidden, desc=direction) as bar:
         for indices in _batches(contrasts, row_tokens):
+            bar.update(len(indices))
+            if set(indices) <= set(done):
+                continue
             chosen, anchor = [contrasts[i] for i in indices], anchors[list(indices)]
             clean = _side(encoder, [(c.clean, c.clean_from_corrupt) for c in chosen], anchor)
             corrupt = _side(encoder, [(c.corrupt, c.corrupt_from_clean) for c in chosen], anchor)
@@ -104,7 +110,6 @@ def sweep(
             first = [c.first_difference for c in chosen]
             batch = _batch(encoder, base, donor, first, anchor)
             patched = _patched(encoder, batch, row_tokens)
-            bar.update(len(indices))
             yield from (
                 Swept(
                     index=index,
@@ -274,8 +279,9 @@ def _patch_by_position(
 
 def _pieces(needed: Bool[Tensor, "..."], size: int) -> Iterator[tuple[Tensor, ...]]:
     """Yield the indices of the needed cells, in order, at most `size` at once."""
-    cells = needed.nonzero()
-    return (piece.unbind(dim=1) for piece in cells.split(size) if len(piece))
+    for piece in torch.split(needed.nonzero(), size):
+        if len(piece):
+            yield piece.unbind(dim=1)
 
 
 def _spans(needed: Bool[Tensor, "layer run token"], row_tokens: int) -> Iterator[tuple[int, int]]:

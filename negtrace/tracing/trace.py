@@ -4,8 +4,9 @@ __all__ = ["trace"]
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ from negtrace.hooks import evaluating
 from negtrace.pair_sources import radiology_pairs
 from negtrace.pairs import Pair, digest
 from negtrace.roles import ROLES, AlignmentError
+from negtrace.schema.files import canonical, sha256
 from negtrace.tokens import Tokens
+from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.corruption import Contrast, Corruption, corruption_named
 from negtrace.tracing.sweep import DIRECTIONS, ROW_TOKENS, Direction, Swept, sweep
 
@@ -41,6 +44,7 @@ def trace(
     direction: str = "denoising",
     row_tokens: int = ROW_TOKENS,
     include_text: bool = False,
+    checkpoint: Path | None = None,
     progress: bool | None = None,
 ) -> CTE:
     """Patch the residual state at every layer and position, and record what it brings back.
@@ -54,6 +58,8 @@ def trace(
             `noising` injects the corrupted one into the clean run (necessity; the papers').
         row_tokens: how many tokens run at once; lower it where memory is short.
         include_text: keep the statements in the result, and in what is saved of it.
+        checkpoint: file to keep finished work in; when it is there already, the trace goes on
+            from it to the identical result. It is left for the caller to delete.
         progress: show a bar; None shows it on a terminal only.
 
     Returns:
@@ -69,11 +75,12 @@ def trace(
     with torch.inference_mode(), evaluating(encoder.model):
         jobs, dropped = _prepare(encoder, pairs, made)
         _require_some(jobs, dropped)
-        scores = _collect(encoder, jobs, way, row_tokens, progress)
-    kept = [
-        job for job in jobs if np.isfinite(scores[job.pair.id].clean + scores[job.pair.id].corrupt)
-    ]
-    dropped += [_nan_score(job.pair) for job in jobs if job not in kept]
+        made_by = _provenance(encoder, [job.pair for job in jobs], made, way)
+        saved = Checkpoint(checkpoint, _key(made_by, jobs, row_tokens)) if checkpoint else None
+        scores = _collect(encoder, jobs, way, row_tokens, saved, progress)
+    finite = {id_ for id_, one in scores.items() if np.isfinite(one.clean + one.corrupt)}
+    kept = [job for job in jobs if job.pair.id in finite]
+    dropped += [_nan_score(job.pair) for job in jobs if job.pair.id not in finite]
     _require_some(kept, dropped)
     _require_effect(encoder, [scores[job.pair.id] for job in kept])
     return CTE(
@@ -89,7 +96,7 @@ def trace(
         unit=encoder.unit,
         dropped=tuple(dropped),
         texts=tuple((job.pair.true, job.pair.false) for job in kept) if include_text else None,
-        provenance=_provenance(encoder, [job.pair for job in kept], made, way),
+        provenance=replace(made_by, pairs_digest=digest([job.pair for job in kept]), time=_now()),
     )
 
 
@@ -169,26 +176,33 @@ def _collect(
     jobs: Sequence[_Job],
     direction: Direction,
     row_tokens: int,
+    saved: Checkpoint | None,
     progress: bool | None,
 ) -> dict[str, Swept]:
     """Sweep every contrast and average the samples of each pair."""
     anchors = encoder.embed_anchors([job.pair.anchor for job in jobs])
     owner = [i for i, job in enumerate(jobs) for _ in job.contrasts]
-    found: dict[int, list[Swept]] = {i: [] for i in range(len(jobs))}
-    for swept in sweep(
-        encoder,
-        [contrast for job in jobs for contrast in job.contrasts],
-        anchors[owner],
-        direction=direction,
-        row_tokens=row_tokens,
-        progress=progress,
-    ):
-        found[owner[swept.index]].append(swept)
-    return {job.pair.id: _mean(sorted(found[i], key=_order)) for i, job in enumerate(jobs)}
-
-
-def _order(swept: Swept) -> int:
-    return swept.index
+    done = saved.done if saved else {}
+    try:
+        for swept in sweep(
+            encoder,
+            [contrast for job in jobs for contrast in job.contrasts],
+            anchors[owner],
+            direction=direction,
+            row_tokens=row_tokens,
+            done=frozenset(done),
+            progress=progress,
+        ):
+            done[swept.index] = swept
+            if saved:
+                saved.keep(swept)
+    finally:
+        if saved:
+            saved.write()
+    samples: dict[int, list[Swept]] = {i: [] for i in range(len(jobs))}
+    for index in sorted(done):
+        samples[owner[index]].append(done[index])
+    return {job.pair.id: _mean(samples[i]) for i, job in enumerate(jobs)}
 
 
 def _mean(samples: Sequence[Swept]) -> Swept:
@@ -225,12 +239,22 @@ def _roles(rows: Sequence[tuple[str, ...]]) -> Int[np.ndarray, "pair position"]:
     return roles
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _key(made_by: Provenance, jobs: Sequence[_Job], row_tokens: int) -> str:
+    """Return a digest of all that the scores of a sweep, and its batches, depend on."""
+    ids = [job.pair.id for job in jobs]
+    return sha256(canonical([asdict(replace(made_by, time="")), ids, row_tokens]))
+
+
 def _provenance(
     encoder: Encoder, pairs: Sequence[Pair], corruption: Corruption, direction: Direction
 ) -> Provenance:
     return Provenance(
         package_version=negtrace.__version__,
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        time=_now(),
         model=encoder.name,
         family=encoder.family,
         revision=encoder.revision,

