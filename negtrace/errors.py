@@ -3,18 +3,13 @@
 __all__ = [
     "CTEError",
     "EncoderError",
-    "ExtraMissingError",
     "NegtraceError",
     "NegtraceWarning",
     "OutputError",
     "PairError",
     "TraceError",
     "UnknownNameError",
-    "require",
 ]
-
-import importlib
-from types import ModuleType
 
 
 class NegtraceError(Exception):
@@ -45,24 +40,5 @@ class OutputError(NegtraceError, OSError):
     """An output place that cannot be written."""
 
 
-class ExtraMissingError(NegtraceError, ImportError):
-    """An optional package that is needed now and is not installed."""
-
-
 class NegtraceWarning(UserWarning):
     """Something was left out or may mislead; the work goes on."""
-
-
-def require(module: str, *, extra: str) -> ModuleType:
-    """Import `module`, or say which pip extra of negtrace brings it.
-
-    Raises:
-        ExtraMissingError: when `module` cannot be imported.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ExtraMissingError(
-            f"this needs the package {module!r}, which cannot be imported ({error}); "
-            f"install it with: pip install 'negtrace[{extra}]'"
-        ) from error
