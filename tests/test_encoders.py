@@ -16,6 +16,7 @@ from torch import nn
 from negtrace.anchors import Anchor
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
+from negtrace.encoders.hf_dual import scale_of
 from negtrace.encoders.hf_files import ModelFiles
 from negtrace.encoders.hf_text import stored_read_out
 from negtrace.encoders.structure import find_blocks
@@ -75,7 +76,7 @@ def test_a_text_encoder_is_read_where_asked(read_out: str, position: int | None)
     assert tokens.read_out == position
 
 
-def test_scores_are_the_models_own_logits(data_dir: Path) -> None:
+def test_scores_are_the_models_own_logits() -> None:
     for encoder in (clip(), siglip()):
         image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
         with torch.inference_mode():
@@ -94,6 +95,16 @@ def test_scores_are_the_models_own_logits(data_dir: Path) -> None:
                 pixel_values=processor(images=[image], return_tensors="pt")["pixel_values"],
             ).logits_per_text
         assert score.item() == pytest.approx(own.item(), rel=1e-5)
+
+
+def test_the_scale_is_the_logit_scale_or_one_over_the_temperature() -> None:
+    model = nn.Module()
+    with pytest.raises(EncoderError, match=r"neither logit_scale nor temperature; use negtrace\.w"):
+        scale_of(model)
+    model.temperature = nn.Parameter(torch.tensor(0.05))
+    assert scale_of(model) == pytest.approx(20)
+    model.logit_scale = nn.Parameter(torch.tensor(np.log(100.0)))
+    assert scale_of(model) == pytest.approx(100)
 
 
 def test_batches_of_mixed_length_embed_as_one_by_one(encoder: Encoder) -> None:

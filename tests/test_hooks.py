@@ -23,7 +23,12 @@ def left_behind(model: nn.Module) -> list[object]:
 def state_of(model: nn.Module) -> list[object]:
     modes = [(name, module.training) for name, module in model.named_modules()]
     grads = [(name, weight.requires_grad) for name, weight in model.named_parameters()]
-    return [*modes, *grads, weights_digest(model)]
+    attends = [
+        (name, module.config._attn_implementation)
+        for name, module in model.named_modules()
+        if hasattr(module, "config")
+    ]
+    return [*modes, *grads, *attends, weights_digest(model)]
 
 
 @pytest.fixture(params=ENCODERS)

@@ -1,6 +1,6 @@
 """Hugging Face dual encoders: CLIP, SigLIP and whatever else embeds text and images alike."""
 
-__all__ = ["DualEncoder"]
+__all__ = ["DualEncoder", "scale_of"]
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, final
@@ -41,7 +41,7 @@ class DualEncoder(ModuleEncoder):
             embed_images=_image_features(model, image_processor) if image_processor else None,
             fill_context=True,
             encode_at=_text_features_at(model),
-            scale=_scale(model),
+            scale=scale_of(model),
             bias=_number(model, "logit_bias", default=0.0),
             revision=revision,
         )
@@ -77,7 +77,7 @@ def _embedding(output: Any) -> Float[Tensor, "row dim"]:
     return output if isinstance(output, Tensor) else output.pooler_output
 
 
-def _scale(model: nn.Module) -> float:
+def scale_of(model: nn.Module) -> float:
     """Return what the model multiplies a cosine by.
 
     Raises:
