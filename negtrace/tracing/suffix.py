@@ -5,50 +5,77 @@ layer, each holds the state it starts from, and a block is given those that have
 batch costs one block call for each block and position, on the tokens a patch can reach only.
 """
 
-__all__ = ["scores_at"]
+__all__ = ["tails"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder, Kept, PrefixAttention
-from negtrace.hooks import Capture, edited, forward_replaced, hidden_of, with_hidden
+from negtrace.hooks import edited, forward_replaced, hidden_of, with_hidden
+from negtrace.tracing.batch import Batch, Cells, cells_of
+
+SPAN_SHARE = 4
+"""Positions are run together until their rows fill this part of a batch."""
 
 
-def scores_at(
-    encoder: Encoder,
-    prefix: PrefixAttention,
-    kept: Kept,
-    base: Capture,
-    ids: Int[Tensor, "run token"],
-    tail: Float[Tensor, "row tail width"],
-    cells: tuple[Int[Tensor, " row"], Int[Tensor, " row"]],
-    anchors: Float[Tensor, "run dim"],
-) -> Float[Tensor, " row"]:
-    """Return the score of every row.
+def tails(
+    encoder: Encoder, prefix: PrefixAttention, batch: Batch, row_tokens: int
+) -> Iterator[tuple[Cells, Float[Tensor, " cell"]]]:
+    """Yield cells and their scores, a span of positions at a time.
 
     Args:
         encoder: a causal tower.
-        prefix: how it attends to kept keys and values.
-        kept: those of the base runs.
-        base: what the base runs left behind.
-        ids: the base runs.
-        tail: the state each row starts from, at the patched position and after; written over.
-        cells: the layer each row starts at, in ascending order, and the run it continues.
-        anchors: what each run is scored against.
+        prefix: how it attends to the keys and values before a tail.
+        batch: what to patch.
+        row_tokens: how many tokens run at once.
     """
-    layers, runs = cells
+    kept = prefix.keep(batch.base.ids)
+    count = batch.exists.shape[1]
+    for start, stop in _spans(batch.needed, row_tokens):
+        size = max(1, row_tokens // (count - start))
+        for layers, runs, offsets in cells_of(batch.needed[:, :, start:stop], size):
+            cells = layers, runs, start + offsets
+            yield cells, _scores(encoder, prefix, kept, batch, cells, start)
+
+
+def _spans(needed: Bool[Tensor, "layer run token"], row_tokens: int) -> Iterator[tuple[int, int]]:
+    """Cut the positions into spans, each as long as its rows need to make a worthwhile batch.
+
+    Rows of a span all run from its start: a few tokens more, but far fewer and larger batches
+    where there are few rows, as with one pair alone.
+    """
+    rows = needed.sum(dim=(0, 1)).tolist()
+    start, held = 0, 0
+    for position, found in enumerate(rows):
+        start = start if held else position
+        held += found
+        full = held * (len(rows) - start) >= row_tokens // SPAN_SHARE
+        if held and (full or position == len(rows) - 1):
+            yield start, position + 1
+            held = 0
+
+
+def _scores(
+    encoder: Encoder, prefix: PrefixAttention, kept: Kept, batch: Batch, cells: Cells, start: int
+) -> Float[Tensor, " cell"]:
+    """Return the score of every cell, its row run from `start` on."""
+    layers, runs, positions = cells
+    tail = batch.base_states[layers, runs, start:]
+    rows = torch.arange(len(runs), device=runs.device)
+    tail[rows, positions - start] = batch.donor_states[layers, runs, positions]
     started = torch.bincount(layers, minlength=len(encoder.layers)).cumsum(0).tolist()
+    outputs = batch.base.capture.outputs
     with ExitStack() as stack:
-        for block, output, count in zip(encoder.blocks, base.outputs, started, strict=False):
+        for block, output, count in zip(encoder.blocks, outputs, started, strict=False):
             forward = _forward_of_started(block, with_hidden(output, tail), tail, count)
             stack.enter_context(forward_replaced(block, forward))
-        text = prefix.encode_from(ids[runs], ids.shape[1] - tail.shape[1], kept, runs)
-    return encoder.score(text, anchors[runs])
+        text = prefix.encode_from(batch.base.ids[runs], start, kept, runs)
+    return encoder.score(text, batch.anchors[runs])
 
 
 def _forward_of_started(

@@ -2,9 +2,7 @@
 
 Rows are cells, and contrasts of one length share their batches. A row starts at its own layer
 (`hooks.starting_at`); in a causal tower that allows it, it runs only the tokens a patch can reach
-(`suffix`). Cells whose effect is known are not computed: a state that is equal on both sides
-changes nothing; in a causal tower nothing before the first difference or after the read-out
-matters; at the last layer only the read-out does.
+(`suffix`). Cells whose effect is known are not computed (`batch`).
 """
 
 __all__ = ["DIRECTIONS", "Direction", "Swept", "sweep"]
@@ -15,25 +13,21 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from einops import einsum
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from negtrace.encoders.base import Encoder, PrefixAttention, batched
-from negtrace.errors import EncoderError
-from negtrace.hooks import Capture, captured, starting_at
-from negtrace.tracing.corruption import Contrast, Run, Sources
-from negtrace.tracing.suffix import scores_at
+from negtrace.encoders.base import Encoder, batched
+from negtrace.hooks import starting_at
+from negtrace.tracing.batch import Batch, Cells, cells_of, run_side, set_out
+from negtrace.tracing.corruption import Contrast
+from negtrace.tracing.suffix import tails
 
 Direction = Literal["denoising", "noising"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 ROW_TOKENS = 2048
 """Default number of tokens that run at once; bounds memory, and is near the fastest on a CPU."""
-
-SPAN_SHARE = 4
-"""Positions are run together until their rows fill this part of a batch."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,32 +40,6 @@ class Swept:
     corrupt: float
     patched: Float[np.ndarray, "layer token"]
     """Score with one state replaced; NaN where the other run has no such position."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Side:
-    """What the clean, or the corrupted, runs of a batch left behind."""
-
-    runs: Sequence[Run]
-    sources: Sequence[Sources]
-    """For each position of these runs, the other side's positions that stand for it."""
-    ids: Int[Tensor, "run token"]
-    capture: Capture
-    scores: Float[Tensor, " run"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Batch:
-    """Contrasts of one length, both sides run, the donor's states at the base's positions."""
-
-    base: _Side
-    base_states: Float[Tensor, "layer run token width"]
-    donor_states: Float[Tensor, "layer run token width"]
-    exists: Bool[Tensor, "run token"]
-    """Whether the other side has a position that corresponds."""
-    needed: Bool[Tensor, "layer run token"]
-    """Which cells can have an effect that is not known."""
-    anchors: Float[Tensor, "run dim"]
 
 
 def sweep(
@@ -104,11 +72,11 @@ def sweep(
             if set(indices) <= set(done):
                 continue
             chosen, anchor = [contrasts[i] for i in indices], anchors[list(indices)]
-            clean = _side(encoder, [(c.clean, c.clean_from_corrupt) for c in chosen], anchor)
-            corrupt = _side(encoder, [(c.corrupt, c.corrupt_from_clean) for c in chosen], anchor)
+            clean = run_side(encoder, [(c.clean, c.clean_from_corrupt) for c in chosen], anchor)
+            corrupt = run_side(encoder, [(c.corrupt, c.corrupt_from_clean) for c in chosen], anchor)
             base, donor = (corrupt, clean) if direction == "denoising" else (clean, corrupt)
             first = [c.first_difference for c in chosen]
-            batch = _batch(encoder, base, donor, first, anchor)
+            batch = set_out(encoder, base, donor, first, anchor)
             patched = _patched(encoder, batch, row_tokens)
             yield from (
                 Swept(
@@ -131,172 +99,37 @@ def _batches(contrasts: Sequence[Contrast], row_tokens: int) -> Iterator[Sequenc
         yield from batched(indices, max(1, row_tokens // max(lengths) ** 2))
 
 
-def _side(
-    encoder: Encoder,
-    runs: Sequence[tuple[Run, Sources]],
-    anchors: Float[Tensor, "run dim"],
-) -> _Side:
-    """Run one side of a batch plainly and keep every layer's state."""
-    ids = torch.tensor([run.ids for run, _ in runs], device=anchors.device)
-
-    def edit(hidden: Float[Tensor, "run token width"]) -> Float[Tensor, "run token width"]:
-        return torch.stack(
-            [run.edit(row) if run.edit else row for (run, _), row in zip(runs, hidden, strict=True)]
-        )
-
-    edited = any(run.edit for run, _ in runs)
-    with captured(encoder.blocks, edit if edited else None) as capture:
-        text = encoder.encode(ids)
-    if len(capture.outputs) != len(encoder.blocks) or len(capture.embed) != 1:
-        raise EncoderError(
-            f"{encoder.name}: {len(capture.outputs)} block outputs in one forward, expected "
-            f"{len(encoder.blocks)}; every named block must run exactly once"
-        )
-    return _Side(
-        runs=[run for run, _ in runs],
-        sources=[sources for _, sources in runs],
-        ids=ids,
-        capture=capture,
-        scores=encoder.score(text, anchors),
-    )
-
-
-def _batch(
-    encoder: Encoder,
-    base: _Side,
-    donor: _Side,
-    first_difference: Sequence[int],
-    anchors: Float[Tensor, "run dim"],
-) -> _Batch:
-    exists = torch.tensor([[bool(found) for found in row] for row in base.sources]).to(
-        anchors.device
-    )
-    base_states = base.capture.states()
-    donor_states = _aligned(donor.capture.states(), base.sources)
-    needed = exists & (base_states != donor_states).any(-1)
-    needed &= _matters(encoder, base.runs, first_difference).to(anchors.device)
-    needed[-1] &= _read_at(base.runs).to(anchors.device)
-    return _Batch(
-        base=base,
-        base_states=base_states,
-        donor_states=donor_states,
-        exists=exists,
-        needed=needed,
-        anchors=anchors,
-    )
-
-
-def _aligned(
-    states: Float[Tensor, "layer run donor width"], sources: Sequence[Sources]
-) -> Float[Tensor, "layer run token width"]:
-    """Bring the donor's states to the base's positions: the mean of each position's sources."""
-    identity = tuple((i,) for i in range(states.shape[2]))
-    if all(row == identity for row in sources):
-        return states
-    weights = states.new_zeros(len(sources), len(sources[0]), states.shape[2])
-    for run, row in enumerate(sources):
-        for position, found in enumerate(row):
-            weights[run, position, list(found)] = 1 / max(1, len(found))
-    return einsum(
-        states, weights, "layer run donor width, run token donor -> layer run token width"
-    )
-
-
-def _matters(
-    encoder: Encoder, runs: Sequence[Run], first_difference: Sequence[int]
-) -> Bool[Tensor, "run token"]:
-    """Return where a state can differ and be read at all."""
-    positions = torch.arange(len(runs[0].ids))
-    if not encoder.causal:
-        return torch.ones(len(runs), len(positions), dtype=torch.bool)
-    last = [len(positions) if run.read_out is None else run.read_out for run in runs]
-    return (positions >= torch.tensor(first_difference)[:, None]) & (
-        positions <= torch.tensor(last)[:, None]
-    )
-
-
-def _read_at(runs: Sequence[Run]) -> Bool[Tensor, "run token"]:
-    """Return where the last layer is read."""
-    positions = range(len(runs[0].ids))
-    return torch.tensor([[run.read_out in (None, p) for p in positions] for run in runs])
-
-
-def _patched(encoder: Encoder, batch: _Batch, row_tokens: int) -> Float[Tensor, "layer run token"]:
+def _patched(encoder: Encoder, batch: Batch, row_tokens: int) -> Float[Tensor, "layer run token"]:
     """Return every cell's score: the base run's own where a patch changes nothing."""
-    scores = batch.base.scores.double()[None, :, None].repeat(
-        len(encoder.layers), 1, batch.exists.shape[1]
+    # Collected on the CPU, since not every device has float64.
+    patched = (
+        batch.base.scores.cpu()
+        .double()[None, :, None]
+        .repeat(len(encoder.layers), 1, batch.exists.shape[1])
     )
-    if encoder.prefix_attention is None:
-        _patch_by_layer(encoder, batch, scores, row_tokens)
-    else:
-        _patch_by_position(encoder, encoder.prefix_attention, batch, scores, row_tokens)
-    scores[:, ~batch.exists] = torch.nan
-    return scores
+    prefix = encoder.prefix_attention
+    done = (
+        whole_rows(encoder, batch, row_tokens)
+        if prefix is None
+        else tails(encoder, prefix, batch, row_tokens)
+    )
+    for cells, scores in done:
+        patched[tuple(index.cpu() for index in cells)] = scores.cpu().double()
+    patched[:, ~batch.exists.cpu()] = torch.nan
+    return patched
 
 
-def _patch_by_layer(
-    encoder: Encoder, batch: _Batch, scores: Float[Tensor, "layer run token"], row_tokens: int
-) -> None:
-    """Run whole rows, all cells of a layer together."""
+def whole_rows(
+    encoder: Encoder, batch: Batch, row_tokens: int
+) -> Iterator[tuple[Cells, Float[Tensor, " cell"]]]:
+    """Yield cells and their scores, layer by layer; every row runs all its tokens."""
     size = max(1, row_tokens // batch.exists.shape[1])
-    for layer, needed in enumerate(batch.needed):
-        for run, position in _pieces(needed, size):
-            state = batch.base_states[layer][run]
-            state[torch.arange(len(run)), position] = batch.donor_states[layer][run, position]
-            with starting_at(encoder.blocks, layer, state, batch.base.capture, run):
-                text = encoder.encode(batch.base.ids[run])
-            scores[layer, run, position] = encoder.score(text, batch.anchors[run]).double()
-
-
-def _patch_by_position(
-    encoder: Encoder,
-    prefix: PrefixAttention,
-    batch: _Batch,
-    scores: Float[Tensor, "layer run token"],
-    row_tokens: int,
-) -> None:
-    """Run tails, all cells at a position together."""
-    kept = prefix.keep(batch.base.ids)
-    count = batch.exists.shape[1]
-    for start, stop in _spans(batch.needed, row_tokens):
-        size = max(1, row_tokens // (count - start))
-        for layers, runs, offsets in _pieces(batch.needed[:, :, start:stop], size):
-            tail = batch.base_states[layers, runs, start:]
-            tail[torch.arange(len(runs)), offsets] = batch.donor_states[
-                layers, runs, start + offsets
-            ]
-            scores[layers, runs, start + offsets] = scores_at(
-                encoder,
-                prefix,
-                kept,
-                batch.base.capture,
-                batch.base.ids,
-                tail,
-                (layers, runs),
-                batch.anchors,
-            ).double()
-
-
-def _pieces(needed: Bool[Tensor, "..."], size: int) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the indices of the needed cells, in order, at most `size` at once."""
-    for piece in torch.split(needed.nonzero(), size):
-        if len(piece):
-            yield piece.unbind(dim=1)
-
-
-def _spans(needed: Bool[Tensor, "layer run token"], row_tokens: int) -> Iterator[tuple[int, int]]:
-    """Cut the positions into spans, each as long as its rows need to make a worthwhile batch.
-
-    Rows of a span all run from its start: a few tokens more, but far fewer and larger batches
-    where there are few rows, as with one pair alone.
-    """
-    rows = needed.sum(dim=(0, 1)).tolist()
-    start, held = 0, 0
-    for position, found in enumerate(rows):
-        if not held:
-            start = position
-        held += found
-        if held * (len(rows) - start) >= row_tokens // SPAN_SHARE or position == len(rows) - 1:
-            if held:
-                yield start, position + 1
-            held = 0
+    for layer in range(len(encoder.layers)):
+        for _, runs, positions in cells_of(batch.needed[layer, None], size):
+            rows = torch.arange(len(runs), device=runs.device)
+            state = batch.base_states[layer][runs]
+            state[rows, positions] = batch.donor_states[layer][runs, positions]
+            with starting_at(encoder.blocks, layer, state, batch.base.capture, runs):
+                text = encoder.encode(batch.base.ids[runs])
+            cells = torch.full_like(runs, layer), runs, positions
+            yield cells, encoder.score(text, batch.anchors[runs])
