@@ -1,4 +1,4 @@
-"""Time `negtrace demo` as a newcomer runs it: a whole process, imports and figures included.
+"""Time `negtrace demo` and `negtrace --help` as a newcomer runs them: whole processes.
 
 python benchmarks/demo.py --out benchmarks/results/demo.json
 """
@@ -16,26 +16,29 @@ import time
 from pathlib import Path
 
 
+def seconds(*command: str) -> float:
+    """Return the wall time of one run of negtrace, imports and figures included."""
+    start = time.perf_counter()
+    subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "negtrace", *command], check=True, capture_output=True
+    )
+    return time.perf_counter() - start
+
+
 def main() -> None:
-    """Run the demo a few times; print, and write, the median wall time and the peak memory."""
+    """Run each a few times; print, and write, median wall times and the peak memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    times = []
-    for _ in range(options.repeats):
-        with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
-            subprocess.run(  # noqa: S603
-                [sys.executable, "-m", "negtrace", "demo", "--out", folder],
-                check=True,
-                capture_output=True,
-            )
-            times.append(time.perf_counter() - start)
+    with tempfile.TemporaryDirectory() as folder:
+        demo = [seconds("demo", "--out", folder) for _ in range(options.repeats)]
+        shown = [seconds("--help") for _ in range(options.repeats)]
     figures = {
         "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores",
-        "wall_s": statistics.median(times),
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "demo_s": statistics.median(demo),
+        "demo_peak_memory_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "help_s": statistics.median(shown),
     }
     text = json.dumps(figures, indent=2) + "\n"
     sys.stdout.write(text)

@@ -1,5 +1,6 @@
 """What the documentation shows, runs: every Python block and every negtrace command."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -11,6 +12,7 @@ from nbclient import NotebookClient
 
 import negtrace
 from negtrace.cli import main
+from negtrace.phantom import CHECKPOINT
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -75,6 +77,21 @@ def test_every_picture_and_file_it_links_to_is_there() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", README):
         path = next(filter(None, target))
         assert path.startswith("http") or (ROOT / path).exists(), path
+
+
+def test_its_figures_are_those_that_were_measured() -> None:
+    """A number in the README is one that a command of the repository wrote into a file."""
+    training = json.loads((CHECKPOINT / "training.json").read_text("utf-8"))
+    held_out = training["held_out"]
+    shown = [f"{held_out[name]:.3f}" for name in ("affirmative", "negated", "gap")]
+    shown += [f"{held_out[way]['R@5']:.3f}" for way in ("image_to_text", "text_to_image")]
+    sweep = json.loads((ROOT / "benchmarks" / "results" / "sweep.json").read_text("utf-8"))
+    shown += [f"{value:.1f}x" for name, value in sweep.items() if name.startswith("over_")]
+    shown += [f"{sweep['many_s']:.0f} s", f"{sweep['many_peak_memory_mib']:.0f} MiB"]
+    demo = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text("utf-8"))
+    shown += [f"{demo['demo_s']:.1f} s", f"{demo['demo_peak_memory_mib']:.0f} MiB"]
+    for figure in shown:
+        assert figure in README, f"{figure} is not in the README"
 
 
 def test_the_changelog_tells_of_this_version() -> None:
