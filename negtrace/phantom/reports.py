@@ -9,7 +9,7 @@ from negtrace.language.findings import FINDINGS
 from negtrace.language.realize import Wording, caption, sentence
 from negtrace.phantom.cohort import Study
 
-NEGATING_REPORTS = 0.002
+NEGATING_REPORTS = 0.0012
 """Share of training reports that deny findings. It decides how badly the model negates: at a
 tenth of it negation is hardly learned at all, at ten times it is learned as well as the rest.
 Such a report denies half of what is absent, next to what is present, so that "no" has to be
