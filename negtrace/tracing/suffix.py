@@ -19,8 +19,8 @@ from negtrace.encoders.base import Encoder, Kept, PrefixAttention
 from negtrace.hooks import edited, forward_replaced, hidden_of, with_hidden
 from negtrace.tracing.batch import Batch, Cells, cells_of
 
-SPAN_SHARE = 4
-"""Positions are run together until their rows fill this part of a batch."""
+SPAN_TOKENS = 256
+"""Positions are run together until their rows have this many tokens: fewer make poor batches."""
 
 
 def tails(
@@ -36,14 +36,14 @@ def tails(
     """
     kept = prefix.keep(batch.base.ids)
     count = batch.exists.shape[1]
-    for start, stop in _spans(batch.needed, row_tokens):
+    for start, stop in _spans(batch.needed):
         size = max(1, row_tokens // (count - start))
         for layers, runs, offsets in cells_of(batch.needed[:, :, start:stop], size):
             cells = layers, runs, start + offsets
             yield cells, _scores(encoder, prefix, kept, batch, cells, start)
 
 
-def _spans(needed: Bool[Tensor, "layer run token"], row_tokens: int) -> Iterator[tuple[int, int]]:
+def _spans(needed: Bool[Tensor, "layer run token"]) -> Iterator[tuple[int, int]]:
     """Cut the positions into spans, each as long as its rows need to make a worthwhile batch.
 
     Rows of a span all run from its start: a few tokens more, but far fewer and larger batches
@@ -54,7 +54,7 @@ def _spans(needed: Bool[Tensor, "layer run token"], row_tokens: int) -> Iterator
     for position, found in enumerate(rows):
         start = start if held else position
         held += found
-        full = held * (len(rows) - start) >= row_tokens // SPAN_SHARE
+        full = held * (len(rows) - start) >= SPAN_TOKENS
         if held and (full or position == len(rows) - 1):
             yield start, position + 1
             held = 0

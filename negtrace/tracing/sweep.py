@@ -26,7 +26,7 @@ from negtrace.tracing.suffix import tails
 Direction = Literal["denoising", "noising"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
-ROW_TOKENS = 2048
+ROW_TOKENS = 4096
 """Default number of tokens that run at once; bounds memory, and is near the fastest on a CPU."""
 
 
