@@ -14,6 +14,7 @@ __all__ = [
     "Capture",
     "captured",
     "edited",
+    "embed_edited",
     "evaluating",
     "forward_replaced",
     "hidden_of",
@@ -110,7 +111,8 @@ def edited(
 
 
 @contextmanager
-def _embed_edited(block: nn.Module, edit: EmbedEdit) -> Iterator[None]:
+def embed_edited(block: nn.Module, edit: EmbedEdit) -> Iterator[None]:
+    """Put the input of block 0 through `edit` in every forward inside the `with`."""
     handle = block.register_forward_pre_hook(
         lambda _, args, kwargs: edited(args, kwargs, edit), with_kwargs=True
     )
@@ -134,7 +136,7 @@ def captured(blocks: Sequence[nn.Module], edit: EmbedEdit | None = None) -> Iter
         return hidden
 
     with ExitStack() as stack:
-        stack.enter_context(_embed_edited(blocks[0], keep_embed))
+        stack.enter_context(embed_edited(blocks[0], keep_embed))
         for block in blocks:
             handle = block.register_forward_hook(
                 lambda _, __, output: capture.outputs.append(output)
@@ -170,7 +172,7 @@ def starting_at(
     Row `i` of the batch continues run `rows[i]` of the base capture.
     """
     if layer == 0:
-        with _embed_edited(blocks[0], lambda _: state):
+        with embed_edited(blocks[0], lambda _: state):
             yield
         return
     count = base.embed[0].shape[0]

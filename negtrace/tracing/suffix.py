@@ -16,7 +16,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder, Kept, PrefixAttention
-from negtrace.hooks import edited, forward_replaced, hidden_of, with_hidden
+from negtrace.hooks import (
+    edited,
+    embed_edited,
+    forward_replaced,
+    hidden_of,
+    with_hidden,
+)
 from negtrace.tracing.batch import Batch, Cells, cells_of
 
 SPAN_TOKENS = 256
@@ -34,7 +40,9 @@ def tails(
         batch: what to patch.
         row_tokens: how many tokens run at once.
     """
-    kept = prefix.keep(batch.base.ids)
+    # From the base runs' own embeddings, which a corruption may have edited.
+    with embed_edited(encoder.blocks[0], lambda _: batch.base_states[0]):
+        kept = prefix.keep(batch.base.ids)
     count = batch.exists.shape[1]
     for start, stop in _spans(batch.needed):
         size = max(1, row_tokens // (count - start))
