@@ -21,6 +21,8 @@ __all__ = [
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from negtrace.version import __version__
+
 if TYPE_CHECKING:
     from negtrace.anchors import Anchor
     from negtrace.cte import CTE
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from negtrace.plots import heatmap, layer_importance
     from negtrace.scores import layer_scores
     from negtrace.tracing.trace import trace
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "CTE": "negtrace.cte",

@@ -190,8 +190,10 @@ def _joined(said: Mapping[str, str], *kinds: str) -> str:
 def _site(effect: Effect, site: str | None) -> int:
     if site is None and len(effect.sites) > 1:
         raise CTEError(f"name the site to draw: one of {', '.join(effect.sites)}")
-    one_of("site", site, (None, *effect.sites))
-    return 0 if site is None else effect.sites.index(site)
+    if site is None:
+        return 0
+    one_of("site", site, effect.sites)
+    return effect.sites.index(site)
 
 
 def _row(label: str, count: int, n: int) -> str:

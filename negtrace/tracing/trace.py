@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-import negtrace
 from negtrace.cte import CTE, Dropped, Provenance
 from negtrace.encoders.base import Encoder
 from negtrace.errors import EncoderError, TraceError, UnknownNameError
@@ -25,6 +24,7 @@ from negtrace.tokens import Tokens
 from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.corruption import Contrast, Corruption, corruption_named
 from negtrace.tracing.sweep import DIRECTIONS, ROW_TOKENS, Direction, Swept, sweep
+from negtrace.version import __version__
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -253,7 +253,7 @@ def _provenance(
     encoder: Encoder, pairs: Sequence[Pair], corruption: Corruption, direction: Direction
 ) -> Provenance:
     return Provenance(
-        package_version=negtrace.__version__,
+        package_version=__version__,
         time=_now(),
         model=encoder.name,
         family=encoder.family,
