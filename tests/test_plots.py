@@ -200,7 +200,7 @@ def test_several_sites_ask_for_one() -> None:
     )
     with pytest.raises(CTEError, match="name the site to draw: one of resid, mlp_out"):
         heatmap(two)
-    with pytest.raises(UnknownNameError, match="unknown site 'head'; known: None, resid, mlp_out"):
+    with pytest.raises(UnknownNameError, match="unknown site 'head'; known: resid, mlp_out"):
         heatmap(two, site="head")
     assert "site mlp_out" in heatmap_table(two, site="mlp_out").title
 
