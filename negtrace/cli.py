@@ -2,6 +2,7 @@
 
 __all__ = ["COMMANDS", "main"]
 
+import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import tyro
 from tyro.conf import Positional
 
 import negtrace
-from negtrace.errors import NegtraceError, NegtraceWarning
+from negtrace.errors import NegtraceError, NegtraceWarning, TraceError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -65,6 +66,8 @@ class Trace:
     """Restore the clean state in the corrupted run, inject the corrupted one, or both."""
     corruption: str = "swap"
     """How the negation is destroyed: swap, neutral or noise."""
+    set: tuple[str, ...] = ()
+    """Settings of the corruption: samples=16 multiple=3.0 seed=0 for noise, word=a for neutral."""
     read_out: Literal["cls", "mean", "pooler"] | None = None
     """Where a text encoder's embedding is read; a sentence-transformers folder says its own."""
     revision: str | None = None
@@ -93,6 +96,7 @@ class Trace:
 
         require_writable(self.out)
         _ = CORRUPTIONS[self.corruption]
+        settings = _settings(self.set)
         pairs = (
             read_pairs(self.pairs, on_error="skip" if self.skip_bad else "raise")
             if self.pairs
@@ -115,6 +119,7 @@ class Trace:
                 pairs[::step],
                 directions=DIRECTIONS if self.direction == "both" else (self.direction,),
                 corruption=self.corruption,
+                settings=settings,
                 include_text=self.include_text,
                 formats=self.formats,
             ),
@@ -255,6 +260,20 @@ COMMANDS = (
     | Annotated[Pairs, tyro.conf.subcommand("pairs")]
     | Annotated[Models, tyro.conf.subcommand("models")]
 )
+
+
+def _settings(given: Sequence[str]) -> dict[str, object]:
+    """Read `name=value` settings, numbers as numbers."""
+    settings: dict[str, object] = {}
+    for setting in given:
+        name, found, value = setting.partition("=")
+        if not found:
+            raise TraceError(f"the setting {setting!r} has no value; write it as name=value")
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
+    return settings
 
 
 def _say(*lines: object) -> None:

@@ -57,6 +57,22 @@ def test_no_statement_reaches_an_output_unless_asked(toy: Path, tmp_path: Path) 
     assert b"There is" in (tmp_path / "noising.json").read_bytes()
 
 
+def test_a_corruption_takes_its_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["trace", "toy", "--limit", "4", "--out", str(tmp_path), "--formats", "png"]
+    args += ["--corruption", "noise", "--set"]
+    assert main([*args, "samples=2", "seed=7"]) == 0
+    made = read_json(tmp_path / "noising.json").provenance.config["corruption"]
+    assert (made["samples"], made["seed"]) == (2, 7)
+    assert main([*args, "samples"]) == 1
+    assert "has no value; write it as name=value" in capsys.readouterr().err
+    assert main([*args, "sigma=1"]) == 1
+    assert "its settings are: multiple, samples, seed" in capsys.readouterr().err
+    assert main([*args, "samples=many"]) == 1
+    assert "samples of 'noise' is 'many'; expected int" in capsys.readouterr().err
+
+
 def test_plot_draws_from_json_alone(toy: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.json"
     alone.write_bytes((toy / "denoising.json").read_bytes())

@@ -220,6 +220,9 @@ def test_unknown_names_list_the_known_ones() -> None:
         trace(ToyEncoder(), PAIRS[:1], direction="both")
     with pytest.raises(TraceError, match="no setting 'sigma'; its settings are: multiple, samples"):
         corruption_named("noise", {"sigma": 1})
+    assert corruption_named("noise", {"multiple": 2}) == Noise(multiple=2.0)
+    with pytest.raises(TraceError, match="multiple of 'noise' is '2'; expected float"):
+        corruption_named("noise", {"multiple": "2"})
     with pytest.raises(TraceError, match="expected a positive multiple"):
         Noise(multiple=-1.0)
     assert list(CORRUPTIONS) == ["neutral", "noise", "swap"]

@@ -91,17 +91,22 @@ def corruption_named(name: str, settings: Mapping[str, object] | None = None) ->
 
     Raises:
         UnknownNameError: for a name that is not registered.
-        TraceError: for a setting the corruption does not have.
+        TraceError: for a setting the corruption does not have, or a value of another type.
     """
     kind = CORRUPTIONS[name]
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    unknown = sorted(set(settings or {}) - set(known))
-    if unknown:
-        raise TraceError(
-            f"corruption {name!r} has no setting {unknown[0]!r}; "
-            f"its settings are: {', '.join(known) or 'none'}"
-        )
-    return kind(**dict(settings or {}))
+    usual = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
+    made: dict[str, object] = {}
+    for setting, value in (settings or {}).items():
+        if setting not in usual:
+            raise TraceError(
+                f"corruption {name!r} has no setting {setting!r}; "
+                f"its settings are: {', '.join(usual) or 'none'}"
+            )
+        wanted = type(usual[setting])
+        made[setting] = float(value) if wanted is float and isinstance(value, int) else value
+        if type(made[setting]) is not wanted:
+            raise TraceError(f"{setting} of {name!r} is {value!r}; expected {wanted.__name__}")
+    return kind(**made)
 
 
 @CORRUPTIONS.register("swap")
