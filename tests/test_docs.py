@@ -99,12 +99,19 @@ def test_the_changelog_tells_of_this_version() -> None:
     assert re.search(rf"^## {re.escape(negtrace.__version__)}\b", changelog, re.MULTILINE)
 
 
+def drawn(notebook: nbformat.NotebookNode) -> int:
+    """Return how many pictures a notebook shows, and see that nothing was said on stderr."""
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    assert not [out.text for out in outputs if out.get("name") == "stderr"]
+    return sum("image/png" in out.get("data", {}) for out in outputs)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
 def test_the_notebook_runs_and_its_figures_are_stored(path: Path, tmp_path: Path) -> None:
     stored = nbformat.read(path, as_version=4)
-    code = [cell for cell in stored.cells if cell.cell_type == "code"]
-    assert any("image/png" in out.get("data", {}) for cell in code for out in cell.outputs)
+    assert drawn(stored) >= 4
     fresh = nbformat.read(path, as_version=4)
     NotebookClient(
         fresh, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     ).execute()
+    assert drawn(fresh) == drawn(stored)
