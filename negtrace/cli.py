@@ -39,9 +39,10 @@ class Demo:
 
     def run(self) -> None:
         """Trace both directions and say what was found."""
-        from negtrace.experiment import require_writable, run
+        from negtrace.experiment import run
         from negtrace.loading import load
         from negtrace.pair_sources import phantom_pairs
+        from negtrace.schema.files import require_writable
 
         require_writable(self.out)
         pairs = phantom_pairs(n=self.pairs, seed=self.seed)
@@ -87,10 +88,11 @@ class Trace:
 
     def run(self) -> None:
         """Trace, write and say what was found."""
-        from negtrace.experiment import require_writable, run
+        from negtrace.experiment import run
         from negtrace.loading import load
         from negtrace.pair_sources import radiology_pairs
         from negtrace.pairs import read_pairs
+        from negtrace.schema.files import require_writable
         from negtrace.tracing.corruption import CORRUPTIONS
         from negtrace.tracing.sweep import DIRECTIONS
 
@@ -141,8 +143,8 @@ class Plot:
     def run(self) -> None:
         """Read and draw."""
         from negtrace.errors import CTEError
-        from negtrace.experiment import draw
         from negtrace.export import read_json
+        from negtrace.gallery import draw
 
         if len(self.cte) > 2:
             raise CTEError(f"{len(self.cte)} files; expected one, or two of both directions")
@@ -281,7 +283,7 @@ def _say(*lines: object) -> None:
 
 
 def _report(documents: "Sequence[Document]", out: Path) -> None:
-    from negtrace.experiment import summary
+    from negtrace.gallery import summary
 
     for document in documents:
         _say(*summary(document))

@@ -83,6 +83,30 @@ def test_plot_draws_from_json_alone(toy: Path, tmp_path: Path) -> None:
     assert (tmp_path / "two" / "heatmap.png").read_bytes() == (toy / "heatmap.png").read_bytes()
 
 
+WITHOUT_TORCH = """
+import sys
+class Away:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in ("torch", "transformers"):
+            raise ModuleNotFoundError(f"no {name} here")
+sys.meta_path.insert(0, Away())
+from negtrace.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("command", ["plot", "scores"])
+def test_a_json_opens_where_there_is_no_torch(command: str, toy: Path, tmp_path: Path) -> None:
+    run = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", WITHOUT_TORCH, command, str(toy / "noising.json")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
 def test_scores_prints_and_writes_a_table(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("intervals", "effect", "segments", "union", "cte"),
     ("scores",),
     ("plot_tables", "plot_layout", "plots", "export"),
+    ("gallery",),
     ("hooks",),
     ("encoders",),
     ("tracing",),
@@ -53,6 +54,7 @@ LIGHT: dict[str, tuple[str, ...]] = {
     "negtrace.scores": ("torch", "matplotlib", "pandas", "transformers"),
     "negtrace.export": ("torch", "matplotlib", "pandas", "transformers"),
     "negtrace.plots": ("torch", "transformers"),
+    "negtrace.gallery": ("torch", "transformers"),
     "negtrace.pair_sources": ("torch", "matplotlib", "pandas", "transformers"),
     "negtrace.phantom": ("torch", "matplotlib", "pandas", "transformers"),
 }

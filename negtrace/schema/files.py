@@ -1,10 +1,11 @@
 """Bytes on disk: atomic writes, digests, canonical JSON, arrays with a JSON header."""
 
-__all__ = ["canonical", "pack", "read_bytes", "sha256", "unpack", "write_bytes"]
+__all__ = ["canonical", "pack", "read_bytes", "require_writable", "sha256", "unpack", "write_bytes"]
 
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,22 @@ def write_bytes(path: Path, data: bytes) -> Path:
         if temporary.exists():
             temporary.unlink()
     return path
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder`, and see that a file can be written there, before hours of work.
+
+    Raises:
+        OutputError: when it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot write into {folder}: {error.strerror or error}; name another folder"
+        ) from error
 
 
 def read_bytes(path: Path) -> bytes:
