@@ -23,9 +23,9 @@ from negtrace.schema.files import canonical, read_bytes, sha256, write_bytes
 from negtrace.schema.provenance import Dropped, Provenance
 from negtrace.schema.raw import sidecar_bytes
 from negtrace.scores import LayerScores, all_layer_scores
+from negtrace.segments import CONDITIONS
 
 DECIMALS = 10
-CONDITIONS = (None, "negated", "affirmative")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

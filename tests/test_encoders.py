@@ -285,6 +285,35 @@ def test_the_check_fails_where_the_input_bypasses_the_blocks() -> None:
         found.require()
 
 
+def test_the_check_fails_where_the_tokenizer_tells_no_words_apart() -> None:
+    encoder = bert()
+    tokenizer = word_tokenizer()
+    no, some = tokenizer.convert_tokens_to_ids(["no", "some"])
+
+    def deaf(statement: str, **options: object) -> object:
+        read = tokenizer(statement, **options)
+        read["input_ids"] = [some if i == no else i for i in read["input_ids"]]
+        return read
+
+    deaf.is_fast = True
+    found = check(wrap(encoder.model, deaf, encode=encoder.encode))
+    assert "a patch changes the score" in [item.name for item in found.items if not item.holds]
+
+
+def test_the_check_fails_where_a_block_runs_twice() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(200, 8)
+            self.block = nn.Linear(8, 8)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.block(self.block(self.embed(ids)))
+
+    found = check(wrap(Twice(), word_tokenizer(), blocks=["block"]))
+    assert [item.name for item in found.items if not item.holds] == ["states"]
+
+
 def test_a_model_whose_read_out_ignores_the_blocks_is_refused() -> None:
     encoder = bert()
 

@@ -73,12 +73,14 @@ def _probe(encoder: Encoder) -> Iterator[CheckItem]:
     ids = [torch.tensor([row.ids], device=encoder.device) for row in tokens]
     runs = [_plain(encoder, row) for row in ids]
     (base, plain), (donor, other) = runs
-    yield _shapes(encoder, base, ids[0])
-    comparable = len(tokens[0]) == len(tokens[1])
+    shapes = _shapes(encoder, base, ids[0])
+    yield shapes
+    if not shapes.holds:  # nothing below can be asked of states that are none
+        return
     yield _own_state(encoder, base, ids[0], plain)
-    if comparable:
+    if len(tokens[0]) == len(tokens[1]):
         yield _whole_state(encoder, base, donor, ids[0], other)
-        yield _cue_counts(encoder, base, donor, ids[0])
+        yield _cue_counts(encoder, plain, other)
         yield _reads(encoder, base, donor, tokens[0].read_out)
 
 
@@ -129,9 +131,9 @@ def _own_state(
     encoder: Encoder, base: Capture, ids: Int[Tensor, "1 token"], plain: Float[Tensor, "1 dim"]
 ) -> CheckItem:
     wrong = [
-        layer
-        for layer, state in zip(encoder.layers, base.states(), strict=True)
-        if not torch.equal(_from(encoder, base, ids, encoder.layers.index(layer), state), plain)
+        encoder.layers[layer]
+        for layer, state in enumerate(base.states())
+        if not torch.equal(_from(encoder, base, ids, layer, state), plain)
     ]
     detail = "changes nothing, bit for bit" if not wrong else f"changes the embedding at {wrong}"
     return CheckItem(name="a run's own state", holds=not wrong, detail=detail)
@@ -160,12 +162,12 @@ def _whole_state(
 
 
 def _cue_counts(
-    encoder: Encoder, base: Capture, donor: Capture, ids: Int[Tensor, "1 token"]
+    encoder: Encoder, plain: Float[Tensor, "1 dim"], other: Float[Tensor, "1 dim"]
 ) -> CheckItem:
+    # At embed a patch of the whole state makes the other embedding, as the item above sees to.
     anchor = encoder.embed_texts(["There is an abnormality."])
-    plain = encoder.score(_from(encoder, base, ids, 0, base.states()[0]), anchor).item()
-    patched = encoder.score(_from(encoder, base, ids, 0, donor.states()[0]), anchor).item()
-    moved = abs(patched - plain)
+    patched, plain = encoder.score(other, anchor), encoder.score(plain, anchor)
+    moved = (patched - plain).abs().item()
     return CheckItem(
         name="a patch changes the score",
         holds=moved > 0,
@@ -175,7 +177,8 @@ def _cue_counts(
 
 def _reads(encoder: Encoder, base: Capture, donor: Capture, read_out: int | None) -> CheckItem:
     differ = (base.states() != donor.states()).any(-1)[:, 0]
-    first = int(differ[0].nonzero().min())
+    # All positions come before the first difference where the tokenizer tells no words apart.
+    first = int(differ[0].int().argmax()) if differ[0].any() else differ.shape[1]
     holds = not encoder.causal or not differ[:, :first].any().item()
     kind = "causal" if encoder.causal else "bidirectional"
     where = "all positions" if read_out is None else f"position {read_out}"

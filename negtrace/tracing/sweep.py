@@ -68,8 +68,8 @@ def sweep(
     hidden = None if progress is None else not progress
     with tqdm(total=len(contrasts), unit="pair", disable=hidden, desc=direction) as bar:
         for indices in _batches(contrasts, row_tokens):
-            bar.update(len(indices))
-            if set(indices) <= set(done):
+            if all(index in done for index in indices):
+                bar.update(len(indices))
                 continue
             chosen, anchor = [contrasts[i] for i in indices], anchors[list(indices)]
             clean = run_side(encoder, [(c.clean, c.clean_from_corrupt) for c in chosen], anchor)
@@ -78,12 +78,13 @@ def sweep(
             first = [c.first_difference for c in chosen]
             batch = set_out(encoder, base, donor, first, anchor)
             patched = _patched(encoder, batch, row_tokens)
+            bar.update(len(indices))
             yield from (
                 Swept(
                     index=index,
                     clean=clean.scores[i].item(),
                     corrupt=corrupt.scores[i].item(),
-                    patched=patched[:, i].cpu().numpy(),
+                    patched=patched[:, i].numpy(),
                 )
                 for i, index in enumerate(indices)
             )
