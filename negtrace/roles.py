@@ -19,6 +19,7 @@ ROLES: tuple[str, ...] = (
     "subject_rest",
     "rest",
     "punct",
+    "prompt",
     "end",
     "pad",
 )
@@ -64,9 +65,9 @@ def token_roles(
 ) -> tuple[str, ...]:
     """Return the role of every token of `text`; `cue` is a character span in it.
 
-    `start` and `pad` are tokens that the tokenizer added before and after the text. `end` is the
-    one at which the embedding is read, or the first added after the text where that is none of
-    these. Text before the cue or the subject, and between the two, is `prefix`, text after both
+    `start` and `prompt` are tokens that the tokenizer added before and after the text, `pad` what
+    only fills the context. `end` is the one at which the embedding is read, or the first added
+    after the text where that is none of these. Text before the cue or the subject, and between the two, is `prefix`, text after both
     `rest`, and punctuation that closes the statement `punct`. A text token that is read out is
     `end`, too, unless it negates or is negated.
 
@@ -85,7 +86,9 @@ def token_roles(
         )
     roles = ["start"] * inside.start
     roles += _text_roles(inside, cues, subjects)
-    roles += ["pad"] * (len(tokens) - inside.stop)
+    # The end token of a filled statement belongs to what fills it.
+    after = "pad" if any(tokens.padding) else "prompt"
+    roles += [after] * (len(tokens) - inside.stop)
     for i in _closing(text, tokens, inside):
         roles[i] = "punct" if roles[i] in ("prefix", "rest") else roles[i]
     end = _end(tokens, inside)

@@ -187,7 +187,7 @@ def test_token_axis_refuses_unlike_templates() -> None:
 def test_padding_that_no_cell_touches_is_no_row(axis: str) -> None:
     ratios = np.full((2, 2, 8), 0.5)
     ratios[0, :, 6:], ratios[1, :, 7:] = np.nan, np.nan
-    roles = np.tile([0, 1, 1, 2, 3, 4, 8, 8], (2, 1))
+    roles = np.tile([0, 1, 1, 2, 3, 4, 9, 9], (2, 1))
     labels = result(ratios[:1], np.ones(1), roles=roles[:1]).effect(axis=axis).labels
     assert not any(label.startswith("pad") for label in labels)
     touched = result(ratios[1:], np.ones(1), roles=roles[1:]).effect(axis=axis).labels
@@ -272,7 +272,7 @@ def spoil(cte: CTE, name: str, place: tuple[int, ...], value: float) -> CTE:
         ("patched", (3, 0, 0, 0), -np.inf, "an infinite patched score: p003"),
         ("patched", (4,), np.nan, "no patched cell at all: p004"),
         ("roles", (5, 7), -1, "a patched score where there is no token: p005"),
-        ("roles", (5, 7), 9, r"roles must lie in -1 .. 8"),
+        ("roles", (5, 7), 10, r"roles must lie in -1 .. 9"),
     ],
 )
 def test_scores_that_are_none_are_refused_by_name(

@@ -107,9 +107,29 @@ class Encoder(ABC):
     def tokenize(self, statements: Sequence[str]) -> list[Tokens]:
         """Return the tokens of each statement, trimmed to what the read-out can see."""
 
+    def tokenize_against(
+        self, statements: Sequence[str], anchors: Sequence[Anchor]
+    ) -> list[Tokens]:
+        """Return the tokens of each statement as it is scored against its anchor.
+
+        A tower that embeds statements alone reads them the same whatever the anchor; a language
+        model reads the anchor first, in the same row of tokens.
+        """
+        return self.tokenize(statements)
+
     @abstractmethod
     def encode(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
         """Return the text embedding of each row, equally long ones, by one plain forward."""
+
+    def encode_against(
+        self, ids: Int[Tensor, "row token"], anchors: Float[Tensor, "row dim"]
+    ) -> Float[Tensor, "row dim"]:
+        """Return the embedding of each row as it is read together with its embedded anchor.
+
+        For a decoder that sees image tokens; every other tower encodes the row alone. A forward
+        that starts from kept states has the anchor in them, so it goes through `encode`.
+        """
+        return self.encode(ids)
 
     @abstractmethod
     def embed_images(self, anchors: Sequence[Anchor]) -> Float[Tensor, "anchor dim"]:

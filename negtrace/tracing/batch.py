@@ -65,7 +65,7 @@ def run_side(
 
     edited = any(run.edit for run, _ in runs)
     with captured(encoder.blocks, edit if edited else None) as capture:
-        text = encoder.encode(ids)
+        text = encoder.encode_against(ids, anchors)
     if len(capture.outputs) != len(encoder.blocks) or len(capture.embed) != 1:
         raise EncoderError(
             f"{encoder.name}: {len(capture.outputs)} block outputs in one forward, expected "

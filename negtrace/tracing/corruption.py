@@ -153,7 +153,8 @@ class Neutral(Corruption):
         roles, (start, end) = _negated_clean(pair, true)
         word = self.word.capitalize() if pair.true[start].isupper() else self.word
         phrase = " ".join([word, *[self.word] * (roles.count("cue") - 1)])
-        [neutral] = encoder.tokenize([pair.true[:start] + phrase + pair.true[end:]])
+        reworded = pair.true[:start] + phrase + pair.true[end:]
+        [neutral] = encoder.tokenize_against([reworded], [pair.anchor])
         same_length = len(neutral) == len(true)
         changed = {
             roles[i] for i in range(len(true)) if same_length and true.ids[i] != neutral.ids[i]

@@ -117,8 +117,9 @@ def _prepare(
         raise TraceError(
             f"{len(repeated)} pair ids occur twice, {repeated[0]!r} first; make each one unique"
         )
-    trues = encoder.tokenize([pair.true for pair in pairs])
-    falses = encoder.tokenize([pair.false for pair in pairs])
+    anchors = [pair.anchor for pair in pairs]
+    trues = encoder.tokenize_against([pair.true for pair in pairs], anchors)
+    falses = encoder.tokenize_against([pair.false for pair in pairs], anchors)
     for pair, true, false in zip(pairs, trues, falses, strict=True):
         try:
             _require_fit(encoder, pair, true, false)

@@ -23,7 +23,7 @@ PUBLISHED = np.array(
         [0, 0.003, 0.005, 0.011, 0.194, 0.255, 0.293, 0.327, 0.447, 0.593, 0.684, 0.789, 1.000],
     ]
 ).T
-ROW = (0, 1, 1, 2, 3, 4, 6, 7)
+ROW = (0, 1, 1, 2, 3, 4, 6, 8)
 """start, prefix, prefix, cue, subject, subject_rest, punct, end."""
 
 
