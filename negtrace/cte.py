@@ -41,9 +41,10 @@ class CTE:
     """Score of the corrupted true statement; in `unit`."""
     patched: Float[np.ndarray, "pair site layer position"]
     """Score with one cell patched; in `unit`; NaN where there is no such cell. Positions are the
-    tokens of the patched run (corrupted when denoising, clean when noising)."""
+    tokens of the patched run (corrupted when denoising, clean when noising), or the groups of
+    tokens that `positions` names."""
     roles: Int[np.ndarray, "pair position"]
-    """Index of each token's role in `role_names`; -1 where there is no token."""
+    """Index of each position's role in `role_names`; -1 where there is none."""
     negated: Bool[np.ndarray, " pair"]
     """Whether the true statement is the negated one; the two are different experiments."""
     ids: tuple[str, ...]
@@ -54,6 +55,12 @@ class CTE:
     unit: str
     provenance: Provenance
     sites: tuple[str, ...] = ("resid",)
+    positions: str = "token"
+    """What is patched at once: `token`, `role`, `all`, the roles chosen, or `given`."""
+    window: int = 1
+    """How many layers are patched at once."""
+    estimator: str = "exact"
+    """`exact`, or the approximation that the scores come from."""
     role_names: tuple[str, ...] = ROLES
     dropped: tuple[Dropped, ...] = ()
     texts: tuple[tuple[str, str], ...] | None = None
@@ -165,6 +172,9 @@ class CTE:
             direction=self.direction,
             corruption=self.corruption,
             unit=self.unit,
+            positions=self.positions,
+            window=self.window,
+            estimator=self.estimator,
             aggregate=aggregate,
             segment=segment,
             condition=condition,

@@ -92,6 +92,12 @@ class Reduction:
     corruption: str
     unit: str
     """Unit of the raw scores: `logit` or `cosine`; effects have none."""
+    positions: str
+    """What was patched at once: `token`, `role`, `all`, the roles chosen, or `given`."""
+    window: int
+    """How many layers were patched at once."""
+    estimator: str
+    """`exact`, or the approximation that the scores come from."""
     aggregate: str
     segment: str
     """`all`, or pairs by d: `correct` (d >= tau), `ambiguous` or `incorrect` (d <= -tau)."""
@@ -165,7 +171,16 @@ class Effect(Reduction):
         )
         arrays = {"effect": self.values, "low": self.low, "high": self.high, "pairs": self.counts}
         frame = pd.DataFrame({k: a.ravel() for k, a in arrays.items()}, index=index).reset_index()
-        described = ("model", "direction", "corruption", "aggregate", "segment", "condition", "n")
+        described = (
+            "model",
+            "estimator",
+            "direction",
+            "corruption",
+            "aggregate",
+            "segment",
+            "condition",
+            "n",
+        )
         return frame.assign(**{name: getattr(self, name) for name in described})
 
 

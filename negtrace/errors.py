@@ -7,6 +7,7 @@ __all__ = [
     "NegtraceWarning",
     "OutputError",
     "PairError",
+    "SiteError",
     "TraceError",
     "UnknownNameError",
 ]
@@ -30,6 +31,10 @@ class EncoderError(NegtraceError, ValueError):
 
 class TraceError(NegtraceError, ValueError):
     """A sweep that cannot give a meaningful result."""
+
+
+class SiteError(TraceError):
+    """A site that a model does not offer."""
 
 
 class CTEError(NegtraceError, ValueError):

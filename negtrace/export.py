@@ -27,6 +27,9 @@ from negtrace.segments import CONDITIONS
 
 DECIMALS = 10
 
+TRACE = ("direction", "corruption", "unit", "positions", "window", "estimator")
+"""What is said once of the whole trace."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Document:
@@ -153,7 +156,7 @@ def document_of(
         "schema": SCHEMA,
         "version": VERSION,
         "provenance": asdict(cte.provenance),
-        "trace": {"direction": cte.direction, "corruption": cte.corruption, "unit": cte.unit},
+        "trace": {name: getattr(cte, name) for name in TRACE},
         "axes": {"sites": cte.sites, "layers": cte.layers, "roles": cte.role_names},
         "pairs": {
             "kept": _pairs(cte, floor, include_text),
@@ -194,7 +197,7 @@ def _pairs(cte: CTE, floor: float, include_text: bool) -> list[dict[str, Any]]:
 
 
 # Said once for the whole document, under `provenance`, `trace`, `axes` and `pairs`.
-_SHARED = ("model", "direction", "corruption", "unit", "dropped", "layers", "sites")
+_SHARED = (*TRACE, "model", "dropped", "layers", "sites")
 
 
 def _entry(reduced: Reduction) -> dict[str, Any]:

@@ -12,20 +12,24 @@ pooling, projection. Blocks return their *own* base output because some towers r
 
 __all__ = [
     "Capture",
+    "Tap",
     "captured",
     "edited",
-    "embed_edited",
     "evaluating",
     "forward_replaced",
+    "hidden_given",
     "hidden_of",
+    "input_edited",
+    "output_edited",
     "starting_at",
+    "widened",
     "with_hidden",
 ]
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -33,7 +37,16 @@ from torch import Tensor, nn
 
 from negtrace.errors import EncoderError
 
-EmbedEdit = Callable[[Tensor], Tensor]
+Edit = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tap:
+    """A submodule of a block that is read besides the block's own output."""
+
+    site: str
+    module: nn.Module
+    at: Literal["input", "output"]
 
 
 def hidden_of(output: Any) -> Tensor:
@@ -45,6 +58,14 @@ def hidden_of(output: Any) -> Tensor:
             "with one. Name other modules as the blocks."
         )
     return hidden
+
+
+def hidden_given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Return the hidden states among a block's arguments: the first tensor."""
+    given = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
+    if given is None:
+        raise EncoderError("a block is called without a tensor; name other modules as the blocks")
+    return given
 
 
 def with_hidden(output: Any, hidden: Tensor) -> Any:
@@ -69,6 +90,8 @@ class Capture:
     """The input of block 0, [run token width], once the forward has run."""
     outputs: list[Any] = field(default_factory=list)
     """What each block returned, whole."""
+    tapped: dict[str, list[Tensor]] = field(default_factory=dict)
+    """By site, what its tap in each block held, [run token width]."""
 
     def states(self) -> Float[Tensor, "layer run token width"]:
         """Return the residual stream at every layer, `embed` first.
@@ -99,21 +122,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def edited(
-    args: tuple[Any, ...], kwargs: dict[str, Any], edit: EmbedEdit
+    args: tuple[Any, ...], kwargs: dict[str, Any], edit: Edit
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return a block's arguments, its hidden states, positional or named, put through `edit`."""
-    if args:
-        return (edit(args[0]), *args[1:]), kwargs
-    name = next((key for key, value in kwargs.items() if isinstance(value, Tensor)), None)
-    if name is None:
-        raise EncoderError("block 0 is called without a tensor; name other modules as the blocks")
-    return args, {**kwargs, name: edit(kwargs[name])}
+    given = hidden_given(args, kwargs)
+    hidden = edit(given)
+    return (
+        tuple(hidden if value is given else value for value in args),
+        {name: hidden if value is given else value for name, value in kwargs.items()},
+    )
 
 
 @contextmanager
-def embed_edited(block: nn.Module, edit: EmbedEdit) -> Iterator[None]:
-    """Put the input of block 0 through `edit` in every forward inside the `with`."""
-    handle = block.register_forward_pre_hook(
+def input_edited(module: nn.Module, edit: Edit) -> Iterator[None]:
+    """Put the input of a module through `edit` in every forward inside the `with`.
+
+    Hooks of the user's own come first: what they make of the input is what is edited.
+    """
+    handle = module.register_forward_pre_hook(
         lambda _, args, kwargs: edited(args, kwargs, edit), with_kwargs=True
     )
     try:
@@ -123,10 +149,30 @@ def embed_edited(block: nn.Module, edit: EmbedEdit) -> Iterator[None]:
 
 
 @contextmanager
-def captured(blocks: Sequence[nn.Module], edit: EmbedEdit | None = None) -> Iterator[Capture]:
+def output_edited(module: nn.Module, edit: Edit) -> Iterator[None]:
+    """Put the output of a module through `edit`, before any hook of the user's own sees it."""
+    handle = module.register_forward_hook(
+        lambda _, __, output: with_hidden(output, edit(hidden_of(output))), prepend=True
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def captured(
+    blocks: Sequence[nn.Module], edit: Edit | None = None, taps: Sequence[Tap] = ()
+) -> Iterator[Capture]:
     """Record the state at every layer of the forward run inside the `with`.
 
-    `edit` maps the input of block 0 to the one that is used (and recorded) instead.
+    Outputs are recorded before hooks of the user's own: a forward that is given them back runs
+    those hooks again.
+
+    Args:
+        blocks: whose outputs to record.
+        edit: maps the input of block 0 to the one that is used (and recorded) instead.
+        taps: what else to record, by site, in the order in which it runs.
     """
     capture = Capture()
 
@@ -135,14 +181,26 @@ def captured(blocks: Sequence[nn.Module], edit: EmbedEdit | None = None) -> Iter
         capture.embed.append(hidden)
         return hidden
 
+    def keep_output(_: nn.Module, __: Any, output: Any) -> None:
+        capture.outputs.append(output)
+
     with ExitStack() as stack:
-        stack.enter_context(embed_edited(blocks[0], keep_embed))
+        stack.enter_context(input_edited(blocks[0], keep_embed))
         for block in blocks:
-            handle = block.register_forward_hook(
-                lambda _, __, output: capture.outputs.append(output)
-            )
-            stack.callback(handle.remove)
+            stack.callback(block.register_forward_hook(keep_output, prepend=True).remove)
+        for tap in taps:
+            kept = capture.tapped.setdefault(tap.site, [])
+            hooked = input_edited if tap.at == "input" else output_edited
+            stack.enter_context(hooked(tap.module, _kept_in(kept)))
         yield capture
+
+
+def _kept_in(kept: list[Tensor]) -> Edit:
+    def keep(hidden: Tensor) -> Tensor:
+        kept.append(hidden)
+        return hidden
+
+    return keep
 
 
 @contextmanager
@@ -160,6 +218,20 @@ def forward_replaced(block: nn.Module, forward: Callable[..., Any]) -> Iterator[
 
 
 @contextmanager
+def widened(model: nn.Module) -> Iterator[None]:
+    """Let every half-precision weight be float32 for a while; its own storage comes back."""
+    half = (torch.float16, torch.bfloat16)
+    own = [(w, w.data) for w in (*model.parameters(), *model.buffers()) if w.dtype in half]
+    try:
+        for weight, data in own:
+            weight.data = data.float()
+        yield
+    finally:
+        for weight, data in own:
+            weight.data = data
+
+
+@contextmanager
 def starting_at(
     blocks: Sequence[nn.Module],
     layer: int,
@@ -172,7 +244,7 @@ def starting_at(
     Row `i` of the batch continues run `rows[i]` of the base capture.
     """
     if layer == 0:
-        with embed_edited(blocks[0], lambda _: state):
+        with input_edited(blocks[0], lambda _: state):
             yield
         return
     count = base.embed[0].shape[0]

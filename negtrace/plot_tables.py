@@ -39,6 +39,14 @@ ROUNDING = 0.005
 """Annotations have two decimals, so 1.004 reads 1.00 and is not called excess."""
 
 
+TOGETHER = {
+    "token": "",
+    "role": "all tokens of a role at once",
+    "all": "all positions at once",
+    "given": "positions as given",
+}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeatmapTable:
     """What a heatmap shows."""
@@ -140,6 +148,9 @@ def facts(what: Reduction, site: str = "") -> dict[str, str]:
         "model": what.model,
         "direction": what.direction,
         "corruption": what.corruption,
+        "estimator": "" if what.estimator == "exact" else f"{what.estimator} (APPROXIMATION)",
+        "window": "" if what.window == 1 else f"window of {what.window} layers",
+        "positions": TOGETHER.get(what.positions, f"roles {what.positions}, each at once"),
         "pairs": "all pairs" if what.segment == "all" else f"{what.segment} pairs",
         "condition": "" if what.condition is None else f"{what.condition} statement true",
         "site": site,
@@ -167,8 +178,9 @@ def title(said: Mapping[str, str]) -> str:
     'toy: noising, swap\\nmedian'
     """
     model = said.get("model", "")
-    first = _joined(said, "direction", "corruption", "pairs", "condition")
-    lines = (": ".join(filter(None, (model, first))), _joined(said, "site", "kept", "aggregate"))
+    first = _joined(said, "direction", "corruption", "estimator", "pairs", "condition")
+    second = _joined(said, "site", "window", "positions", "kept", "aggregate")
+    lines = (": ".join(filter(None, (model, first))), second)
     return "\n".join(filter(None, lines))
 
 

@@ -67,9 +67,9 @@ def token_roles(
 
     `start` and `prompt` are tokens that the tokenizer added before and after the text, `pad` what
     only fills the context. `end` is the one at which the embedding is read, or the first added
-    after the text where that is none of these. Text before the cue or the subject, and between the two, is `prefix`, text after both
-    `rest`, and punctuation that closes the statement `punct`. A text token that is read out is
-    `end`, too, unless it negates or is negated.
+    after the text where that is none of these. Text before the cue or the subject, and between the
+    two, is `prefix`, text after both `rest`, and punctuation that closes the statement `punct`. A
+    text token that is read out is `end`, too, unless it negates or is negated.
 
     Raises:
         AlignmentError: "truncated" when no token stands for the cue or for the subject.

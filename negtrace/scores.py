@@ -87,7 +87,16 @@ class LayerScores(Reduction):
 
         arrays = {name: getattr(self, name) for name in ("values", "low", "high", "alpha")}
         frame = pd.DataFrame({"method": self.method, "layer": list(self.layers), **arrays})
-        described = ("rank_stability", "stable", "model", "direction", "segment", "condition", "n")
+        described = (
+            "rank_stability",
+            "stable",
+            "model",
+            "estimator",
+            "direction",
+            "segment",
+            "condition",
+            "n",
+        )
         return frame.rename(columns={"values": "score"}).assign(
             **{name: getattr(self, name) for name in described}
         )

@@ -9,7 +9,7 @@ from negtrace.encoders.base import Encoder
 from negtrace.hooks import captured, starting_at
 from negtrace.pair_sources import radiology_pairs
 from negtrace.pairs import Pair
-from negtrace.tracing import suffix
+from negtrace.tracing import rows as engine
 from negtrace.tracing.corruption import CORRUPTIONS, corruption_named
 from negtrace.tracing.sweep import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
@@ -106,11 +106,11 @@ def test_batched_is_one_by_one_in_any_order(encoder: Encoder, direction: str) ->
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
-@pytest.mark.parametrize("span", [1, suffix.SPAN_TOKENS])
+@pytest.mark.parametrize("span", [1, engine.SPAN_TOKENS])
 def test_every_cell_agrees_with_the_oracle(
     encoder: Encoder, direction: str, corruption: str, span: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suffix, "SPAN_TOKENS", span)
+    monkeypatch.setattr(engine, "SPAN_TOKENS", span)
     made = corruption_named(corruption)
     pairs = [pair for pair in PAIRS if pair.negated == "true"][:2]
     for pair in pairs:
@@ -121,7 +121,7 @@ def test_every_cell_agrees_with_the_oracle(
             [swept] = sweep(encoder, contrasts, anchor, direction=direction, progress=False)
         expected = oracle(encoder, contrasts[0], anchor[0], direction)
         d = swept.clean - swept.corrupt
-        np.testing.assert_allclose(swept.patched / d, expected / d, atol=1e-9)
+        np.testing.assert_allclose(swept.patched[0] / d, expected / d, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -134,7 +134,7 @@ def test_float32_scores_agree_with_the_oracle_to_rounding(name: str) -> None:
         anchor = encoder.embed_anchors([pair.anchor])
         [swept] = sweep(encoder, contrasts, anchor, direction="denoising", progress=False)
     expected = oracle(encoder, contrasts[0], anchor[0], "denoising")
-    np.testing.assert_allclose(swept.patched, expected, atol=1e-5 * encoder.scale)
+    np.testing.assert_allclose(swept.patched[0], expected, atol=1e-5 * encoder.scale)
 
 
 def test_causal_towers_run_tails_only_and_others_whole_rows(encoder: Encoder) -> None:
@@ -144,7 +144,7 @@ def test_causal_towers_run_tails_only_and_others_whole_rows(encoder: Encoder) ->
 def test_tails_and_whole_rows_give_the_same_numbers(
     direction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suffix, "SPAN_TOKENS", 1)
+    monkeypatch.setattr(engine, "SPAN_TOKENS", 1)
     encoder = ENCODERS["clip"](torch.float64)
     tails = trace(encoder, PAIRS[:6], direction=direction, progress=False)
     monkeypatch.setattr(type(encoder), "prefix_attention", None)

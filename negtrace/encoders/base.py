@@ -1,23 +1,38 @@
 """The contract every encoder keeps: tokenize, name the blocks, embed, score."""
 
-__all__ = ["Encoder", "Kept", "PrefixAttention", "Unit", "batched", "weights_digest"]
+__all__ = [
+    "PROBE",
+    "Encoder",
+    "Kept",
+    "PrefixAttention",
+    "Unit",
+    "batched",
+    "weights_digest",
+]
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from negtrace.anchors import Anchor
-from negtrace.errors import EncoderError
+from negtrace.encoders.sites import INNER, BlockSites, find_sites
+from negtrace.encoders.structure import reads_one_layer
+from negtrace.errors import EncoderError, SiteError
+from negtrace.hooks import Tap, evaluating
 from negtrace.tokens import Tokens
 
 T = TypeVar("T")
 Unit = Literal["logit", "cosine"]
+
+PROBE = "There is no abnormality in the chest."
+"""A statement of several tokens that structure is measured on."""
 
 BATCH = 64
 """Statements or images embedded at once."""
@@ -45,8 +60,8 @@ class PrefixAttention(ABC):
     """Runs only the tokens from a position on, attending to the kept keys and values before it."""
 
     @abstractmethod
-    def keep(self, ids: Int[Tensor, "run token"]) -> Kept:
-        """Return every attention module's keys and values in a plain run of `ids`."""
+    def keeping(self) -> AbstractContextManager[Kept]:
+        """Keep every attention module's keys and values in the plain run inside the `with`."""
 
     @abstractmethod
     def encode_from(
@@ -55,6 +70,18 @@ class PrefixAttention(ABC):
         """Return the embedding of each row, running only its tokens from `start` on.
 
         Row `i` continues run `runs[i]` of what was kept. A block may be given the first rows only.
+        """
+
+    @property
+    @abstractmethod
+    def reads_last(self) -> bool:
+        """Whether `run_last` is exact here."""
+
+    @abstractmethod
+    def run_last(self, run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Return what a block gives at the last token, its keys and values taken from all.
+
+        For the last block, which needs no other query; called within `encode_from`.
         """
 
 
@@ -160,6 +187,47 @@ class Encoder(ABC):
                 "block names must be as in model.named_modules()"
             )
         return tuple(modules[name] for name in self.block_names)
+
+    @cached_property
+    def block_sites(self) -> tuple[BlockSites, ...]:
+        """The sites inside every block, measured when first asked for."""
+        return find_sites(self.model, self.block_names, self.encode, self.probe)
+
+    @cached_property
+    def reads_one_layer(self) -> bool:
+        """Whether the embedding is read from the last block alone; measured."""
+        with evaluating(self.model):
+            return reads_one_layer(self.blocks, self.encode, self.probe)
+
+    @property
+    def probe(self) -> Int[Tensor, "1 token"]:
+        """Token ids of a statement that structure is measured on."""
+        return torch.tensor([self.tokenize([PROBE])[0].ids], device=self.device)
+
+    def taps(self, sites: Sequence[str]) -> list[Tap]:
+        """Return the modules that hold these sites (`attn_out`, `mlp_out`, `head`), block by block.
+
+        Raises:
+            SiteError: when a block does not offer one, with the reason.
+        """
+        modules = dict(self.model.named_modules())
+        found = []
+        for site in sites:
+            if site not in INNER:
+                raise SiteError(f"no site {site!r} inside a block; known: {', '.join(INNER)}")
+            for name, block in zip(self.block_names, self.block_sites, strict=True):
+                module = block.module(site)
+                if module is None:
+                    raise SiteError(f"{self.name}: no {site} in {name}: {block.lacking[site]}")
+                at: Literal["input", "output"] = "input" if site == "head" else "output"
+                found.append(Tap(site=site, module=modules[module], at=at))
+        return found
+
+    @property
+    def heads(self) -> int:
+        """Number of attention heads of each block; 0 where they cannot be told apart or differ."""
+        numbers = {block.heads for block in self.block_sites}
+        return numbers.pop() if len(numbers) == 1 else 0
 
     @property
     def layers(self) -> tuple[str, ...]:

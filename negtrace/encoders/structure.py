@@ -4,7 +4,7 @@ No family is named here. A probe statement runs through the tower once, and pert
 the rest, so an architecture nobody listed is still swept by its real shape.
 """
 
-__all__ = ["find_blocks", "is_causal", "read_out_of"]
+__all__ = ["find_blocks", "is_causal", "read_out_of", "reads_one_layer"]
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -96,3 +96,22 @@ def read_out_of(
         with starting_at(blocks, len(blocks), other, base, rows):
             changed = encode(ids.repeat(count, 1))
     return tuple((plain != changed).any(-1).nonzero().flatten().tolist())
+
+
+def reads_one_layer(
+    blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"]
+) -> bool:
+    """Return whether the last block's state alone makes the embedding.
+
+    It does not where a tower reads several layers, as MedCLIP's does, whose embedding is made of
+    hidden states 1, 2 and the last.
+    """
+    row = torch.zeros(1, dtype=torch.long, device=ids.device)
+    with torch.inference_mode():
+        with captured(blocks) as plain:
+            encode(ids)
+        with captured(blocks, lambda hidden: hidden.flip(1) + 1) as changed:
+            whole = encode(ids)
+        last = changed.states()[-1]
+        with starting_at(blocks, len(blocks), last, plain, row):
+            return torch.equal(encode(ids), whole)

@@ -11,15 +11,12 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from negtrace.anchors import Anchor
-from negtrace.encoders.base import Encoder, PrefixAttention, Unit
+from negtrace.encoders.base import PROBE, Encoder, PrefixAttention, Unit
 from negtrace.encoders.structure import find_blocks, is_causal, read_out_of
 from negtrace.encoders.tokenizing import ReadOut, StatementTokenizer
 from negtrace.errors import EncoderError
 from negtrace.hooks import evaluating
 from negtrace.tokens import Tokens
-
-PROBE = "There is no abnormality in the chest."
-"""A statement of several tokens that structure is measured on."""
 
 EncodeAt = Callable[[Tensor, Tensor], Tensor]
 """Maps token ids [row, token] at positions [1, token] to embeddings [row, dim]."""

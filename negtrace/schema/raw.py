@@ -14,7 +14,18 @@ from negtrace.schema.provenance import Dropped, Provenance
 
 ARRAYS = ("clean", "corrupt", "patched", "roles", "negated")
 
-NAMES = ("ids", "layers", "direction", "corruption", "unit", "sites", "role_names")
+NAMES = (
+    "ids",
+    "layers",
+    "direction",
+    "corruption",
+    "unit",
+    "sites",
+    "positions",
+    "window",
+    "estimator",
+    "role_names",
+)
 """Fields that the header holds as they are."""
 
 FORMAT = {"format": "negtrace.cte.raw", "version": 1}

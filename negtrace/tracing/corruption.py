@@ -28,6 +28,7 @@ from negtrace.pairs import Pair
 from negtrace.registry import Registry
 from negtrace.roles import AlignmentError, lay_out, token_roles
 from negtrace.tokens import Tokens
+from negtrace.tracing.plan import Group
 
 Sources = tuple[tuple[int, ...], ...]
 RunEdit = Callable[[Tensor], Tensor]
@@ -44,6 +45,8 @@ class Run:
     """Position the embedding is read at; None where the tower pools over positions."""
     edit: RunEdit | None = None
     """Maps the input of block 0, [token width], to the one to run instead."""
+    groups: tuple[Group, ...] = ()
+    """Positions that are patched together, each with its label; none stands for each one alone."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,27 +1,36 @@
-"""The exact sweep: every layer and position of every contrast, at as little cost as is exact.
+"""The exact sweep: every site, layer and position of every contrast, at as little cost as is exact.
 
-Rows are cells, and contrasts of one length share their batches. A row starts at its own layer
-(`hooks.starting_at`); in a causal tower that allows it, it runs only the tokens a patch can reach
-(`suffix`). Cells whose effect is known are not computed (`batch`).
+Rows are cells, and contrasts of one length share their batches. A row starts at its own layer, and
+in a causal tower that allows it, it runs only the tokens a patch can reach (`rows`). Cells whose
+effect is known are not computed (`batch`).
 """
 
-__all__ = ["DIRECTIONS", "Direction", "Swept", "sweep"]
+__all__ = [
+    "DIRECTIONS",
+    "ROW_TOKENS",
+    "Direction",
+    "Sweeper",
+    "Swept",
+    "batches",
+    "both_sides",
+    "sweep",
+]
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
 from negtrace.encoders.base import Encoder, batched
-from negtrace.hooks import starting_at
-from negtrace.tracing.batch import Batch, Cells, cells_of, run_side, set_out
-from negtrace.tracing.corruption import Contrast
-from negtrace.tracing.suffix import tails
+from negtrace.tracing.batch import Batch, Side, run_side, set_out
+from negtrace.tracing.corruption import Contrast, Run
+from negtrace.tracing.plan import Group, Plan
+from negtrace.tracing.rows import swept_rows
 
 Direction = Literal["denoising", "noising"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -38,8 +47,32 @@ class Swept:
     """Which contrast, in the order given."""
     clean: float
     corrupt: float
-    patched: Float[np.ndarray, "layer token"]
-    """Score with one state replaced; NaN where the other run has no such position."""
+    patched: Float[np.ndarray, "site layer group"]
+    """Score with one cell replaced; NaN where there is no such cell."""
+
+
+Only = Mapping[int, Bool[np.ndarray, "site layer group"]]
+"""Cells to run, by contrast; the others are left at the base run's score."""
+
+
+@runtime_checkable
+class Sweeper(Protocol):
+    """What `sweep` is called as: another way to get the same scores may take its place."""
+
+    def __call__(
+        self,
+        encoder: Encoder,
+        contrasts: Sequence[Contrast],
+        anchors: Float[Tensor, "contrast dim"],
+        *,
+        direction: Direction,
+        plan: Plan,
+        row_tokens: int,
+        done: Collection[int],
+        progress: bool | None,
+    ) -> Iterator[Swept]:
+        """Yield the raw scores of every contrast."""
+        ...
 
 
 def sweep(
@@ -48,8 +81,10 @@ def sweep(
     anchors: Float[Tensor, "contrast dim"],
     *,
     direction: Direction,
+    plan: Plan = Plan(),  # noqa: B008 -- frozen
     row_tokens: int = ROW_TOKENS,
     done: Collection[int] = (),
+    only: Only | None = None,
     progress: bool | None = None,
 ) -> Iterator[Swept]:
     """Yield the raw scores of every contrast, batch by batch, in no promised order.
@@ -60,37 +95,30 @@ def sweep(
         anchors: the embedding each contrast is scored against.
         direction: `denoising` restores the clean state in the corrupted run, `noising` injects
             the corrupted state into the clean run.
+        plan: which sites, and how many layers at once.
         row_tokens: how many tokens run at once.
         done: indices of contrasts not to run again; a batch is left out when it is done whole, so
             that the others are what they would have been.
+        only: cells to run, where not all.
         progress: show a bar; None shows it on a terminal only.
     """
     hidden = None if progress is None else not progress
     with tqdm(total=len(contrasts), unit="pair", disable=hidden, desc=direction) as bar:
-        for indices in _batches(contrasts, row_tokens):
+        for indices in batches(contrasts, row_tokens):
             if all(index in done for index in indices):
                 bar.update(len(indices))
                 continue
             chosen, anchor = [contrasts[i] for i in indices], anchors[list(indices)]
-            clean = run_side(encoder, [(c.clean, c.clean_from_corrupt) for c in chosen], anchor)
-            corrupt = run_side(encoder, [(c.corrupt, c.corrupt_from_clean) for c in chosen], anchor)
-            base, donor = (corrupt, clean) if direction == "denoising" else (clean, corrupt)
-            first = [c.first_difference for c in chosen]
-            batch = set_out(encoder, base, donor, first, anchor)
+            clean, corrupt = both_sides(encoder, chosen, anchor, direction, plan)
+            batch = _set_out(encoder, chosen, clean, corrupt, anchor, direction, plan)
+            if only is not None:
+                _restrict(batch, [only[index] for index in indices])
             patched = _patched(encoder, batch, row_tokens)
             bar.update(len(indices))
-            yield from (
-                Swept(
-                    index=index,
-                    clean=clean.scores[i].item(),
-                    corrupt=corrupt.scores[i].item(),
-                    patched=patched[:, i].numpy(),
-                )
-                for i, index in enumerate(indices)
-            )
+            yield from swept_of(indices, chosen, clean, corrupt, patched, direction)
 
 
-def _batches(contrasts: Sequence[Contrast], row_tokens: int) -> Iterator[Sequence[int]]:
+def batches(contrasts: Sequence[Contrast], row_tokens: int) -> Iterator[Sequence[int]]:
     """Yield indices of contrasts that share both lengths, as many as fill one layer's rows."""
     by_lengths: dict[tuple[int, int], list[int]] = {}
     for index, contrast in enumerate(contrasts):
@@ -100,37 +128,89 @@ def _batches(contrasts: Sequence[Contrast], row_tokens: int) -> Iterator[Sequenc
         yield from batched(indices, max(1, row_tokens // max(lengths) ** 2))
 
 
-def _patched(encoder: Encoder, batch: Batch, row_tokens: int) -> Float[Tensor, "layer run token"]:
+def both_sides(
+    encoder: Encoder,
+    contrasts: Sequence[Contrast],
+    anchors: Float[Tensor, "run dim"],
+    direction: Direction,
+    plan: Plan,
+) -> tuple[Side, Side]:
+    """Run the clean and the corrupted side of a batch; the patched one keeps keys and values."""
+    restoring = direction == "denoising"
+    clean = [(c.clean, c.clean_from_corrupt) for c in contrasts]
+    corrupt = [(c.corrupt, c.corrupt_from_clean) for c in contrasts]
+    return (
+        run_side(encoder, clean, anchors, plan, keep=not restoring),
+        run_side(encoder, corrupt, anchors, plan, keep=restoring),
+    )
+
+
+def groups_in(run: Run) -> tuple[Group, ...]:
+    """Return the positions of a run that are patched together; each one alone if not said."""
+    return run.groups or tuple((role, (i,)) for i, role in enumerate(run.roles))
+
+
+def _set_out(
+    encoder: Encoder,
+    contrasts: Sequence[Contrast],
+    clean: Side,
+    corrupt: Side,
+    anchors: Float[Tensor, "run dim"],
+    direction: Direction,
+    plan: Plan,
+) -> Batch:
+    base, donor = (corrupt, clean) if direction == "denoising" else (clean, corrupt)
+    return set_out(
+        encoder,
+        base,
+        donor,
+        [groups_in(run) for run in base.runs],
+        [contrast.first_difference for contrast in contrasts],
+        anchors,
+        plan,
+    )
+
+
+def _restrict(batch: Batch, only: Sequence[Bool[np.ndarray, "site layer group"]]) -> None:
+    for run, cells in enumerate(only):
+        wanted = torch.from_numpy(cells).to(batch.needed.device)
+        batch.needed[:, :, run, : wanted.shape[2]] &= wanted
+
+
+def _patched(
+    encoder: Encoder, batch: Batch, row_tokens: int
+) -> Float[Tensor, "site layer run group"]:
     """Return every cell's score: the base run's own where a patch changes nothing."""
     # Collected on the CPU, since not every device has float64.
+    shape = batch.needed.shape
     patched = (
         batch.base.scores.cpu()
-        .double()[None, :, None]
-        .repeat(len(encoder.layers), 1, batch.exists.shape[1])
+        .double()[None, None, :, None]
+        .repeat(shape[0], shape[1], 1, shape[3])
     )
-    prefix = encoder.prefix_attention
-    done = (
-        whole_rows(encoder, batch, row_tokens)
-        if prefix is None
-        else tails(encoder, prefix, batch, row_tokens)
-    )
-    for cells, scores in done:
+    for cells, scores in swept_rows(encoder, batch, row_tokens):
         patched[tuple(index.cpu() for index in cells)] = scores.cpu().double()
-    patched[:, ~batch.exists.cpu()] = torch.nan
+    patched[:, :, ~batch.exists.cpu()] = torch.nan
+    for place, site in enumerate(batch.plan.sites):
+        empty = [not batch.plan.layers(at, shape[1], site.kind) for at in range(shape[1])]
+        patched[place, torch.tensor(empty)] = torch.nan
     return patched
 
 
-def whole_rows(
-    encoder: Encoder, batch: Batch, row_tokens: int
-) -> Iterator[tuple[Cells, Float[Tensor, " cell"]]]:
-    """Yield cells and their scores, layer by layer; every row runs all its tokens."""
-    size = max(1, row_tokens // batch.exists.shape[1])
-    for layer in range(len(encoder.layers)):
-        for _, runs, positions in cells_of(batch.needed[layer, None], size):
-            rows = torch.arange(len(runs), device=runs.device)
-            state = batch.base_states[layer][runs]
-            state[rows, positions] = batch.donor_states[layer][runs, positions]
-            with starting_at(encoder.blocks, layer, state, batch.base.capture, runs):
-                text = encoder.encode(batch.base.ids[runs])
-            cells = torch.full_like(runs, layer), runs, positions
-            yield cells, encoder.score(text, batch.anchors[runs])
+def swept_of(
+    indices: Sequence[int],
+    contrasts: Sequence[Contrast],
+    clean: Side,
+    corrupt: Side,
+    patched: Float[Tensor, "site layer run group"],
+    direction: Direction,
+) -> Iterator[Swept]:
+    """Yield what was found of each contrast of a batch, as many groups as it has."""
+    for i, (index, contrast) in enumerate(zip(indices, contrasts, strict=True)):
+        base = contrast.corrupt if direction == "denoising" else contrast.clean
+        yield Swept(
+            index=index,
+            clean=clean.scores[i].item(),
+            corrupt=corrupt.scores[i].item(),
+            patched=patched[:, :, i, : len(groups_in(base))].numpy(),
+        )

@@ -2,9 +2,8 @@
 
 __all__ = ["trace"]
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,25 +13,26 @@ from jaxtyping import Float, Int
 
 from negtrace.cte import CTE, Dropped, Provenance
 from negtrace.encoders.base import Encoder
-from negtrace.errors import EncoderError, TraceError, UnknownNameError
+from negtrace.errors import SiteError, TraceError, UnknownNameError
 from negtrace.hooks import evaluating
 from negtrace.pair_sources import radiology_pairs
 from negtrace.pairs import Pair, digest
-from negtrace.roles import ROLES, AlignmentError
+from negtrace.roles import ROLES
 from negtrace.schema.files import canonical, sha256
-from negtrace.tokens import Tokens
 from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.corruption import Contrast, Corruption, corruption_named
-from negtrace.tracing.sweep import DIRECTIONS, ROW_TOKENS, Direction, Swept, sweep
+from negtrace.tracing.jobs import Job, prepare, require_some
+from negtrace.tracing.plan import WHOLE, Plan, Positions, sites_of
+from negtrace.tracing.sweep import (
+    DIRECTIONS,
+    ROW_TOKENS,
+    Direction,
+    Sweeper,
+    Swept,
+    groups_in,
+    sweep,
+)
 from negtrace.version import __version__
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Job:
-    """A pair with its contrasts: one, or several samples of one."""
-
-    pair: Pair
-    contrasts: list[Contrast]
 
 
 def trace(
@@ -42,12 +42,16 @@ def trace(
     corruption: str | Corruption = "swap",
     settings: Mapping[str, object] | None = None,
     direction: str = "denoising",
+    sites: Sequence[str] = ("resid",),
+    positions: Positions = "token",
+    window: int = 1,
+    sweeper: Sweeper = sweep,
     row_tokens: int = ROW_TOKENS,
     include_text: bool = False,
     checkpoint: Path | None = None,
     progress: bool | None = None,
 ) -> CTE:
-    """Patch the residual state at every layer and position, and record what it brings back.
+    """Patch the state at every site, layer and position, and record what it brings back.
 
     Args:
         encoder: what to trace, from `negtrace.load` or `negtrace.wrap`; handed back untouched.
@@ -56,6 +60,14 @@ def trace(
         settings: fields of a corruption given by name, such as `{"samples": 16}` of `noise`.
         direction: `denoising` restores the clean state in the corrupted run (sufficiency),
             `noising` injects the corrupted one into the clean run (necessity; the papers').
+        sites: `resid` (what a block gives), `resid_pre` (what it is given), `attn_out`, `mlp_out`
+            (what its attention and its MLP add), `head` (every head's part of `attn_out`) or
+            `head.3`.
+        positions: what is patched at once: `token` (each alone), `role` (all tokens of a role),
+            `all`, some roles by name, or the positions of each pair by its id.
+        window: how many layers are patched at once, centred on the cell's own. More than one makes
+            peaks higher (arXiv 2309.16042), and every figure says so.
+        sweeper: how scores are computed; `negtrace.interop` has others.
         row_tokens: how many tokens run at once; lower it where memory is short.
         include_text: keep the statements in the result, and in what is saved of it.
         checkpoint: file to keep finished work in; when it is there already, the trace goes on
@@ -67,30 +79,37 @@ def trace(
 
     Raises:
         UnknownNameError: for an unknown corruption or direction.
+        SiteError: for a site that the model does not offer, or a window wider than it is deep.
         TraceError: when no pair can be traced, or no score tells any pair's statements apart.
     """
     pairs = radiology_pairs() if pairs is None else list(pairs)
     made = corruption_named(corruption, settings) if isinstance(corruption, str) else corruption
     way = _direction(direction)
     with torch.inference_mode(), evaluating(encoder.model):
-        jobs, dropped = _prepare(encoder, pairs, made)
-        _require_some(jobs, dropped)
-        made_by = _provenance(encoder, [job.pair for job in jobs], made, way)
+        plan = Plan(sites=sites_of(encoder, sites), window=_window(encoder, window))
+        jobs, dropped = prepare(encoder, pairs, made, positions)
+        require_some(jobs, dropped)
+        made_by = _provenance(encoder, jobs, made, way, plan, positions)
         saved = Checkpoint(checkpoint, _key(made_by, jobs, row_tokens)) if checkpoint else None
-        scores = _collect(encoder, jobs, way, row_tokens, saved, progress)
+        scores = _collect(encoder, jobs, way, plan, sweeper, row_tokens, saved, progress)
     finite = {id_ for id_, one in scores.items() if np.isfinite(one.clean + one.corrupt)}
     kept = [job for job in jobs if job.pair.id in finite]
     dropped += [_nan_score(job.pair) for job in jobs if job.pair.id not in finite]
-    _require_some(kept, dropped)
+    require_some(kept, dropped)
     _require_effect(encoder, [scores[job.pair.id] for job in kept])
+    role_names = (*ROLES, WHOLE) if positions == WHOLE else ROLES
     return CTE(
         clean=np.array([scores[job.pair.id].clean for job in kept]),
         corrupt=np.array([scores[job.pair.id].corrupt for job in kept]),
-        patched=_stacked([scores[job.pair.id].patched for job in kept])[:, None],
-        roles=_roles([_base(job.contrasts[0], way) for job in kept]),
+        patched=_stacked([scores[job.pair.id].patched for job in kept]),
+        roles=_roles([_labels(job.contrasts[0], way) for job in kept], role_names),
         negated=np.array([job.pair.negated == "true" for job in kept]),
         ids=tuple(job.pair.id for job in kept),
         layers=encoder.layers,
+        sites=tuple(site.name for site in plan.sites),
+        role_names=role_names,
+        positions=_named(positions),
+        window=plan.window,
         direction=way,
         corruption=made.name,
         unit=encoder.unit,
@@ -105,53 +124,6 @@ def _direction(name: str) -> Direction:
         if name == known:
             return known
     raise UnknownNameError(f"unknown direction {name!r}; known: {', '.join(DIRECTIONS)}")
-
-
-def _prepare(
-    encoder: Encoder, pairs: Sequence[Pair], corruption: Corruption
-) -> tuple[list[_Job], list[Dropped]]:
-    """Turn each pair into contrasts, or into the reason why not."""
-    jobs, dropped = [], []
-    counts = Counter(pair.id for pair in pairs)
-    if repeated := [id_ for id_, count in counts.items() if count > 1]:
-        raise TraceError(
-            f"{len(repeated)} pair ids occur twice, {repeated[0]!r} first; make each one unique"
-        )
-    anchors = [pair.anchor for pair in pairs]
-    trues = encoder.tokenize_against([pair.true for pair in pairs], anchors)
-    falses = encoder.tokenize_against([pair.false for pair in pairs], anchors)
-    for pair, true, false in zip(pairs, trues, falses, strict=True):
-        try:
-            _require_fit(encoder, pair, true, false)
-            contrasts = corruption.contrasts(pair, true, false, encoder)
-        except AlignmentError as error:
-            dropped.append(Dropped(id=pair.id, code=error.code, reason=str(error)))
-        else:
-            jobs.append(_Job(pair=pair, contrasts=contrasts))
-    return jobs, dropped
-
-
-def _require_fit(encoder: Encoder, pair: Pair, true: Tokens, false: Tokens) -> None:
-    try:
-        encoder.require_fit(true)
-        encoder.require_fit(false)
-        if pair.anchor.text is not None:
-            encoder.require_fit(encoder.tokenize([pair.anchor.text])[0])
-    except EncoderError as error:
-        raise AlignmentError("too-long", str(error)) from error
-    if pair.anchor.text is None and not encoder.reads_images:
-        raise AlignmentError(
-            "image-anchor", "the encoder has no image tower; give the pair a text anchor"
-        )
-
-
-def _require_some(jobs: Sequence[_Job], dropped: Sequence[Dropped]) -> None:
-    if jobs:
-        return
-    reasons = {drop.code: drop.reason for drop in dropped}
-    counts = Counter(drop.code for drop in dropped)
-    told = "; ".join(f"{count} {code} ({reasons[code]})" for code, count in counts.items())
-    raise TraceError(f"no pair is left to trace: {told or 'no pairs were given'}")
 
 
 def _nan_score(pair: Pair) -> Dropped:
@@ -174,8 +146,10 @@ def _require_effect(encoder: Encoder, scores: Sequence[Swept]) -> None:
 
 def _collect(
     encoder: Encoder,
-    jobs: Sequence[_Job],
+    jobs: Sequence[Job],
     direction: Direction,
+    plan: Plan,
+    sweeper: Sweeper,
     row_tokens: int,
     saved: Checkpoint | None,
     progress: bool | None,
@@ -185,11 +159,12 @@ def _collect(
     owner = [i for i, job in enumerate(jobs) for _ in job.contrasts]
     done = saved.done if saved else {}
     try:
-        for swept in sweep(
+        for swept in sweeper(
             encoder,
             [contrast for job in jobs for contrast in job.contrasts],
             anchors[owner],
             direction=direction,
+            plan=plan,
             row_tokens=row_tokens,
             done=frozenset(done),
             progress=progress,
@@ -217,41 +192,63 @@ def _mean(samples: Sequence[Swept]) -> Swept:
     )
 
 
-def _base(contrast: Contrast, direction: Direction) -> tuple[str, ...]:
-    """Return the roles of the run that is patched."""
-    return (contrast.corrupt if direction == "denoising" else contrast.clean).roles
+def _labels(contrast: Contrast, direction: Direction) -> list[str]:
+    """Return what is patched in the run that is patched, group by group."""
+    base = contrast.corrupt if direction == "denoising" else contrast.clean
+    return [label for label, _ in groups_in(base)]
 
 
 def _stacked(
-    arrays: Sequence[Float[np.ndarray, "layer _"]],
-) -> Float[np.ndarray, "pair layer position"]:
+    arrays: Sequence[Float[np.ndarray, "site layer _"]],
+) -> Float[np.ndarray, "pair site layer position"]:
     """Stack ragged grids, NaN where a statement has no token."""
-    longest = max(array.shape[1] for array in arrays)
-    stacked = np.full((len(arrays), arrays[0].shape[0], longest), np.nan)
+    longest = max(array.shape[2] for array in arrays)
+    stacked = np.full((len(arrays), *arrays[0].shape[:2], longest), np.nan)
     for row, array in zip(stacked, arrays, strict=True):
-        row[:, : array.shape[1]] = array
+        row[:, :, : array.shape[2]] = array
     return stacked
 
 
-def _roles(rows: Sequence[tuple[str, ...]]) -> Int[np.ndarray, "pair position"]:
+def _roles(rows: Sequence[Sequence[str]], names: Sequence[str]) -> Int[np.ndarray, "pair position"]:
     roles = np.full((len(rows), max(map(len, rows))), -1)
-    for row, names in zip(roles, rows, strict=True):
-        row[: len(names)] = [ROLES.index(name) for name in names]
+    for row, labels in zip(roles, rows, strict=True):
+        row[: len(labels)] = [names.index(label) for label in labels]
     return roles
+
+
+def _window(encoder: Encoder, window: int) -> int:
+    if not 1 <= window <= len(encoder.blocks):
+        raise SiteError(
+            f"a window of {window} layers; {encoder.name} has {len(encoder.blocks)} blocks, so "
+            f"expected 1 to {len(encoder.blocks)}"
+        )
+    return window
+
+
+def _named(positions: Positions) -> str:
+    """Return how positions were chosen, in a word: their own numbers belong to no title."""
+    if isinstance(positions, str):
+        return positions
+    return "given" if isinstance(positions, Mapping) else ", ".join(positions)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _key(made_by: Provenance, jobs: Sequence[_Job], row_tokens: int) -> str:
+def _key(made_by: Provenance, jobs: Sequence[Job], row_tokens: int) -> str:
     """Return a digest of all that the scores of a sweep, and its batches, depend on."""
     ids = [job.pair.id for job in jobs]
     return sha256(canonical([asdict(replace(made_by, time="")), ids, row_tokens]))
 
 
 def _provenance(
-    encoder: Encoder, pairs: Sequence[Pair], corruption: Corruption, direction: Direction
+    encoder: Encoder,
+    jobs: Sequence[Job],
+    corruption: Corruption,
+    direction: Direction,
+    plan: Plan,
+    positions: Positions,
 ) -> Provenance:
     return Provenance(
         package_version=__version__,
@@ -261,6 +258,12 @@ def _provenance(
         revision=encoder.revision,
         weights_digest=encoder.digest,
         tokenizer=encoder.tokenizer_name,
-        pairs_digest=digest(pairs),
-        config={"corruption": corruption.settings(), "direction": direction},
+        pairs_digest=digest([job.pair for job in jobs]),
+        config={
+            "corruption": corruption.settings(),
+            "direction": direction,
+            "sites": [site.name for site in plan.sites],
+            "positions": _named(positions),
+            "window": plan.window,
+        },
     )
