@@ -130,8 +130,10 @@ class _Passage:
                     self.tail[:count, -1:] = hidden_of(prefix.run_last(run, args, kwargs))
                 else:
                     self.tail[:count] = hidden_of(run(*args, **kwargs))
-                self._overwrite_later(layer)
-            return with_hidden(self.batch.base.capture.outputs[index], self._answer(layer))
+            self._overwrite_later(layer, pre=False)
+            answer = self._answer(layer)
+            self._overwrite_later(layer, pre=True)
+            return with_hidden(self.batch.base.capture.outputs[index], answer)
 
         return forward
 
@@ -169,11 +171,13 @@ class _Passage:
             and all(run.read_out == end for run in self.batch.base.runs)
         )
 
-    def _overwrite_later(self, layer: int) -> None:
+    def _overwrite_later(self, layer: int, *, pre: bool) -> None:
+        """Write the further layers of a window; with `pre`, those that are a block's input."""
         if self.batch.plan.window == 1:
             return
         for points in self.points:
-            if points.stream and (later := points.at(layer, after_first=True)) is not None:
+            later = points.at(layer, after_first=True) if points.stream else None
+            if later is not None and points.pre == pre:
                 self._overwrite(later, later.donated(self.batch, layer))
 
     def _overwrite(self, points: Points, values: Float[Tensor, "point width"]) -> None:
