@@ -5,6 +5,7 @@ __all__ = ["FORMATS", "draw", "summary"]
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from negtrace.export import Document
 from negtrace.plots import both_directions, heatmap_figure, importance_grid, save_figure
@@ -39,8 +40,21 @@ def summary(document: Document) -> list[str]:
     dropped = Counter(drop.code for drop in document.dropped)
     lost = ", ".join(f"{count} {code}" for code, count in dropped.items()) or "none"
     lines = [f"{effect.direction}: {effect.n} pairs ({segments}); dropped: {lost}"]
+    if effect.estimator != "exact":
+        lines.append(f"  an APPROXIMATION by {effect.estimator}{_checked(document)}")
     for one in document.scores:
         if one.condition is None:
             best = max(zip(one.values, one.layers, strict=True))
             lines.append(f"  {one.method:10} peaks at {best[1]} ({best[0]:.3f}); {one.note}")
     return lines
+
+
+def _checked(document: Document) -> str:
+    """Say how the estimates compare with what was run exactly."""
+    found: Any = document.provenance.config.get("verified")
+    if not found:
+        return "; none of it was checked"
+    correlation = ", ".join(
+        f"{name} {found[name]:.2f}" for name in ("pearson", "spearman") if found[name] is not None
+    )
+    return f"; {found['top']} largest and {found['random']} random cells run exactly: {correlation}"

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +15,14 @@ from torch import Tensor, nn
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import SiteError, TraceError
+from negtrace.export import read_json, write_json
 from negtrace.pair_sources import radiology_pairs
+from negtrace.plot_tables import heatmap_table
+from negtrace.scores import all_layer_scores
 from negtrace.tracing import rows as engine
 from negtrace.tracing.corruption import Contrast, corruption_named
 from negtrace.tracing.jobs import prepare
-from negtrace.tracing.plan import Plan, Positions, sites_of
+from negtrace.tracing.plan import Plan, Positions, Site, sites_of
 from negtrace.tracing.sweep import DIRECTIONS, groups_in, sweep
 from negtrace.tracing.trace import trace
 
@@ -141,24 +146,35 @@ def oracle(
     groups = groups_in(base)
     grid = np.full((len(plan.sites), len(encoder.layers), len(groups)), np.nan)
     for s, site in enumerate(plan.sites):
-        width = slice(None)
         for layer in range(len(encoder.layers)):
             window = plan.layers(layer, len(encoder.layers), site.kind)
             states = {at: state(encoder, donor.ids, site.kind, at) for at in window}
-            if site.head is not None and states:
-                size = states[window[0]].shape[-1] // encoder.heads
-                width = slice(site.head * size, (site.head + 1) * size)
             for g, (_, positions) in enumerate(groups) if window else ():
-                with ExitStack() as stack:
-                    for at in window:
-
-                        def write(hidden: Tensor, at: int = at) -> None:
-                            hidden[0, list(positions), width] = states[at][list(positions), width]
-
-                        stack.enter_context(written(encoder, site.kind, at, write))
-                    text = encoder.encode(torch.tensor([base.ids]))
+                text = patched(encoder, base.ids, site, states, positions)
                 grid[s, layer, g] = encoder.score(text, anchor[None]).item()
     return grid
+
+
+def patched(
+    encoder: Encoder,
+    ids: tuple[int, ...],
+    site: Site,
+    states: dict[int, Tensor],
+    positions: tuple[int, ...],
+) -> Tensor:
+    """Return the embedding of a plain forward in which each layer's state is written in place."""
+    places, width = list(positions), slice(None)
+    if site.head is not None:
+        size = next(iter(states.values())).shape[-1] // encoder.heads
+        width = slice(site.head * size, (site.head + 1) * size)
+
+    def write(hidden: Tensor, values: Tensor) -> None:
+        hidden[0, places, width] = values[places, width]
+
+    with ExitStack() as stack:
+        for layer, values in states.items():
+            stack.enter_context(written(encoder, site.kind, layer, partial(write, values=values)))
+        return encoder.encode(torch.tensor([ids]))
 
 
 def compare(
@@ -169,9 +185,7 @@ def compare(
     contrasts = [job.contrasts[0] for job in jobs]
     with torch.inference_mode():
         anchors = encoder.embed_anchors([pair.anchor for pair in pairs])
-        found = sweep(
-            encoder, contrasts, anchors, direction=direction, plan=plan, progress=False
-        )
+        found = sweep(encoder, contrasts, anchors, direction=direction, plan=plan, progress=False)
         for swept in found:
             contrast, anchor = contrasts[swept.index], anchors[swept.index]
             expected = oracle(encoder, contrast, anchor, direction, plan)
@@ -199,3 +213,109 @@ def test_windows_and_groups_agree_with_the_oracle(
     sites += ["head.1"] * bool(encoder.heads)
     plan = Plan(sites=sites_of(encoder, sites), window=window)
     compare(encoder, "denoising", plan, positions, PAIRS[:1])
+
+
+def test_the_residual_identity_is_measured() -> None:
+    norms = {name: make(torch.float32).block_sites[0].norm for name, make in FAMILIES.items()}
+    assert {name for name, norm in norms.items() if norm == "pre"} == {
+        "clip",
+        "siglip",
+        "phantom",
+        "gpt2",
+        "gemma2",
+    }
+    assert {name for name, norm in norms.items() if norm == "post"} == {
+        "bert-mean",
+        "bert-cls",
+        "several",
+        "fused",
+    }
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_a_block_adds_is_what_its_sites_hold(name: str) -> None:
+    """In pre-norm blocks; elsewhere the two are normalised on the way."""
+    encoder = FAMILIES[name](torch.float64)
+    if encoder.block_sites[0].norm != "pre":
+        return
+    ids = encoder.tokenize([PAIRS[0].true])[0].ids
+    for layer in range(1, len(encoder.layers)):
+        before, after, *added = (
+            state(encoder, ids, kind, layer)
+            for kind in ("resid_pre", "resid", "attn_out", "mlp_out")
+        )
+        torch.testing.assert_close(before + sum(added), after)
+
+
+def test_sites_that_are_not_there_are_refused_with_the_reason() -> None:
+    fused, toy = FAMILIES["fused"](torch.float32), ENCODERS["toy"](torch.float32)
+    with pytest.raises(SiteError, match="MultiheadAttention runs as one fused operation"):
+        trace(fused, PAIRS, sites=["head"], progress=False)
+    with pytest.raises(SiteError, match="no two modules inside _Tell write what it adds"):
+        trace(toy, PAIRS, sites=["attn_out"], progress=False)
+    with pytest.raises(SiteError, match="unknown site 'mlp'; known: resid, resid_pre, attn_out"):
+        trace(toy, PAIRS, sites=["mlp"], progress=False)
+    with pytest.raises(SiteError, match="name each once"):
+        trace(toy, PAIRS, sites=["resid", "resid"], progress=False)
+    with pytest.raises(SiteError, match="no head '9'; clip has heads 0 to 3"):
+        trace(FAMILIES["clip"](torch.float32), PAIRS, sites=["head.9"], progress=False)
+
+
+@pytest.mark.parametrize("window", [0, 4])
+def test_a_window_wider_than_the_model_is_refused(window: int) -> None:
+    with pytest.raises(SiteError, match=rf"a window of {window} layers; toy has 3 blocks"):
+        trace(ENCODERS["toy"](torch.float32), PAIRS, window=window, progress=False)
+
+
+def test_positions_that_make_no_sense_are_refused() -> None:
+    toy = ENCODERS["toy"](torch.float32)
+    with pytest.raises(TraceError, match="expected 'token', 'role', 'all', roles out of start"):
+        trace(toy, PAIRS, positions="verb", progress=False)
+    with pytest.raises(TraceError, match=r"is given the positions \[99\]; expected at least one"):
+        trace(toy, PAIRS, positions={pair.id: [99] for pair in PAIRS}, progress=False)
+
+
+def test_positions_of_each_pair_are_those_of_the_whole_trace() -> None:
+    clip = FAMILIES["clip"](torch.float64)
+    whole = trace(clip, PAIRS, progress=False)
+    places = {PAIRS[0].id: [3, 1], PAIRS[1].id: [2]}
+    chosen = trace(clip, PAIRS, positions=places, progress=False)
+    for pair, own, cells in zip(PAIRS, chosen.patched[:, 0], whole.patched[:, 0], strict=True):
+        expected = cells[:, places[pair.id]]
+        np.testing.assert_allclose(own[:, : expected.shape[1]], expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["clip", "bert-mean", "gpt2"])
+def test_all_positions_at_once_are_the_whole_effect_at_every_layer(name: str) -> None:
+    cte = trace(FAMILIES[name](torch.float64), PAIRS, positions="all", progress=False)
+    assert cte.role_names[-1] == "all"
+    np.testing.assert_allclose(cte.numerators[:, 0, :, 0] / cte.d[:, None], 1, atol=1e-9)
+
+
+def test_a_trace_says_what_it_patched(tmp_path: Path) -> None:
+    cte = trace(
+        FAMILIES["clip"](torch.float32),
+        PAIRS,
+        sites=["attn_out", "head.2"],
+        window=2,
+        positions="role",
+        progress=False,
+    )
+    assert cte.sites == ("attn_out", "head.2")
+    assert np.isnan(cte.patched[:, :, 0]).all()  # a block's inside has no layer `embed`
+    title = heatmap_table(cte, site="attn_out").title
+    assert "window of 2 layers" in title
+    assert "all tokens of a role at once" in title
+    document = read_json(write_json(cte, tmp_path / "cte.json"))
+    assert (document.effect().window, document.effect().positions) == (2, "role")
+    assert document.provenance.config["sites"] == ["attn_out", "head.2"]
+
+
+def test_components_are_scored_from_what_a_block_writes() -> None:
+    cte = trace(
+        FAMILIES["clip"](torch.float32),
+        radiology_pairs()[:6],
+        sites=["resid", "attn_out", "mlp_out"],
+        progress=False,
+    )
+    assert "component" in all_layer_scores(cte)

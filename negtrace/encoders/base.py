@@ -289,5 +289,12 @@ class Encoder(ABC):
     def score(
         self, text: Float[Tensor, "row dim"], anchor: Float[Tensor, "row dim"]
     ) -> Float[Tensor, " row"]:
-        """Return each row's cosine to its anchor, times the model's scale, plus its bias."""
+        """Return each row's cosine to its anchor, times the model's scale, plus its bias.
+
+        A half-precision embedding is widened first: a cosine has no digits to lose.
+        """
+        text, anchor = (
+            one.float() if one.dtype in (torch.float16, torch.bfloat16) else one
+            for one in (text, anchor)
+        )
         return self.scale * torch.cosine_similarity(text, anchor, dim=-1) + self.bias

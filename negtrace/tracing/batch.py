@@ -56,6 +56,10 @@ class Batch:
     """The base's states, by kind of site."""
     donor: Mapping[str, Float[Tensor, "layer run token width"]]
     """The donor's states at the base's positions, by kind of site."""
+    donor_embed: Float[Tensor, "run token width"]
+    """The donor's input of block 0 at the base's positions."""
+    exists_token: Bool[Tensor, "run token"]
+    """Whether the other side has a position that corresponds."""
     members: Bool[Tensor, "run group token"]
     """Which positions are patched together, as far as the other side has a counterpart."""
     needed: Bool[Tensor, "site layer run group"]
@@ -73,7 +77,7 @@ class Batch:
 
     @property
     def exists(self) -> Bool[Tensor, "run group"]:
-        """Whether the other side has a position that corresponds."""
+        """Whether a group has a position with a counterpart."""
         return self.members.any(-1)
 
 
@@ -98,9 +102,8 @@ def run_side(
 
     edited = any(run.edit for run, _ in runs)
     prefix = encoder.prefix_attention if keep else None
-    inner = dict.fromkeys(s.kind for s in plan.sites if s.kind not in ("resid", "resid_pre"))
     with (
-        captured(encoder.blocks, edit if edited else None, encoder.taps(list(inner))) as capture,
+        captured(encoder.blocks, edit if edited else None, encoder.taps(plan.inner)) as capture,
         nullcontext() if prefix is None else prefix.keeping() as kept,
     ):
         text = encoder.encode_against(ids, anchors)
@@ -153,6 +156,8 @@ def set_out(
         base_states=base.capture.states(),
         own=own,
         donor=donated,
+        donor_embed=aligned(torch.stack(donor.capture.embed))[0],
+        exists_token=exists.to(anchors.device),
         members=members,
         needed=torch.stack(needed),
         anchors=anchors,

@@ -1,10 +1,14 @@
 """Pairs made ready to be swept: contrasts and groups of positions, or the reason why not."""
 
-__all__ = ["Job", "prepare", "require_some"]
+__all__ = ["Job", "Work", "prepare", "require_some"]
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from negtrace.cte import Dropped
 from negtrace.encoders.base import Encoder
@@ -13,7 +17,8 @@ from negtrace.pairs import Pair
 from negtrace.roles import AlignmentError
 from negtrace.tokens import Tokens
 from negtrace.tracing.corruption import Contrast, Corruption, Run
-from negtrace.tracing.plan import Positions, groups_of
+from negtrace.tracing.plan import Plan, Positions, groups_of
+from negtrace.tracing.sweep import Direction, Only, Swept, sweep
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,6 +27,82 @@ class Job:
 
     pair: Pair
     contrasts: list[Contrast]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Work:
+    """All that a sweep is given, and which pair each of its contrasts is of."""
+
+    encoder: Encoder
+    contrasts: list[Contrast]
+    anchors: Float[Tensor, "contrast dim"]
+    owners: list[Pair]
+    """The pair of each contrast."""
+    direction: Direction
+    plan: Plan
+    row_tokens: int
+
+    @staticmethod
+    def of(
+        encoder: Encoder, jobs: Sequence[Job], direction: Direction, plan: Plan, row_tokens: int
+    ) -> "Work":
+        """Return the work of some jobs, every anchor embedded."""
+        owners = [job.pair for job in jobs for _ in job.contrasts]
+        embedded = encoder.embed_anchors([job.pair.anchor for job in jobs])
+        places = [place for place, job in enumerate(jobs) for _ in job.contrasts]
+        return Work(
+            encoder=encoder,
+            contrasts=[contrast for job in jobs for contrast in job.contrasts],
+            anchors=embedded[places],
+            owners=owners,
+            direction=direction,
+            plan=plan,
+            row_tokens=row_tokens,
+        )
+
+    def exactly(
+        self, indices: Sequence[int], only: Only | None = None, anchors: Tensor | None = None
+    ) -> Iterator[tuple[int, Swept]]:
+        """Yield the exact scores of some contrasts, each with its index.
+
+        Args:
+            indices: of the contrasts.
+            only: cells to run, by index; all of them when not given.
+            anchors: embedded ones in the place of the work's own.
+        """
+        for swept in sweep(
+            self.encoder,
+            [self.contrasts[index] for index in indices],
+            self.anchors[list(indices)] if anchors is None else anchors,
+            direction=self.direction,
+            plan=self.plan,
+            row_tokens=self.row_tokens,
+            only=None if only is None else {n: only[index] for n, index in enumerate(indices)},
+            progress=False,
+        ):
+            yield indices[swept.index], swept
+
+    def base(self, swept: Swept) -> float:
+        """Return the score of the run that is patched."""
+        return swept.corrupt if self.direction == "denoising" else swept.clean
+
+    def by_pair(self, found: Mapping[int, Swept]) -> dict[str, Swept]:
+        """Return the scores of each pair, by id, its samples averaged."""
+        samples: dict[str, list[Swept]] = {}
+        for index in sorted(found):
+            samples.setdefault(self.owners[index].id, []).append(found[index])
+        return {id_: _mean(of_pair) for id_, of_pair in samples.items()}
+
+
+def _mean(samples: Sequence[Swept]) -> Swept:
+    if len(samples) == 1:
+        return samples[0]
+    return Swept(
+        index=samples[0].index,
+        clean=float(np.mean([sample.clean for sample in samples])),
+        corrupt=float(np.mean([sample.corrupt for sample in samples])),
+        patched=np.mean([sample.patched for sample in samples], axis=0),
+    )
 
 
 def prepare(

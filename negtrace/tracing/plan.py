@@ -45,6 +45,11 @@ class Plan:
     window: int = 1
     """Layers patched at once, centred on the cell's own; peaks grow with it (opt-in)."""
 
+    @property
+    def inner(self) -> list[str]:
+        """The kinds of site inside a block, each once."""
+        return list(dict.fromkeys(site.kind for site in self.sites if site.kind in INNER))
+
     def layers(self, layer: int, count: int, kind: Kind) -> range:
         """Return the layers that the cell at `layer` of `count` patches; empty where it is none.
 

@@ -9,11 +9,17 @@ __all__ = [
     "DIRECTIONS",
     "ROW_TOKENS",
     "Direction",
+    "Only",
     "Sweeper",
     "Swept",
-    "batches",
     "both_sides",
+    "by_length",
+    "groups_in",
+    "no_effect",
+    "progress_bar",
+    "set_out_sides",
     "sweep",
+    "swept_of",
 ]
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -102,15 +108,14 @@ def sweep(
         only: cells to run, where not all.
         progress: show a bar; None shows it on a terminal only.
     """
-    hidden = None if progress is None else not progress
-    with tqdm(total=len(contrasts), unit="pair", disable=hidden, desc=direction) as bar:
-        for indices in batches(contrasts, row_tokens):
+    with progress_bar(len(contrasts), direction, progress) as bar:
+        for indices in _batches(contrasts, row_tokens):
             if all(index in done for index in indices):
                 bar.update(len(indices))
                 continue
             chosen, anchor = [contrasts[i] for i in indices], anchors[list(indices)]
             clean, corrupt = both_sides(encoder, chosen, anchor, direction, plan)
-            batch = _set_out(encoder, chosen, clean, corrupt, anchor, direction, plan)
+            batch = set_out_sides(encoder, chosen, clean, corrupt, anchor, direction, plan)
             if only is not None:
                 _restrict(batch, [only[index] for index in indices])
             patched = _patched(encoder, batch, row_tokens)
@@ -118,13 +123,25 @@ def sweep(
             yield from swept_of(indices, chosen, clean, corrupt, patched, direction)
 
 
-def batches(contrasts: Sequence[Contrast], row_tokens: int) -> Iterator[Sequence[int]]:
-    """Yield indices of contrasts that share both lengths, as many as fill one layer's rows."""
-    by_lengths: dict[tuple[int, int], list[int]] = {}
+def progress_bar(pairs: int, direction: str, shown: bool | None) -> "tqdm[None]":
+    """Return a bar over pairs; None shows it on a terminal only."""
+    return tqdm(
+        total=pairs, unit="pair", disable=None if shown is None else not shown, desc=direction
+    )
+
+
+def by_length(contrasts: Sequence[Contrast]) -> list[tuple[tuple[int, int], list[int]]]:
+    """Return the indices of contrasts that share both lengths, with these."""
+    found: dict[tuple[int, int], list[int]] = {}
     for index, contrast in enumerate(contrasts):
         lengths = len(contrast.clean.ids), len(contrast.corrupt.ids)
-        by_lengths.setdefault(lengths, []).append(index)
-    for lengths, indices in sorted(by_lengths.items()):
+        found.setdefault(lengths, []).append(index)
+    return sorted(found.items())
+
+
+def _batches(contrasts: Sequence[Contrast], row_tokens: int) -> Iterator[Sequence[int]]:
+    """Yield indices of contrasts of the same lengths, as many as fill one layer's rows."""
+    for lengths, indices in by_length(contrasts):
         yield from batched(indices, max(1, row_tokens // max(lengths) ** 2))
 
 
@@ -150,7 +167,7 @@ def groups_in(run: Run) -> tuple[Group, ...]:
     return run.groups or tuple((role, (i,)) for i, role in enumerate(run.roles))
 
 
-def _set_out(
+def set_out_sides(
     encoder: Encoder,
     contrasts: Sequence[Contrast],
     clean: Side,
@@ -159,6 +176,7 @@ def _set_out(
     direction: Direction,
     plan: Plan,
 ) -> Batch:
+    """Return the batch of two sides that were run; the direction says which one is patched."""
     base, donor = (corrupt, clean) if direction == "denoising" else (clean, corrupt)
     return set_out(
         encoder,
@@ -174,25 +192,28 @@ def _set_out(
 def _restrict(batch: Batch, only: Sequence[Bool[np.ndarray, "site layer group"]]) -> None:
     for run, cells in enumerate(only):
         wanted = torch.from_numpy(cells).to(batch.needed.device)
-        batch.needed[:, :, run, : wanted.shape[2]] &= wanted
+        count = batch.needed.shape[3]
+        batch.needed[:, :, run, : wanted.shape[2]] &= wanted[:, :, :count]
 
 
 def _patched(
     encoder: Encoder, batch: Batch, row_tokens: int
 ) -> Float[Tensor, "site layer run group"]:
     """Return every cell's score: the base run's own where a patch changes nothing."""
-    # Collected on the CPU, since not every device has float64.
-    shape = batch.needed.shape
-    patched = (
-        batch.base.scores.cpu()
-        .double()[None, None, :, None]
-        .repeat(shape[0], shape[1], 1, shape[3])
-    )
+    patched = no_effect(batch)
     for cells, scores in swept_rows(encoder, batch, row_tokens):
         patched[tuple(index.cpu() for index in cells)] = scores.cpu().double()
+    return patched
+
+
+def no_effect(batch: Batch) -> Float[Tensor, "site layer run group"]:
+    """Return the base run's score in every cell; NaN where there is no such cell."""
+    sites, layers, _, groups = batch.needed.shape
+    # Collected on the CPU, since not every device has float64.
+    patched = batch.base.scores.cpu().double()[:, None].repeat(sites, layers, 1, groups)
     patched[:, :, ~batch.exists.cpu()] = torch.nan
     for place, site in enumerate(batch.plan.sites):
-        empty = [not batch.plan.layers(at, shape[1], site.kind) for at in range(shape[1])]
+        empty = [not batch.plan.layers(at, layers, site.kind) for at in range(layers)]
         patched[place, torch.tensor(empty)] = torch.nan
     return patched
 

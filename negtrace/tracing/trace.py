@@ -2,6 +2,7 @@
 
 __all__ = ["trace"]
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -13,16 +14,18 @@ from jaxtyping import Float, Int
 
 from negtrace.cte import CTE, Dropped, Provenance
 from negtrace.encoders.base import Encoder
-from negtrace.errors import SiteError, TraceError, UnknownNameError
+from negtrace.errors import NegtraceWarning, SiteError, TraceError, UnknownNameError
 from negtrace.hooks import evaluating
 from negtrace.pair_sources import radiology_pairs
 from negtrace.pairs import Pair, digest
 from negtrace.roles import ROLES
 from negtrace.schema.files import canonical, sha256
+from negtrace.tracing.attribution import estimator_named
 from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.corruption import Contrast, Corruption, corruption_named
-from negtrace.tracing.jobs import Job, prepare, require_some
+from negtrace.tracing.jobs import Job, Work, prepare, require_some
 from negtrace.tracing.plan import WHOLE, Plan, Positions, sites_of
+from negtrace.tracing.precision import deviation, half_precision
 from negtrace.tracing.sweep import (
     DIRECTIONS,
     ROW_TOKENS,
@@ -30,8 +33,8 @@ from negtrace.tracing.sweep import (
     Sweeper,
     Swept,
     groups_in,
-    sweep,
 )
+from negtrace.tracing.verification import verified
 from negtrace.version import __version__
 
 
@@ -45,7 +48,10 @@ def trace(
     sites: Sequence[str] = ("resid",),
     positions: Positions = "token",
     window: int = 1,
-    sweeper: Sweeper = sweep,
+    method: str = "exact",
+    steps: int = 8,
+    verify: int = 0,
+    sweeper: Sweeper | None = None,
     row_tokens: int = ROW_TOKENS,
     include_text: bool = False,
     checkpoint: Path | None = None,
@@ -67,7 +73,13 @@ def trace(
             `all`, some roles by name, or the positions of each pair by its id.
         window: how many layers are patched at once, centred on the cell's own. More than one makes
             peaks higher (arXiv 2309.16042), and every figure says so.
-        sweeper: how scores are computed; `negtrace.interop` has others.
+        method: `exact` runs every cell; `attribution` estimates all of them from one gradient,
+            `integrated_gradients` from several along the way from one input to the other. An
+            estimate says so wherever it is shown.
+        steps: how many gradients are averaged, for `integrated_gradients`.
+        verify: how many of the largest estimates, and as many random ones, are run exactly; how
+            they correlate is in the provenance.
+        sweeper: another way to compute the scores, such as those in `negtrace.interop`.
         row_tokens: how many tokens run at once; lower it where memory is short.
         include_text: keep the statements in the result, and in what is saved of it.
         checkpoint: file to keep finished work in; when it is there already, the trace goes on
@@ -85,13 +97,19 @@ def trace(
     pairs = radiology_pairs() if pairs is None else list(pairs)
     made = corruption_named(corruption, settings) if isinstance(corruption, str) else corruption
     way = _direction(direction)
+    run = sweeper or estimator_named(method, steps)
+    _refuse_exact(verify, method)
     with torch.inference_mode(), evaluating(encoder.model):
         plan = Plan(sites=sites_of(encoder, sites), window=_window(encoder, window))
         jobs, dropped = prepare(encoder, pairs, made, positions)
         require_some(jobs, dropped)
-        made_by = _provenance(encoder, jobs, made, way, plan, positions)
+        settled = {"method": method, "steps": steps if method == "integrated_gradients" else None}
+        made_by = _provenance(encoder, jobs, made, way, plan, _named(positions), settled)
         saved = Checkpoint(checkpoint, _key(made_by, jobs, row_tokens)) if checkpoint else None
-        scores = _collect(encoder, jobs, way, plan, sweeper, row_tokens, saved, progress)
+        work = Work.of(encoder, jobs, way, plan, row_tokens)
+        found = _swept(work, run, saved, progress)
+        about = _measured(work, found, verify)
+    scores = work.by_pair(found)
     finite = {id_ for id_, one in scores.items() if np.isfinite(one.clean + one.corrupt)}
     kept = [job for job in jobs if job.pair.id in finite]
     dropped += [_nan_score(job.pair) for job in jobs if job.pair.id not in finite]
@@ -110,13 +128,69 @@ def trace(
         role_names=role_names,
         positions=_named(positions),
         window=plan.window,
+        estimator=method,
         direction=way,
         corruption=made.name,
         unit=encoder.unit,
         dropped=tuple(dropped),
         texts=tuple((job.pair.true, job.pair.false) for job in kept) if include_text else None,
-        provenance=replace(made_by, pairs_digest=digest([job.pair for job in kept]), time=_now()),
+        provenance=replace(
+            made_by,
+            pairs_digest=digest([job.pair for job in kept]),
+            time=_now(),
+            config={**made_by.config, **about},
+        ),
     )
+
+
+def _refuse_exact(verify: int, method: str) -> None:
+    if verify < 0 or (verify and method == "exact"):
+        raise TraceError(
+            f"verify={verify} with method={method!r}; it takes the number of cells of an estimate "
+            "to run exactly: method='attribution' or 'integrated_gradients'"
+        )
+
+
+def _swept(
+    work: Work, run: Sweeper, saved: Checkpoint | None, progress: bool | None
+) -> dict[int, Swept]:
+    """Sweep every contrast, from the checkpoint on, and keep what is done whatever happens."""
+    done = saved.done if saved else {}
+    try:
+        for swept in run(
+            work.encoder,
+            work.contrasts,
+            work.anchors,
+            direction=work.direction,
+            plan=work.plan,
+            row_tokens=work.row_tokens,
+            done=frozenset(done),
+            progress=progress,
+        ):
+            done[swept.index] = swept
+            if saved:
+                saved.keep(swept)
+    finally:
+        if saved:
+            saved.write()
+    return done
+
+
+def _measured(work: Work, found: Mapping[int, Swept], verify: int) -> dict[str, object]:
+    """Return what was measured of the result itself, for its provenance."""
+    about: dict[str, object] = {}
+    if verify:
+        about["verified"] = verified(work, found, count=verify)
+    if half := half_precision(work.encoder):
+        gaps = deviation(work, found)
+        about["half_precision"] = {"dtype": half, **gaps}
+        warnings.warn(
+            f"traced in {half}: on {gaps['pairs']} pairs an effect is up to "
+            f"{gaps['largest_gap_of_effect']:.2g} from the one in float32",
+            NegtraceWarning,
+            stacklevel=4,
+        )
+    return about
 
 
 def _direction(name: str) -> Direction:
@@ -142,54 +216,6 @@ def _require_effect(encoder: Encoder, scores: Sequence[Swept]) -> None:
             "alike (d = 0), so there is no effect to restore; run `negtrace check` on the model, "
             "or choose another corruption"
         )
-
-
-def _collect(
-    encoder: Encoder,
-    jobs: Sequence[Job],
-    direction: Direction,
-    plan: Plan,
-    sweeper: Sweeper,
-    row_tokens: int,
-    saved: Checkpoint | None,
-    progress: bool | None,
-) -> dict[str, Swept]:
-    """Sweep every contrast and average the samples of each pair."""
-    anchors = encoder.embed_anchors([job.pair.anchor for job in jobs])
-    owner = [i for i, job in enumerate(jobs) for _ in job.contrasts]
-    done = saved.done if saved else {}
-    try:
-        for swept in sweeper(
-            encoder,
-            [contrast for job in jobs for contrast in job.contrasts],
-            anchors[owner],
-            direction=direction,
-            plan=plan,
-            row_tokens=row_tokens,
-            done=frozenset(done),
-            progress=progress,
-        ):
-            done[swept.index] = swept
-            if saved:
-                saved.keep(swept)
-    finally:
-        if saved:
-            saved.write()
-    samples: dict[int, list[Swept]] = {i: [] for i in range(len(jobs))}
-    for index in sorted(done):
-        samples[owner[index]].append(done[index])
-    return {job.pair.id: _mean(samples[i]) for i, job in enumerate(jobs)}
-
-
-def _mean(samples: Sequence[Swept]) -> Swept:
-    if len(samples) == 1:
-        return samples[0]
-    return Swept(
-        index=samples[0].index,
-        clean=float(np.mean([sample.clean for sample in samples])),
-        corrupt=float(np.mean([sample.corrupt for sample in samples])),
-        patched=np.mean([sample.patched for sample in samples], axis=0),
-    )
 
 
 def _labels(contrast: Contrast, direction: Direction) -> list[str]:
@@ -248,7 +274,8 @@ def _provenance(
     corruption: Corruption,
     direction: Direction,
     plan: Plan,
-    positions: Positions,
+    positions: str,
+    settled: Mapping[str, object],
 ) -> Provenance:
     return Provenance(
         package_version=__version__,
@@ -263,7 +290,8 @@ def _provenance(
             "corruption": corruption.settings(),
             "direction": direction,
             "sites": [site.name for site in plan.sites],
-            "positions": _named(positions),
+            "positions": positions,
             "window": plan.window,
+            **settled,
         },
     )
