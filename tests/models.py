@@ -61,10 +61,10 @@ WORDS = [
 ]
 
 
-def word_tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """Read lower-cased words whole; anything else is [UNK]."""
+def word_tokenizer(*, mask: bool = False) -> transformers.PreTrainedTokenizerFast:
+    """Read lower-cased words whole; anything else is [UNK]. BERT's kind has a mask token."""
     terms = [word for finding in FINDINGS.values() for word in finding.term.split()]
-    words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *dict.fromkeys([*WORDS, *terms])]
+    words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *dict.fromkeys([*WORDS, *terms]), "[MASK]"]
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -77,6 +77,7 @@ def word_tokenizer() -> transformers.PreTrainedTokenizerFast:
         pad_token="[PAD]",
         bos_token="[BOS]",
         eos_token="[EOS]",
+        mask_token="[MASK]" if mask else None,
     )
 
 
@@ -114,7 +115,10 @@ def siglip(dtype: torch.dtype = torch.float32) -> Encoder:
 def bert(dtype: torch.dtype = torch.float32, read_out: str = "mean") -> Encoder:
     config = transformers.BertConfig(**TEXT, vocab_size=120)
     return TextEncoder(
-        build(config, dtype), word_tokenizer(), name=f"bert-{read_out}", read_out=read_out
+        build(config, dtype),
+        word_tokenizer(mask=True),
+        name=f"bert-{read_out}",
+        read_out=read_out,
     )
 
 
