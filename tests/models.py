@@ -137,20 +137,18 @@ def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str)
     """Return every cell's score, [layer, token], by one plain forward a cell.
 
     Nothing of the engine is used: each forward is the model's own over all its blocks, with one
-    forward hook that writes one position.
+    forward hook that writes one position: the mean of the states that correspond, NaN for none.
     """
-    base, donor = contrast.clean, contrast.corrupt
+    base, donor, sources = contrast.clean, contrast.corrupt, contrast.clean_from_corrupt
     if direction == "denoising":
-        base, donor = donor, base
+        base, donor, sources = donor, base, contrast.corrupt_from_clean
     states = _plain_states(encoder, donor)
-    grid = [
-        [
-            _patched_score(encoder, base, layer, position, states[layer][position], anchor)
-            for position in range(len(base.ids))
-        ]
-        for layer in range(len(encoder.layers))
-    ]
-    return np.array(grid)
+    grid = np.full((len(encoder.layers), len(base.ids)), np.nan)
+    for layer, position in np.ndindex(grid.shape):
+        if found := list(sources[position]):
+            state = states[layer][found].mean(dim=0)
+            grid[layer, position] = _patched_score(encoder, base, layer, position, state, anchor)
+    return grid
 
 
 def _plain_states(encoder: Encoder, run: Run) -> list[Tensor]:

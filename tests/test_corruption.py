@@ -12,6 +12,7 @@ from negtrace.encoders.base import Encoder
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.errors import TraceError
 from negtrace.hooks import captured, starting_at
+from negtrace.language.cues import find_cues
 from negtrace.pair_sources import radiology_pairs
 from negtrace.pairs import Pair
 from negtrace.roles import AlignmentError
@@ -98,6 +99,68 @@ def test_a_cue_of_several_tokens_is_corrupted_whole(name: str, way: str) -> None
     base = swept.corrupt if way == "denoising" else swept.clean
     differs = np.abs(swept.patched[0] - base) > 1e-9
     np.testing.assert_array_equal(differs, np.array(contrast.clean.roles) == "cue")
+
+
+UNEQUAL = (
+    ("No evidence of pneumothorax.", "Pneumothorax.", "pneumothorax", "deletion"),
+    ("There is no effusion.", "There is effusion.", "effusion", "deletion"),
+    ("The chest is free of effusion.", "The chest has effusion.", "effusion", "substitution"),
+    ("Effusion is absent.", "There is an effusion.", "effusion", "moved"),
+    ("No effusion is seen.", "Some effusion seen in the chest.", "effusion", "substitution"),
+)
+
+
+def unequal(row: tuple[str, str, str, str], turned: bool) -> Pair:
+    negated, affirmative, subject, _ = row
+    cue = find_cues(negated)[0]
+    true, false = (affirmative, negated) if turned else (negated, affirmative)
+    return Pair(
+        true=true,
+        false=false,
+        anchor=Anchor(text="The lungs are clear."),
+        negated="false" if turned else "true",
+        cue=(cue.start, cue.end),
+        subject=subject,
+    )
+
+
+@pytest.mark.parametrize("row", UNEQUAL)
+@pytest.mark.parametrize("way", DIRECTIONS)
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_laws_of_statements_of_unequal_length(
+    family: str, turned: bool, way: str, row: tuple[str, str, str, str]
+) -> None:
+    encoder, pair = ENCODERS[family](torch.float64), unequal(row, turned)
+    [contrast] = contrasts_of(corruption_named("swap"), pair, encoder)
+    assert contrast.rule == row[-1]
+    with torch.inference_mode():
+        anchor = encoder.embed_anchors([pair.anchor])
+        [swept] = sweep(encoder, [contrast], anchor, direction=way, progress=False)
+    expected = oracle(encoder, contrast, anchor[0], way)
+    np.testing.assert_allclose(swept.patched, expected, atol=1e-10)
+    base, sources = contrast.corrupt, contrast.corrupt_from_clean
+    unpatched, whole = swept.corrupt, swept.clean
+    if way == "noising":
+        base, sources = contrast.clean, contrast.clean_from_corrupt
+        unpatched, whole = whole, unpatched
+    lacking = np.array([not found for found in sources])
+    np.testing.assert_array_equal(np.isnan(swept.patched), np.tile(lacking, (len(expected), 1)))
+    if encoder.causal:
+        before = swept.patched[:, : contrast.first_difference]
+        assert before == pytest.approx(unpatched, abs=1e-12)
+    if base.read_out is not None:
+        assert swept.patched[-1, base.read_out] == pytest.approx(whole, abs=1e-9)
+
+
+def test_a_run_without_the_cue_has_no_cell_for_it() -> None:
+    encoder, pair = clip(), unequal(UNEQUAL[1], turned=False)
+    for way, has_cue in (("denoising", False), ("noising", True)):
+        cte = trace(encoder, [pair], direction=way, progress=False)
+        assert (np.array(cte.role_names)[cte.roles] == "cue").any() == has_cue
+        assert np.isfinite(cte.patched).any()
+        effect = cte.effect(floor=0.0)
+        assert np.isfinite(effect.at(encoder.layers[-1], "end").value)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from typing_extensions import override
 
+from negtrace.alignment import lay_out
 from negtrace.encoders.base import Encoder
 from negtrace.errors import TraceError
 from negtrace.pairs import Pair
-from negtrace.roles import AlignmentError, lay_out, token_roles
+from negtrace.roles import AlignmentError, token_roles
 from negtrace.tokens import Tokens
 from negtrace.tracing.contrast import Contrast, Run, on_cue, positions_of_cue
 from negtrace.tracing.corruption import CORRUPTIONS, Corruption, generator_of
