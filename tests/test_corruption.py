@@ -1,5 +1,8 @@
 """Corruptions: what each puts in the place of the cue, and the laws that all of them keep."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +26,7 @@ from negtrace.tracing.substitution import Mask, Resample
 from negtrace.tracing.sweep import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
 
+PAGE = Path(__file__).parents[1] / "docs" / "corruptions.md"
 PAIRS = [pair for pair in radiology_pairs() if pair.negated == "true"]
 ON_CUE = ("mask", "mean", "neutral", "noise", "resample", "zero")
 FAMILIES = ("toy", "clip", "siglip", "bert-mean", "bert-cls", "phantom")
@@ -62,8 +66,8 @@ def test_the_cue_is_the_whole_difference_at_embed(family: str, name: str) -> Non
                 whole, none = swept.clean, swept.corrupt
                 if way == "noising":
                     whole, none = none, whole
-                assert swept.patched[0, cue] == pytest.approx(whole, abs=1e-9)
-                assert swept.patched[0, ~cue] == pytest.approx(none, abs=1e-12)
+                assert swept.patched[0, 0, cue] == pytest.approx(whole, abs=1e-9)
+                assert swept.patched[0, 0, ~cue] == pytest.approx(none, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -95,9 +99,9 @@ def test_a_cue_of_several_tokens_is_corrupted_whole(name: str, way: str) -> None
         anchor = encoder.embed_anchors([pair.anchor])
         [swept] = sweep(encoder, [contrast], anchor, direction=way, progress=False)
     expected = oracle(encoder, contrast, anchor[0], way)
-    np.testing.assert_allclose(swept.patched, expected, atol=1e-12)
+    np.testing.assert_allclose(swept.patched[0], expected, atol=1e-12)
     base = swept.corrupt if way == "denoising" else swept.clean
-    differs = np.abs(swept.patched[0] - base) > 1e-9
+    differs = np.abs(swept.patched[0, 0] - base) > 1e-9
     np.testing.assert_array_equal(differs, np.array(contrast.clean.roles) == "cue")
 
 
@@ -138,19 +142,19 @@ def test_laws_of_statements_of_unequal_length(
         anchor = encoder.embed_anchors([pair.anchor])
         [swept] = sweep(encoder, [contrast], anchor, direction=way, progress=False)
     expected = oracle(encoder, contrast, anchor[0], way)
-    np.testing.assert_allclose(swept.patched, expected, atol=1e-10)
+    np.testing.assert_allclose(swept.patched[0], expected, atol=1e-10)
     base, sources = contrast.corrupt, contrast.corrupt_from_clean
     unpatched, whole = swept.corrupt, swept.clean
     if way == "noising":
         base, sources = contrast.clean, contrast.clean_from_corrupt
         unpatched, whole = whole, unpatched
     lacking = np.array([not found for found in sources])
-    np.testing.assert_array_equal(np.isnan(swept.patched), np.tile(lacking, (len(expected), 1)))
+    np.testing.assert_array_equal(np.isnan(swept.patched[0]), np.tile(lacking, (len(expected), 1)))
     if encoder.causal:
-        before = swept.patched[:, : contrast.first_difference]
+        before = swept.patched[0, :, : contrast.first_difference]
         assert before == pytest.approx(unpatched, abs=1e-12)
     if base.read_out is not None:
-        assert swept.patched[-1, base.read_out] == pytest.approx(whole, abs=1e-9)
+        assert swept.patched[0, -1, base.read_out] == pytest.approx(whole, abs=1e-9)
 
 
 def test_a_run_without_the_cue_has_no_cell_for_it() -> None:
@@ -349,3 +353,17 @@ def test_samples_differ_between_corruptions_seeded_alike() -> None:
     [one, other] = contrasts_of(Noise(samples=2), PAIRS[0], encoder)
     hidden = torch.ones(len(one.clean.ids), 32) + torch.arange(32)
     assert not torch.equal(one.corrupt.edit(hidden), other.corrupt.edit(hidden))
+
+
+def test_the_page_names_every_corruption_and_its_blocks_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What the page registers goes when the test ends.
+    own = {name: kind for name, kind in CORRUPTIONS._entries.items() if "negtrace." in str(kind)}
+    monkeypatch.setattr(CORRUPTIONS, "_entries", dict(own))
+    page, shared = PAGE.read_text("utf-8"), {}
+    assert all(f"| `{name}` |" in page for name in own)
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        exec(compile(block, PAGE.name, "exec"), shared)  # noqa: S102
+    assert {*CORRUPTIONS} - {*own} == {"fade", "longest"}

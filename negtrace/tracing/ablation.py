@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from negtrace.encoders.base import BATCH, Encoder, batched
 from negtrace.errors import TraceError
-from negtrace.hooks import input_edited, evaluating
+from negtrace.hooks import evaluating, input_edited
 from negtrace.pairs import Pair
 from negtrace.tokens import Tokens
 from negtrace.tracing.contrast import Contrast, RunEdit, on_cue, positions_of_cue
