@@ -162,17 +162,17 @@ def _roles_of_other(sides: Sides, stretches: Stretches, edges: Edges) -> tuple[s
     """
     other, roles = sides.other.tokens, sides.roles
     found = list(token_roles(sides.pair.affirmative_statement, other, cue=None, subject=None))
+    linked = {j for _, j in edges}
     for stretch in stretches:
         taken = [roles[i] for i in stretch.here]
         if not stretch.alike:
             taken = _as_a_whole(taken, [found[j] for j in stretch.there])
         for j, role in zip(stretch.there, taken, strict=True):
-            found[j] = role
-    for i, j in edges:
-        if j == other.read_out or other.padding[j]:
-            found[j] = roles[i]
+            found[j] = role if j in linked else found[j]
+    if other.read_out is not None and sides.negated.tokens.read_out is not None:
+        found[other.read_out] = roles[sides.negated.tokens.read_out]
     marked = max((j for j, role in enumerate(found) if role in ("cue", *SUBJECT)), default=0)
-    lone = {*range(marked)} - {j for _, j in edges}
+    lone = {*range(marked)} - linked
     return tuple("prefix" if j in lone and role == "rest" else role for j, role in enumerate(found))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from readings import FAMILIES, WIDTH, Family, bert_tokens, clip_tokens, laid_out, pair, tokenize
 
@@ -102,6 +102,7 @@ def test_the_read_out_is_never_shared() -> None:
         ),
         # As long as each other, but shifted.
         ("Here no mass is", "Here mass is big", "deletion", [[0], [1], [], [2], [3], [5]]),
+        ("Mass not so here", "Mass so now here", "deletion", [[0], [1], [], [2], [4], [5]]),
         ("No mass is seen.", "mass is here", "deletion", [[0], [], [1], [2], [3], [3], [4]]),
         # start a mass is abse nt . end | start ther e is a mass . end
         ("A mass is absent.", "There is a mass.", "moved", [[0], [4], [5], [3], [], [], [6], [7]]),
@@ -131,6 +132,17 @@ def test_roles_of_a_statement_that_lacks_the_cue() -> None:
     assert layout.roles_false == (
         *("start", "prefix", "prefix", "prefix", "prefix", "subject", "punct", "end"),
     )
+
+
+def test_a_text_token_that_is_read_out_takes_the_role_of_its_like_alone() -> None:
+    given = {"negated": "true", "cue": (12, 16), "subject": "mass"}
+    layout = laid_out("The mass is gone", "The mass is", "lm", **given)
+    assert layout.rule == "deletion"
+    assert layout.true_from_false == ((0,), (1,), (), (2,))
+    assert layout.roles_false == ("prefix", "subject", "cue")
+    layout = laid_out("No mass is here", "Mass is here now", "lm")
+    assert layout.true_from_false == ((), (0,), (1,), (3,))
+    assert layout.roles_false == ("subject", "rest", "rest", "end")
 
 
 def test_the_subject_meets_its_like_where_it_is_read_in_other_pieces() -> None:
@@ -215,17 +227,23 @@ def test_a_repeated_word_is_counted_once() -> None:
 WORDS = st.lists(st.sampled_from(["left", "big", "here", "mass", "is", ",", "tiny"]), max_size=4)
 
 
-@given(WORDS, WORDS, WORDS, st.sampled_from(FAMILIES), st.booleans())
+@settings(deadline=None)
+@given(WORDS, WORDS, WORDS, st.sampled_from(["", "."]), st.sampled_from(FAMILIES), st.booleans())
 def test_laws_of_every_layout(
-    before: list[str], new: list[str], after: list[str], family: Family, turned: bool
+    before: list[str],
+    new: list[str],
+    after: list[str],
+    stop: str,
+    family: Family,
+    turned: bool,
 ) -> None:
     negated, affirmed = (
-        " ".join([*before, "no", *after, "."]),
-        " ".join([*before, *new, *after, "."]),
+        " ".join([*before, "no", *after, stop]),
+        " ".join([*before, *new, *after, stop]),
     )
     true, false = (affirmed, negated) if turned else (negated, affirmed)
     tokens = tokenize(true, family), tokenize(false, family)
-    if len(find_cues(negated)) != 1 or true == false:
+    if len(find_cues(negated)) != 1 or true == false or not affirmed.strip():
         return
     try:
         layout = lay_out(pair(true, false), *tokens)

@@ -1,12 +1,13 @@
 """Corruptions: what each puts in the place of the cue, and the laws that all of them keep."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import ENCODERS, bert, clip, oracle
 
@@ -32,6 +33,11 @@ ON_CUE = ("mask", "mean", "neutral", "noise", "resample", "zero")
 FAMILIES = ("toy", "clip", "siglip", "bert-mean", "bert-cls", "phantom")
 
 
+@cache
+def tower(family: str) -> Encoder:
+    return ENCODERS[family](torch.float64)
+
+
 def usable(encoder: Encoder, name: str) -> bool:
     return name != "mask" or encoder.mask_token_id is not None
 
@@ -52,7 +58,7 @@ def long_cue() -> Pair:
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_cue_is_the_whole_difference_at_embed(family: str, name: str) -> None:
-    encoder = ENCODERS[family](torch.float64)
+    encoder = tower(family)
     if not usable(encoder, name):
         return
     made = corruption_named(name).prepared(PAIRS[:3], encoder)
@@ -73,7 +79,7 @@ def test_the_cue_is_the_whole_difference_at_embed(family: str, name: str) -> Non
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_corrupted_run_patched_with_its_own_states_is_itself(family: str, name: str) -> None:
-    encoder = ENCODERS[family](torch.float64)
+    encoder = tower(family)
     if not usable(encoder, name):
         return
     made = corruption_named(name).prepared(PAIRS[:3], encoder)
@@ -135,7 +141,7 @@ def unequal(row: tuple[str, str, str, str], turned: bool) -> Pair:
 def test_laws_of_statements_of_unequal_length(
     family: str, turned: bool, way: str, row: tuple[str, str, str, str]
 ) -> None:
-    encoder, pair = ENCODERS[family](torch.float64), unequal(row, turned)
+    encoder, pair = tower(family), unequal(row, turned)
     [contrast] = contrasts_of(corruption_named("swap"), pair, encoder)
     assert contrast.rule == row[-1]
     with torch.inference_mode():
@@ -245,6 +251,7 @@ def test_mean_is_as_worked_out_by_hand() -> None:
     assert level[3].tolist() == [-0.5, 0.0, 0.0, 3.0]
 
 
+@settings(deadline=None, max_examples=20)
 @given(st.permutations(range(6)))
 def test_what_is_prepared_depends_on_no_order(order: list[int]) -> None:
     encoder, pairs = ToyEncoder(), PAIRS[:6]
