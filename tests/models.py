@@ -61,10 +61,10 @@ WORDS = [
 ]
 
 
-def word_tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """Read lower-cased words whole; anything else is [UNK]."""
+def word_tokenizer(*, mask: bool = False) -> transformers.PreTrainedTokenizerFast:
+    """Read lower-cased words whole; anything else is [UNK]. BERT's kind has a mask token."""
     terms = [word for finding in FINDINGS.values() for word in finding.term.split()]
-    words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *dict.fromkeys([*WORDS, *terms])]
+    words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *dict.fromkeys([*WORDS, *terms]), "[MASK]"]
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -77,6 +77,7 @@ def word_tokenizer() -> transformers.PreTrainedTokenizerFast:
         pad_token="[PAD]",
         bos_token="[BOS]",
         eos_token="[EOS]",
+        mask_token="[MASK]" if mask else None,
     )
 
 
@@ -114,7 +115,10 @@ def siglip(dtype: torch.dtype = torch.float32) -> Encoder:
 def bert(dtype: torch.dtype = torch.float32, read_out: str = "mean") -> Encoder:
     config = transformers.BertConfig(**TEXT, vocab_size=120)
     return TextEncoder(
-        build(config, dtype), word_tokenizer(), name=f"bert-{read_out}", read_out=read_out
+        build(config, dtype),
+        word_tokenizer(mask=True),
+        name=f"bert-{read_out}",
+        read_out=read_out,
     )
 
 
@@ -133,20 +137,18 @@ def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str)
     """Return every cell's score, [layer, token], by one plain forward a cell.
 
     Nothing of the engine is used: each forward is the model's own over all its blocks, with one
-    forward hook that writes one position.
+    forward hook that writes one position: the mean of the states that correspond, NaN for none.
     """
-    base, donor = contrast.clean, contrast.corrupt
+    base, donor, sources = contrast.clean, contrast.corrupt, contrast.clean_from_corrupt
     if direction == "denoising":
-        base, donor = donor, base
+        base, donor, sources = donor, base, contrast.corrupt_from_clean
     states = _plain_states(encoder, donor)
-    grid = [
-        [
-            _patched_score(encoder, base, layer, position, states[layer][position], anchor)
-            for position in range(len(base.ids))
-        ]
-        for layer in range(len(encoder.layers))
-    ]
-    return np.array(grid)
+    grid = np.full((len(encoder.layers), len(base.ids)), np.nan)
+    for layer, position in np.ndindex(grid.shape):
+        if found := list(sources[position]):
+            state = states[layer][found].mean(dim=0)
+            grid[layer, position] = _patched_score(encoder, base, layer, position, state, anchor)
+    return grid
 
 
 def _plain_states(encoder: Encoder, run: Run) -> list[Tensor]:

@@ -16,7 +16,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("errors", "registry", "tokens", "version"),
     ("language",),
     ("phantom",),
-    ("anchors", "pairs", "roles"),
+    ("anchors", "pairs", "roles", "stretches", "alignment"),
     ("pair_sources",),
     ("schema",),
     ("intervals", "effect", "segments", "union", "cte"),

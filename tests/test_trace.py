@@ -13,7 +13,9 @@ from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError, NegtraceWarning, TraceError, UnknownNameError
 from negtrace.pair_sources import radiology_pairs
 from negtrace.pairs import Pair, digest
-from negtrace.tracing.corruption import CORRUPTIONS, Neutral, Noise, corruption_named
+from negtrace.tracing.ablation import Noise
+from negtrace.tracing.corruption import CORRUPTIONS, corruption_named
+from negtrace.tracing.substitution import Neutral
 from negtrace.tracing.trace import trace
 
 PAIRS = radiology_pairs()
@@ -133,13 +135,13 @@ def test_samples_are_averaged() -> None:
 def test_unequal_statements_are_aligned_or_dropped_with_the_reason() -> None:
     pairs = [
         pair("There is no effusion.", "There is an abnormality of effusion.", id="aligned"),
-        pair("There is no effusion.", "There is effusion.", id="inserted"),
+        pair("There is no effusion.", "There is effusion.", id="deleted"),
+        pair("There is no effusion.", "Some cars.", id="other"),
         pair("There is no effusion.", "There is some effusion.", id="equal"),
     ]
     cte = trace(clip(), pairs, progress=False)
-    assert "equal" in cte.ids
-    assert "inserted" not in cte.ids
-    assert {drop.id: drop.code for drop in cte.dropped}["inserted"] == "no-counterpart"
+    assert cte.ids == ("aligned", "deleted", "equal")
+    assert {drop.id: drop.code for drop in cte.dropped} == {"other": "subject-changed"}
     assert set(cte.ids) | {drop.id for drop in cte.dropped} == {p.id for p in pairs}
     for drop in cte.dropped:
         assert "effusion" not in drop.reason
@@ -214,7 +216,7 @@ def test_a_model_that_hears_no_negation_is_refused() -> None:
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match="'shuffle'; known: neutral, noise, swap"):
+    with pytest.raises(UnknownNameError, match=r"'shuffle'; known: mask, mean, neutral, .*, swap"):
         trace(ToyEncoder(), PAIRS[:1], corruption="shuffle")
     with pytest.raises(UnknownNameError, match="'both'; known: denoising, noising"):
         trace(ToyEncoder(), PAIRS[:1], direction="both")
@@ -225,7 +227,8 @@ def test_unknown_names_list_the_known_ones() -> None:
         corruption_named("noise", {"multiple": "2"})
     with pytest.raises(TraceError, match="expected a positive multiple"):
         Noise(multiple=-1.0)
-    assert list(CORRUPTIONS) == ["neutral", "noise", "swap"]
+    known = {"mask", "mean", "neutral", "noise", "resample", "swap", "zero"}
+    assert known <= {*CORRUPTIONS}
 
 
 def test_an_interrupted_trace_goes_on_to_the_identical_result(tmp_path: Path) -> None:

@@ -172,6 +172,11 @@ class Encoder(ABC):
         return None
 
     @property
+    def mask_token_id(self) -> int | None:
+        """The token a masked word is read as; None where the tokenizer has none."""
+        return None
+
+    @property
     def reads_images(self) -> bool:
         """Whether an anchor may be an image."""
         return True

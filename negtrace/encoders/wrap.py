@@ -97,6 +97,11 @@ class ModuleEncoder(Encoder):
 
     @property
     @override
+    def mask_token_id(self) -> int | None:
+        return getattr(self._tokenizer.tokenizer, "mask_token_id", None)
+
+    @property
+    @override
     def reads_images(self) -> bool:
         return self._embed_images is not None
 

@@ -1,0 +1,425 @@
+"""Correspondence, on a tokenizer small enough to read, and on CLIP's and BERT's."""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from readings import FAMILIES, WIDTH, Family, bert_tokens, clip_tokens, laid_out, pair, tokenize
+
+from negtrace.alignment import RULES, Layout, lay_out
+from negtrace.errors import PairError
+from negtrace.language.cues import Cue, find_cues, subject_of
+from negtrace.pair_sources import radiology_pairs, valse_pairs
+from negtrace.pairs import Pair
+from negtrace.roles import ROLES, SUBJECT, AlignmentError
+from negtrace.tokens import Tokens
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("negated", ["true", "false"])
+def test_equal_length_is_position_by_position(family: Family, negated: str) -> None:
+    one, other = "There is no mass.", "There is some mass."
+    layout = laid_out(*((one, other) if negated == "true" else (other, one)), family)
+    assert layout.rule == "identity"
+    assert layout.roles_true == layout.roles_false
+    assert layout.true_from_false == tuple((i,) for i in range(len(layout.roles_true)))
+    assert layout.false_from_true == layout.true_from_false
+    assert layout.roles_true.index("cue") == layout.first_difference
+
+
+def test_unequal_length_worked_by_hand() -> None:
+    # start no mass . end | start some tiny mass . end: `no` stands for both `some` and `tiny`.
+    layout = laid_out("No mass.", "Some tiny mass.")
+    assert layout.rule == "substitution"
+    assert layout.roles_true == ("start", "cue", "subject", "punct", "end")
+    assert layout.roles_false == ("start", "cue", "cue", "subject", "punct", "end")
+    assert layout.true_from_false == ((0,), (1, 2), (3,), (4,), (5,))
+    assert layout.false_from_true == ((0,), (1,), (1,), (2,), (3,), (4,))
+    assert layout.first_difference == 1
+
+
+def test_many_cue_tokens_meet_many() -> None:
+    layout = laid_out("It has a mass.", "It is without a mass.", "bert")
+    assert layout.roles_false == (
+        *("start", "prefix", "prefix", "cue", "cue", "prefix", "subject", "punct", "end"),
+    )
+    assert layout.true_from_false[2] == (2, 3, 4)
+    assert layout.false_from_true[2:5] == ((2,), (2,), (2,))
+    assert layout.roles_true[2] == "cue"
+
+
+def test_padding_goes_as_far_as_it_can_and_the_read_out_meets_its_like() -> None:
+    # no mass . END PAD*12 | some tiny mass . END PAD*11; the last PAD is read out.
+    layout = laid_out("No mass.", "Some tiny mass.", "siglip")
+    assert layout.rule == "substitution"
+    assert layout.true_from_false[:5] == ((0, 1), (2,), (3,), (4,), (5,))
+    assert layout.true_from_false[-1] == (WIDTH - 1,)
+    assert layout.false_from_true[-1] == (WIDTH - 1,)
+    assert layout.true_from_false[-2] == ()
+    assert layout.true_from_false[4:-2] == tuple((i,) for i in range(5, WIDTH - 1))
+    assert layout.roles_true[-1] == layout.roles_false[-1] == "end"
+    assert set(layout.roles_true[3:-1]) == set(layout.roles_false[4:-1]) == {"pad"}
+
+
+def test_padding_before_the_text_goes_from_the_text_outwards() -> None:
+    layout = laid_out("No mass.", "Some tiny mass.", "left")
+    assert layout.true_from_false[0] == ()
+    assert layout.true_from_false[1:13] == tuple((i,) for i in range(12))
+    assert layout.true_from_false[13:] == ((12, 13), (14,), (15,))
+
+
+def test_the_read_out_is_never_shared() -> None:
+    layout = laid_out("The mass is absent", "The mass is real now", "lm")
+    assert layout.true_from_false[-1] == (4,)
+    assert layout.roles_true[-1] == "cue"
+    assert all(4 not in sources for sources in layout.true_from_false[:-1])
+
+
+@pytest.mark.parametrize(
+    ("true", "false", "rule", "sources"),
+    [
+        # start no mass . end | start mass . end
+        ("No mass.", "Mass.", "deletion", [[0], [], [1], [2], [3]]),
+        # start no evid ence of mass end | start mass end
+        ("No evidence of mass", "mass", "deletion", [[0], [], [], [], [], [1], [2]]),
+        # of the cue, `evid ence of` stands in both.
+        ("No evidence of mass", "Evidence of mass", "deletion", [[0], [], [1], [2], [3], [4], [5]]),
+        ("Mass is not seen", "Mass is seen", "deletion", [[0], [1], [2], [], [3], [4]]),
+        # with out meets with, and its other piece nothing.
+        ("It is without mass", "It is with mass", "deletion", [[0], [1], [2], [3], [], [4], [5]]),
+        # abse nt meets real.
+        ("A mass is absent", "A mass is real", "substitution", [[0], [1], [2], [3], [4], [4], [5]]),
+        # Two changed stretches: no, some tiny; is seen, was here.
+        (
+            "No mass is seen now",
+            "Some tiny mass was now",
+            "substitution",
+            [[0], [1, 2], [3], [4], [4], [5], [6]],
+        ),
+        # As long as each other, but shifted.
+        ("Here no mass is", "Here mass is big", "deletion", [[0], [1], [], [2], [3], [5]]),
+        ("Mass not so here", "Mass so now here", "deletion", [[0], [1], [], [2], [4], [5]]),
+        ("No mass is seen.", "mass is here", "deletion", [[0], [], [1], [2], [3], [3], [4]]),
+        # start a mass is abse nt . end | start ther e is a mass . end
+        ("A mass is absent.", "There is a mass.", "moved", [[0], [4], [5], [3], [], [], [6], [7]]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("turned", [False, True])
+def test_rules_worked_by_hand(
+    true: str, false: str, rule: str, sources: list[list[int]], turned: bool
+) -> None:
+    cue = find_cues(true)[0]
+    given = {"cue": (cue.start, cue.end), "subject": "mass"}
+    if turned:
+        layout = laid_out(false, true, negated="false", **given)
+        assert [list(found) for found in layout.false_from_true] == sources
+    else:
+        layout = laid_out(true, false, negated="true", **given)
+        assert [list(found) for found in layout.true_from_false] == sources
+    assert layout.rule == rule
+
+
+def test_roles_of_a_statement_that_lacks_the_cue() -> None:
+    assert laid_out("No mass.", "Mass.").roles_false == ("start", "subject", "punct", "end")
+    layout = laid_out("The mass is absent.", "There is the mass.")
+    assert layout.roles_true == (
+        *("start", "prefix", "subject", "prefix", "cue", "cue", "punct", "end"),
+    )
+    assert layout.roles_false == (
+        *("start", "prefix", "prefix", "prefix", "prefix", "subject", "punct", "end"),
+    )
+
+
+def test_a_text_token_that_is_read_out_takes_the_role_of_its_like_alone() -> None:
+    given = {"negated": "true", "cue": (12, 16), "subject": "mass"}
+    layout = laid_out("The mass is gone", "The mass is", "lm", **given)
+    assert layout.rule == "deletion"
+    assert layout.true_from_false == ((0,), (1,), (), (2,))
+    assert layout.roles_false == ("prefix", "subject", "cue")
+    layout = laid_out("No mass is here", "Mass is here now", "lm")
+    assert layout.true_from_false == ((), (0,), (1,), (3,))
+    assert layout.roles_false == ("subject", "rest", "rest", "end")
+
+
+def test_the_subject_meets_its_like_where_it_is_read_in_other_pieces() -> None:
+    # A tokenizer that knows case: `Pleu ra` at the start of a sentence, `pl eu ra` within.
+    one = pair("No pleura.", "Pleura.", subject="pleura")
+    true, false = tokenize(one.true), tokenize(one.false)
+    pieces = Tokens(
+        ids=(1, 90, 91, 92, 93, true.ids[-2], 2),
+        spans=((0, 0), (0, 2), (3, 5), (5, 7), (7, 9), (9, 10), (0, 0)),
+        padding=(False,) * 7,
+        read_out=6,
+    )
+    layout = lay_out(one, pieces, false)
+    assert layout.rule == "deletion"
+    assert layout.true_from_false == ((0,), (), (1, 2), (1, 2), (1, 2), (3,), (4,))
+    assert layout.roles_false == ("start", "subject", "subject_rest", "punct", "end")
+
+
+def test_case_alone_keeps_no_word_from_its_like() -> None:
+    one = pair("No Mass.", "Mass.", subject="Mass")
+    true, false = tokenize(one.true), tokenize(one.false)
+    cased = Tokens(**{**vars(false), "ids": (1, 999, *false.ids[2:])})
+    assert lay_out(one, true, cased).true_from_false == ((0,), (), (1,), (2,), (3,))
+
+
+def test_of_several_subjects_the_one_in_the_same_words_counts() -> None:
+    layout = laid_out("A mass, but no mass", "A mass, but mass", subject="mass")
+    assert layout.true_from_false == ((0,), (1,), (2,), (3,), (4,), (), (5,), (6,))
+    layout = laid_out("No mass but a mass", "Mass but a mass", subject="mass")
+    assert layout.true_from_false == ((0,), (), (1,), (2,), (3,), (4,), (5,))
+
+
+def test_a_cue_is_not_taken_for_the_start_of_its_subject() -> None:
+    # no no dule, as CLIP reads "no nodule".
+    one = pair("It has no nodule", "It has nodule")
+    ids = {"it": 10, "has": 11, "no": 12, "dule": 13}
+    spans = ((0, 2), (3, 6), (7, 9), (10, 12), (12, 16))
+    true = Tokens(ids=(10, 11, 12, 12, 13), spans=spans, padding=(False,) * 5, read_out=None)
+    false = Tokens(
+        ids=(*ids.values(),),
+        spans=(*spans[:3], (9, 13)),
+        padding=(False,) * 4,
+        read_out=None,
+    )
+    assert lay_out(one, true, false).true_from_false == ((0,), (1,), (), (2,), (3,))
+
+
+@pytest.mark.parametrize(
+    ("true", "false", "code", "reason"),
+    [
+        ("No mass is seen.", "One lump is seen here.", "subject-changed", "take in the subject"),
+        (
+            "No mass is seen in the left lung.",
+            "The mass grew.",
+            "unaligned",
+            "fewer than half of the tokens around the cue",
+        ),
+        ("No mass.", "no MASS.", "same-tokens", "reads both statements alike"),
+    ],
+)
+@pytest.mark.parametrize("turn", [1, -1])
+def test_pairs_that_do_not_align(true: str, false: str, code: str, reason: str, turn: int) -> None:
+    explicit = {"negated": "true" if turn == 1 else "false", "cue": find_cues(true)[0]}
+    explicit["cue"] = (explicit["cue"].start, explicit["cue"].end)
+    with pytest.raises(AlignmentError, match=reason) as caught:
+        laid_out(*(true, false)[::turn], **explicit)
+    assert caught.value.code == code
+    assert isinstance(caught.value, PairError)
+
+
+def test_a_change_apart_from_the_cue_is_unaligned() -> None:
+    with pytest.raises(AlignmentError, match="do not hold the cue") as caught:
+        laid_out("No mass now.", "No mass here today.", negated="true", cue=(0, 2))
+    assert caught.value.code == "unaligned"
+
+
+def test_a_repeated_word_is_counted_once() -> None:
+    layout = laid_out("no no mass", "no mass", negated="true", cue=(3, 5))
+    assert layout.true_from_false == ((0,), (1,), (), (2,), (3,))
+
+
+WORDS = st.lists(st.sampled_from(["left", "big", "here", "mass", "is", ",", "tiny"]), max_size=4)
+
+
+@settings(deadline=None)
+@given(WORDS, WORDS, WORDS, st.sampled_from(["", "."]), st.sampled_from(FAMILIES), st.booleans())
+def test_laws_of_every_layout(
+    before: list[str],
+    new: list[str],
+    after: list[str],
+    stop: str,
+    family: Family,
+    turned: bool,
+) -> None:
+    negated, affirmed = (
+        " ".join([*before, "no", *after, stop]),
+        " ".join([*before, *new, *after, stop]),
+    )
+    true, false = (affirmed, negated) if turned else (negated, affirmed)
+    tokens = tokenize(true, family), tokenize(false, family)
+    if len(find_cues(negated)) != 1 or true == false or not affirmed.strip():
+        return
+    try:
+        layout = lay_out(pair(true, false), *tokens)
+    except AlignmentError:
+        return
+    check_laws(layout, *tokens, "false" if turned else "true")
+
+
+@pytest.mark.parametrize("words", [("mass", "lung"), ("fever", "knee")])
+def test_reasons_hold_no_statement_text(words: tuple[str, str]) -> None:
+    noun, place = words
+    for false in (
+        f"A {place} is seen here and now.",
+        f"The {noun} grew.",
+        f"no {noun} IN the {place}",
+    ):
+        with pytest.raises(AlignmentError) as caught:
+            laid_out(f"No {noun} in the {place}", false, negated="true", cue=(0, 2), subject=noun)
+        assert not {*words} & {*str(caught.value).split()}
+
+
+def subjects(roles: tuple[str, ...]) -> set[int]:
+    return {i for i, role in enumerate(roles) if role in SUBJECT}
+
+
+def check_laws(layout: Layout, true: Tokens, false: Tokens, negated: str = "true") -> None:
+    """Each token has one role; maps agree both ways; the read-out meets its like alone."""
+    for found, tokens in ((layout.roles_true, true), (layout.roles_false, false)):
+        assert len(found) == len(tokens)
+        assert set(found) <= set(ROLES)
+    there = {(i, j) for i, js in enumerate(layout.true_from_false) for j in js}
+    back = {(i, j) for j, js in enumerate(layout.false_from_true) for i in js}
+    assert there == back
+    assert len(layout.true_from_false) == len(true)
+    assert len(layout.false_from_true) == len(false)
+    if true.read_out is not None:
+        assert layout.true_from_false[true.read_out] == (false.read_out,)
+        assert layout.false_from_true[false.read_out] == (true.read_out,)
+    first = layout.first_difference
+    assert true.ids[:first] == false.ids[:first]
+    own = tuple((i,) for i in range(first))
+    assert layout.true_from_false[:first] == layout.false_from_true[:first] == own
+    for i, j in there - {(true.read_out, false.read_out)}:
+        assert (i in subjects(layout.roles_true)) == (j in subjects(layout.roles_false))
+    if layout.rule != "moved":
+        ends = (true.read_out, false.read_out)
+        lowest = [js[0] for i, js in enumerate(layout.true_from_false) if js and i != ends[0]]
+        assert lowest == sorted(lowest)
+    check_cue(layout, true, false, negated)
+    if layout.rule == "identity":
+        assert layout.roles_true == layout.roles_false
+
+
+def check_cue(layout: Layout, true: Tokens, false: Tokens, negated: str) -> None:
+    """The cue has what the rule says in its place, and the affirmative side no more of it."""
+    roles, others, sources = layout.roles_true, layout.roles_false, layout.true_from_false
+    ids, other_ids, read_out = true.ids, false.ids, true.read_out
+    if negated == "false":
+        roles, others, sources = others, roles, layout.false_from_true
+        ids, other_ids, read_out = other_ids, ids, false.read_out
+    cue = [i for i, role in enumerate(roles) if role == "cue"]
+    assert cue
+    assert {j for i in cue for j in sources[i]} == {
+        j for j, role in enumerate(others) if role == "cue"
+    }
+    new = [i for i in cue if i != read_out and ids[i] not in [other_ids[j] for j in sources[i]]]
+    if layout.rule == "deletion":
+        assert all(not sources[i] for i in new)
+    if layout.rule == "substitution" and read_out not in cue:
+        assert any(sources[i] for i in new)
+
+
+@pytest.mark.parametrize("tokenizer", [clip_tokens, bert_tokens])
+def test_every_radiology_pair_is_exact_on_real_tokens(
+    tokenizer: Callable[[Path], Callable[[str], Tokens]], data_dir: Path
+) -> None:
+    read = tokenizer(data_dir)
+    for one in radiology_pairs():
+        true, false = read(one.true), read(one.false)
+        layout = lay_out(one, true, false)
+        check_laws(layout, true, false, one.negated)
+        assert layout.rule == "identity"
+        assert layout.roles_true.count("cue") == layout.roles_true.count("subject") == 1
+        assert layout.roles_true[-2:] == ("punct", "end")
+        assert true.ids[layout.first_difference + 1 :] == false.ids[layout.first_difference + 1 :]
+
+
+@pytest.mark.filterwarnings("ignore:.*rows left out")
+@pytest.mark.parametrize(
+    ("rephrase", "counts"),
+    [(True, {"identity": 127}), (False, {"identity": 40, "deletion": 87})],
+)
+def test_valse_on_real_tokens(rephrase: bool, counts: dict[str, int], data_dir: Path) -> None:
+    read, rules = clip_tokens(data_dir), Counter()
+    for one in valse_pairs(data_dir / "valse/existence_part.json", rephrase=rephrase):
+        true, false = read(one.true), read(one.false)
+        layout = lay_out(one, true, false)
+        check_laws(layout, true, false, one.negated)
+        rules[layout.rule] += 1
+    assert rules == counts
+
+
+AFFIRMED = {
+    "no": "some",
+    "without": "with",
+    "absent": "present",
+    "not": "clearly",
+    "negative": "positive",
+    "no evidence of": "evidence of",
+    "without evidence of": "with evidence of",
+    "denies": "has",
+}
+
+
+def affirmed(text: str, cue: Cue, way: str) -> str:
+    """Return `text` without its cue, or with other words for it, or what it denies, anew."""
+    if way == "reworded":
+        return f"There is {subject_of(text, cue)}."
+    start, end = cue.start, cue.end
+    words = AFFIRMED.get(cue.text.lower(), "definite") if way == "replaced" else ""
+    if not words and not text[:start].strip()[-1:].isalnum():
+        end += len(text[end:]) - len(text[end:].lstrip())
+        return text[:start] + text[end : end + 1].upper() + text[end + 1 :]
+    return text[:start] + words + text[end:]
+
+
+def negated_sentences(source: str, folder: Path) -> list[str]:
+    if source == "negex":
+        path, column, keep = "negex/annotations_part.tsv", "Sentence", "Negated"
+    else:
+        path, column, keep = "roco/captions_ccby_part.tsv", "caption", None
+    with (folder / path).open(encoding="utf-8", newline="") as file:
+        rows = [*csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+    texts = (row[column].strip().strip('"') for row in rows if keep in (None, row.get("Negation")))
+    return [text for text in dict.fromkeys(texts) if find_cues(text)]
+
+
+def real_pairs(source: str, way: str, folder: Path) -> Iterator[Pair]:
+    for text in negated_sentences(source, folder):
+        cue = find_cues(text)[0]
+        if way == "reworded" and not subject_of(text, cue):
+            continue
+        yield pair(
+            text,
+            affirmed(text, cue, way),
+            negated="true",
+            cue=(cue.start, cue.end),
+            subject=subject_of(text, cue),
+        )
+
+
+@pytest.mark.parametrize("tokenizer", [clip_tokens, bert_tokens])
+@pytest.mark.parametrize("source", ["negex", "roco"])
+@pytest.mark.parametrize("way", ["deleted", "replaced", "reworded"])
+def test_real_sentences_are_aligned_or_dropped_by_name(
+    tokenizer: Callable[[Path], Callable[[str], Tokens]], source: str, way: str, data_dir: Path
+) -> None:
+    read, counts = tokenizer(data_dir), Counter()
+    for one in real_pairs(source, way, data_dir):
+        true, false = read(one.true), read(one.false)
+        try:
+            layout = lay_out(one, true, false)
+        except AlignmentError as error:
+            counts[error.code] += 1
+            continue
+        check_laws(layout, true, false)
+        counts[layout.rule] += 1
+    held = {rule for rule in RULES if counts[rule]}
+    if way == "deleted":
+        # But for "didn't", whose pieces are "didn", "'" and "t".
+        assert counts["deletion"] > 0.99 * counts.total() > 200
+        assert held == {*counts}
+    elif way == "replaced":
+        assert held == {*counts} == {"identity", "substitution", "deletion"}
+        assert counts["substitution"] > 10
+    else:
+        # Most of a long sentence is in no way in four words.
+        assert held >= {"substitution"}
+        assert {*counts} - held == {"unaligned"}
