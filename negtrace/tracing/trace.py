@@ -3,6 +3,7 @@
 __all__ = ["trace"]
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -101,6 +102,7 @@ def trace(
     _refuse_exact(verify, method)
     with torch.inference_mode(), evaluating(encoder.model):
         plan = Plan(sites=sites_of(encoder, sites), window=_window(encoder, window))
+        made = made.prepared(pairs, encoder)
         jobs, dropped = prepare(encoder, pairs, made, positions)
         require_some(jobs, dropped)
         settled = {"method": method, "steps": steps if method == "integrated_gradients" else None}
@@ -138,9 +140,14 @@ def trace(
             made_by,
             pairs_digest=digest([job.pair for job in kept]),
             time=_now(),
-            config={**made_by.config, **about},
+            config={**made_by.config, "alignment": _rules(kept), **about},
         ),
     )
+
+
+def _rules(jobs: Sequence[Job]) -> dict[str, int]:
+    """Return how many pairs were aligned by which rule; those dropped are listed apart."""
+    return dict(sorted(Counter(job.contrasts[0].rule for job in jobs).items()))
 
 
 def _refuse_exact(verify: int, method: str) -> None:
