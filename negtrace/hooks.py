@@ -19,6 +19,7 @@ __all__ = [
     "forward_replaced",
     "hidden_given",
     "hidden_of",
+    "hooks_in",
     "input_edited",
     "output_edited",
     "starting_at",
@@ -107,6 +108,24 @@ class Capture:
                 "shape [run, token, width]. Name other modules as the blocks"
             )
         return torch.stack(states)
+
+
+def hooks_in(model: nn.Module) -> list[str]:
+    """Return the names of the modules with forward hooks of the user's; of the whole, its class."""
+    return [
+        name or type(model).__name__
+        for name, module in model.named_modules()
+        if any(
+            map(
+                _of_the_user, (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+            )
+        )
+    ]
+
+
+def _of_the_user(hook: Callable[..., Any]) -> bool:
+    # transformers records hidden states by hooks of its own.
+    return not getattr(hook, "__module__", "").startswith("transformers.")
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def test_every_encoder_passes_its_self_check(encoder: Encoder) -> None:
         "tokens",
         "states",
         "a run's own state",
+        "sites",
         "the other run's whole state",
         "a patch changes the score",
         "attention",

@@ -13,8 +13,9 @@ from models import ENCODERS, TEXT, build, word_tokenizer
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.check import check
 from negtrace.encoders.wrap import wrap
-from negtrace.errors import SiteError, TraceError
+from negtrace.errors import NegtraceWarning, SiteError, TraceError
 from negtrace.export import read_json, write_json
 from negtrace.pair_sources import radiology_pairs
 from negtrace.plot_tables import heatmap_table
@@ -319,3 +320,22 @@ def test_components_are_scored_from_what_a_block_writes() -> None:
         progress=False,
     )
     assert "component" in all_layer_scores(cte)
+
+
+@pytest.mark.parametrize("name", ["clip", "bert-mean", "gpt2", "fused"])
+def test_hooks_of_the_users_own_act_in_every_run_and_stay(name: str) -> None:
+    encoder = FAMILIES[name](torch.float64)
+
+    def louder(_: nn.Module, __: tuple, output: object) -> object:
+        return (1.5 * output[0], *output[1:]) if isinstance(output, tuple) else 1.5 * output
+
+    handle = encoder.blocks[1].register_forward_hook(louder)
+    with pytest.warns(NegtraceWarning, match=f"hooks of your own on {encoder.block_names[1]} act"):
+        hooked = trace(encoder, PAIRS, progress=False)
+    assert "hooks of your own" in {item.name for item in check(encoder).items}
+    plan = Plan(sites=sites_of(encoder, ("resid", "attn_out", "mlp_out")))
+    compare(encoder, "denoising", plan, "token", PAIRS[:1])
+    assert list(encoder.blocks[1]._forward_hooks.values()) == [louder]
+    handle.remove()
+    plain = trace(encoder, PAIRS, progress=False)
+    assert not np.allclose(hooked.clean, plain.clean)

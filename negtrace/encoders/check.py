@@ -11,7 +11,8 @@ from torch import Tensor
 
 from negtrace.encoders.base import Encoder
 from negtrace.errors import EncoderError, NegtraceError
-from negtrace.hooks import Capture, captured, evaluating, starting_at
+from negtrace.hooks import Capture, captured, evaluating, hooks_in, starting_at
+from negtrace.schema.checks import listed
 
 STATEMENTS = ("There is no pneumothorax.", "There is some pneumothorax.")
 
@@ -58,6 +59,7 @@ def check(encoder: Encoder) -> Check:
             items = list(_probe(encoder))
     except NegtraceError as error:
         items = [CheckItem(name="forward", holds=False, detail=str(error))]
+    items += _hooks_of_the_user(encoder)
     same = _fingerprint(encoder) == before
     left = CheckItem(
         name="model untouched",
@@ -78,6 +80,7 @@ def _probe(encoder: Encoder) -> Iterator[CheckItem]:
     if not shapes.holds:  # nothing below can be asked of states that are none
         return
     yield _own_state(encoder, base, ids[0], plain)
+    yield _sites(encoder)
     if len(tokens[0]) == len(tokens[1]):
         yield _whole_state(encoder, base, donor, ids[0], other)
         yield _cue_counts(encoder, plain, other)
@@ -139,6 +142,22 @@ def _own_state(
     return CheckItem(name="a run's own state", holds=not wrong, detail=detail)
 
 
+def _sites(encoder: Encoder) -> CheckItem:
+    """Say what the blocks offer; a site that is not there is no fault."""
+    norms = {
+        "pre": "resid_pre + attn_out + mlp_out = resid",
+        "post": "norm(norm(resid_pre + attn_out) + mlp_out) = resid",
+    }
+    found = []
+    for norm in dict.fromkeys(block.norm for block in encoder.block_sites):
+        blocks = [block for block in encoder.block_sites if block.norm == norm]
+        why = " and ".join(f"no {site}: {said}" for site, said in blocks[0].lacking.items())
+        said = norms[norm] if norm else why
+        heads = f"; {blocks[0].heads} heads" if blocks[0].heads else f"; {why}" if norm else ""
+        found.append(f"{said} in {len(blocks)} of {len(encoder.blocks)} blocks{heads}")
+    return CheckItem(name="sites", holds=True, detail="; ".join(found))
+
+
 def _whole_state(
     encoder: Encoder,
     base: Capture,
@@ -184,6 +203,14 @@ def _reads(encoder: Encoder, base: Capture, donor: Capture, read_out: int | None
     where = "all positions" if read_out is None else f"position {read_out}"
     detail = f"{kind}, read at {where}" if holds else "states before the first difference differ"
     return CheckItem(name="attention", holds=bool(holds), detail=detail)
+
+
+def _hooks_of_the_user(encoder: Encoder) -> list[CheckItem]:
+    hooked = hooks_in(encoder.model)
+    if not hooked:
+        return []
+    detail = f"{listed(hooked)}; they stay, and act in every run of a trace"
+    return [CheckItem(name="hooks of your own", holds=True, detail=detail)]
 
 
 def _fingerprint(encoder: Encoder) -> tuple[object, ...]:

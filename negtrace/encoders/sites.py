@@ -79,8 +79,9 @@ def find_sites(
     with ExitStack() as stack, evaluating(model), torch.inference_mode():
         for block in block_names:
             for name, module in modules[block].named_modules(prefix=block):
+                # What a block gives before hooks of the user's own, what adds up in it behind them.
                 handle = module.register_forward_hook(
-                    _recorder(calls[block], name), with_kwargs=True
+                    _recorder(calls[block], name), with_kwargs=True, prepend=name == block
                 )
                 stack.callback(handle.remove)
         encode(ids)

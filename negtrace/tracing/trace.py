@@ -16,10 +16,11 @@ from jaxtyping import Float, Int
 from negtrace.cte import CTE, Dropped, Provenance
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning, SiteError, TraceError, UnknownNameError
-from negtrace.hooks import evaluating
+from negtrace.hooks import evaluating, hooks_in
 from negtrace.pair_sources import radiology_pairs
 from negtrace.pairs import Pair, digest
 from negtrace.roles import ROLES
+from negtrace.schema.checks import listed
 from negtrace.schema.files import canonical, sha256
 from negtrace.tracing.attribution import estimator_named
 from negtrace.tracing.checkpoint import Checkpoint
@@ -100,6 +101,12 @@ def trace(
     way = _direction(direction)
     run = sweeper or estimator_named(method, steps)
     _refuse_exact(verify, method)
+    if hooked := hooks_in(encoder.model):
+        warnings.warn(
+            f"hooks of your own on {listed(hooked)} act in every run of this trace, and stay",
+            NegtraceWarning,
+            stacklevel=2,
+        )
     with torch.inference_mode(), evaluating(encoder.model):
         plan = Plan(sites=sites_of(encoder, sites), window=_window(encoder, window))
         made = made.prepared(pairs, encoder)
