@@ -123,7 +123,10 @@ def test_a_saved_folder_loads_to_the_same_scores(make: object, tmp_path: Path) -
     assert loaded.block_names == encoder.block_names
     assert loaded.digest == encoder.digest
     with torch.inference_mode():
-        assert torch.equal(loaded.embed_texts(STATEMENTS), encoder.embed_texts(STATEMENTS))
+        # The same weights; where they lie in memory decides which kernel adds them up.
+        torch.testing.assert_close(
+            loaded.embed_texts(STATEMENTS), encoder.embed_texts(STATEMENTS), rtol=0, atol=1e-6
+        )
 
 
 def test_minilm_reads_its_own_pooling_config() -> None:

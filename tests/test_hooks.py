@@ -7,6 +7,7 @@ from models import ENCODERS, bert, clip
 from torch import nn
 
 from negtrace.encoders.base import Encoder, weights_digest
+from negtrace.errors import NegtraceWarning
 from negtrace.hooks import captured, evaluating, rows_of, starting_at
 from negtrace.pair_sources import radiology_pairs
 from negtrace.tracing.trace import trace
@@ -92,7 +93,8 @@ def test_nothing_is_left_after_an_interrupted_sweep(monkeypatch: pytest.MonkeyPa
             raise KeyboardInterrupt
 
     handle = encoder.blocks[-1].register_forward_hook(interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    warned = pytest.warns(NegtraceWarning, match="hooks of your own")
+    with warned, pytest.raises(KeyboardInterrupt):
         trace(encoder, radiology_pairs()[:2], progress=False)
     handle.remove()
     assert not left_behind(encoder.model)
