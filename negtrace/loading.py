@@ -17,7 +17,12 @@ from negtrace.registry import Registry
 BUILT_IN: Registry[Callable[[torch.dtype], Encoder]] = Registry("built-in model")
 """Models that need no files of the user's."""
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 @BUILT_IN.register("toy")
@@ -52,7 +57,7 @@ def load(
             says its own, any other is read by the mean.
         revision: which revision of a model on the hub.
         device: where to put the model.
-        dtype: `float32`, `float64` or `bfloat16`.
+        dtype: `float32`, `float64`, `bfloat16` or `float16`.
         trust_remote_code: run code that comes with the model; only if you trust its source.
         self_check: run `negtrace.check` and refuse a model that fails it.
 

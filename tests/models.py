@@ -5,93 +5,17 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from duals import DUALS
+from parts import TEXT, VISION, build, word_tokenizer
 from torch import Tensor
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hf_dual import DualEncoder
 from negtrace.encoders.hf_text import TextEncoder
 from negtrace.encoders.toy import ToyEncoder
-from negtrace.language.findings import FINDINGS
 from negtrace.loading import load
 from negtrace.tracing.corruption import Contrast, Run
 
-TEXT = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 24,
-}
-VISION = {**TEXT, "image_size": 32, "patch_size": 8}
-VISION.pop("max_position_embeddings")
-WORDS = [
-    "there",
-    "is",
-    "are",
-    "no",
-    "some",
-    "seen",
-    "the",
-    "patient",
-    "has",
-    "present",
-    "absent",
-    "chest",
-    "with",
-    "without",
-    "not",
-    "free",
-    "any",
-    "of",
-    "evidence",
-    "a",
-    "an",
-    "abnormality",
-    "in",
-    "heart",
-    "size",
-    "normal",
-    "lungs",
-    "clear",
-    ".",
-    ",",
-    "cars",
-    "people",
-]
-
-
-def word_tokenizer(*, mask: bool = False) -> transformers.PreTrainedTokenizerFast:
-    """Read lower-cased words whole; anything else is [UNK]. BERT's kind has a mask token."""
-    terms = [word for finding in FINDINGS.values() for word in finding.term.split()]
-    words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *dict.fromkeys([*WORDS, *terms]), "[MASK]"]
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[BOS] $A [EOS]", special_tokens=[("[BOS]", 2), ("[EOS]", 3)]
-    )
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        bos_token="[BOS]",
-        eos_token="[EOS]",
-        mask_token="[MASK]" if mask else None,
-    )
-
-
-def build(
-    config: transformers.PreTrainedConfig, dtype: torch.dtype
-) -> transformers.PreTrainedModel:
-    """Return a model with weights large enough that every block matters."""
-    torch.manual_seed(0)
-    model = transformers.AutoModel.from_config(config).eval()
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.ndim > 1:
-                weight.normal_(std=0.15 if "embedding" not in name else 0.5)
-    return model.to(dtype)
 
 
 def clip(dtype: torch.dtype = torch.float32) -> Encoder:
@@ -130,6 +54,7 @@ ENCODERS: dict[str, Callable[[torch.dtype], Encoder]] = {
     "bert-cls": lambda dtype: bert(dtype, "cls"),
     "bert-pooler": lambda dtype: bert(dtype, "pooler"),
     "phantom": lambda dtype: load("phantom", dtype=str(dtype).removeprefix("torch.")),
+    **DUALS,
 }
 
 

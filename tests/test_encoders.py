@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from models import ENCODERS, TEXT, bert, build, clip, siglip, word_tokenizer
+from models import ENCODERS, bert, clip, siglip
+from parts import TEXT, build, word_tokenizer
 from PIL import Image
 from torch import nn
 
@@ -122,7 +123,10 @@ def test_a_saved_folder_loads_to_the_same_scores(make: object, tmp_path: Path) -
     assert loaded.block_names == encoder.block_names
     assert loaded.digest == encoder.digest
     with torch.inference_mode():
-        assert torch.equal(loaded.embed_texts(STATEMENTS), encoder.embed_texts(STATEMENTS))
+        # Not to the bit: a kernel may round otherwise where a file's weights lie differently.
+        torch.testing.assert_close(
+            loaded.embed_texts(STATEMENTS), encoder.embed_texts(STATEMENTS), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_minilm_reads_its_own_pooling_config() -> None:

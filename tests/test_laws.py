@@ -14,8 +14,9 @@ from negtrace.tracing.corruption import CORRUPTIONS, corruption_named
 from negtrace.tracing.sweep import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
 
-CAUSAL = {"toy", "clip", "phantom"}
-READ_AT_ONE = CAUSAL | {"siglip", "bert-cls", "bert-pooler"}
+PREFIXED = {"clip", "phantom", "metaclip2", "clipseg", "xclip"}
+CAUSAL = PREFIXED | {"toy", "owlvit", "groupvit"}
+READ_AT_ONE = set(ENCODERS) - {"bert-mean", "tipsv2"}
 PAIRS = radiology_pairs()
 
 
@@ -140,7 +141,7 @@ def test_float32_scores_agree_with_the_oracle_to_rounding(name: str) -> None:
 
 
 def test_causal_towers_run_tails_only_and_others_whole_rows(encoder: Encoder) -> None:
-    assert (encoder.prefix_attention is not None) == (encoder.name in {"clip", "phantom"})
+    assert (encoder.prefix_attention is not None) == (encoder.name in PREFIXED)
 
 
 def test_tails_and_whole_rows_give_the_same_numbers(

@@ -1,6 +1,6 @@
 """Statements into tokens with character spans, by any Hugging Face tokenizer."""
 
-__all__ = ["StatementTokenizer", "matched_spans"]
+__all__ = ["StatementTokenizer", "matched_spans", "spans_in", "unpadded_ids"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,29 +26,50 @@ class StatementTokenizer:
         return [self._one(statement) for statement in statements]
 
     def _one(self, statement: str) -> Tokens:
-        ids = tuple(self._read(statement)["input_ids"])
-        count = len(ids)
-        spans = self._spans(statement, ids)
-        if self.pad_to and count < self.pad_to:
-            filled = self._read(statement, padding="max_length", max_length=self.pad_to)
-            ids = tuple(filled["input_ids"])
-            spans += ((0, 0),) * (len(ids) - count)
+        filled = {"padding": "max_length", "max_length": self.pad_to} if self.pad_to else {}
+        read = _read(self.tokenizer, statement, **filled)
+        ids, mask = tuple(read["input_ids"]), _mask(read)
+        spans = spans_in(self.tokenizer, statement, ids, read)
+        if not self.pad_to:
+            ids, spans = _where(ids, mask), _where(spans, mask)
+            mask = (True,) * len(ids)
         return Tokens(
             ids=ids,
-            spans=spans,
-            padding=tuple(i >= count for i in range(len(ids))),
+            spans=tuple(span if seen else (0, 0) for span, seen in zip(spans, mask, strict=True)),
+            padding=tuple(not seen for seen in mask),
             read_out={"first": 0, "last": len(ids) - 1, "mean": None}[self.read_out],
         )
 
-    def _read(self, statement: str, **options: Any) -> Any:
-        # Overlong statements are refused later, by name, so nothing is cut or warned of here.
-        return self.tokenizer(statement, truncation=False, verbose=False, **options)
 
-    def _spans(self, statement: str, ids: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-        if getattr(self.tokenizer, "is_fast", False):
-            found = self._read(statement, return_offsets_mapping=True)["offset_mapping"]
-            return tuple(_trimmed(statement, span) for span in found)
-        return matched_spans(statement, self.tokenizer.convert_ids_to_tokens(list(ids)))
+def unpadded_ids(tokenizer: Any, text: str, **options: Any) -> tuple[int, ...]:
+    """Return the token ids of a text, without what the tokenizer pads it with on either side."""
+    read = _read(tokenizer, text, **options)
+    return _where(tuple(read["input_ids"]), _mask(read))
+
+
+def _read(tokenizer: Any, text: str, **options: Any) -> Any:
+    # Overlong statements are refused later, by name, so nothing is cut or warned of here.
+    if getattr(tokenizer, "is_fast", False):
+        options["return_offsets_mapping"] = True
+    return tokenizer(text, truncation=False, verbose=False, return_attention_mask=True, **options)
+
+
+def _mask(read: Any) -> tuple[bool, ...]:
+    """Return which tokens are no padding: all, where the tokenizer does not say."""
+    return tuple(map(bool, read.get("attention_mask", [1] * len(read["input_ids"]))))
+
+
+def _where(values: tuple[Any, ...], mask: tuple[bool, ...]) -> tuple[Any, ...]:
+    return tuple(value for value, seen in zip(values, mask, strict=True) if seen)
+
+
+def spans_in(
+    tokenizer: Any, text: str, ids: Sequence[int], read: Any
+) -> tuple[tuple[int, int], ...]:
+    """Return the character span of every token of a text, blanks left out."""
+    if "offset_mapping" in read:
+        return tuple(_trimmed(text, span) for span in read["offset_mapping"])
+    return matched_spans(text, tokenizer.convert_ids_to_tokens(list(ids)))
 
 
 def _trimmed(statement: str, span: tuple[int, int]) -> tuple[int, int]:
