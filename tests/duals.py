@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 import transformers
-from parts import TEXT, VISION, build, word_tokenizer
+from parts import PIXELS, TEXT, build, word_tokenizer
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hf_dual import DualEncoder
@@ -18,7 +18,6 @@ WORDS = {
     "bos_token_id": 2,
     "pad_token_id": 0,
 }
-PIXELS = {**VISION, "num_hidden_layers": 2}
 FRAMES = {f"mit_{key}": PIXELS[key] for key in ("hidden_size", "intermediate_size")}
 PATCHES = {key: value for key, value in PIXELS.items() if key != "image_size"}
 

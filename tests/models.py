@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import transformers
 from duals import DUALS
+from languages import LANGUAGES
 from parts import TEXT, VISION, build, word_tokenizer
 from torch import Tensor
 
@@ -55,6 +56,7 @@ ENCODERS: dict[str, Callable[[torch.dtype], Encoder]] = {
     "bert-pooler": lambda dtype: bert(dtype, "pooler"),
     "phantom": lambda dtype: load("phantom", dtype=str(dtype).removeprefix("torch.")),
     **DUALS,
+    **LANGUAGES,
 }
 
 
@@ -67,7 +69,7 @@ def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str)
     base, donor, sources = contrast.clean, contrast.corrupt, contrast.clean_from_corrupt
     if direction == "denoising":
         base, donor, sources = donor, base, contrast.corrupt_from_clean
-    states = _plain_states(encoder, donor)
+    states = _plain_states(encoder, donor, anchor)
     grid = np.full((len(encoder.layers), len(base.ids)), np.nan)
     for layer, position in np.ndindex(grid.shape):
         if found := list(sources[position]):
@@ -76,14 +78,14 @@ def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str)
     return grid
 
 
-def _plain_states(encoder: Encoder, run: Run) -> list[Tensor]:
+def _plain_states(encoder: Encoder, run: Run, anchor: Tensor) -> list[Tensor]:
     states: list[Tensor] = []
 
     def keep(hidden: Tensor) -> Tensor:
         states.append(hidden[0])
         return hidden
 
-    _forward(encoder, run, [keep] * len(encoder.layers))
+    _forward(encoder, run, anchor, [keep] * len(encoder.layers))
     return states
 
 
@@ -96,10 +98,12 @@ def _patched_score(
         return hidden
 
     writes = [write if at == layer else None for at in range(len(encoder.layers))]
-    return encoder.score(_forward(encoder, base, writes), anchor[None]).item()
+    return encoder.score(_forward(encoder, base, anchor, writes), anchor[None]).item()
 
 
-def _forward(encoder: Encoder, run: Run, writes: list[Callable[[Tensor], Tensor] | None]) -> Tensor:
+def _forward(
+    encoder: Encoder, run: Run, anchor: Tensor, writes: list[Callable[[Tensor], Tensor] | None]
+) -> Tensor:
     """Run plainly, each layer's state put through its own function, corruption edits first."""
 
     def at_embed(hidden: Tensor) -> Tensor:
@@ -121,7 +125,7 @@ def _forward(encoder: Encoder, run: Run, writes: list[Callable[[Tensor], Tensor]
         if write:
             handles.append(block.register_forward_hook(after(write)))
     with torch.no_grad():
-        text = encoder.encode(torch.tensor([run.ids]))
+        text = encoder.encode_against(torch.tensor([run.ids]), anchor[None])
     for handle in handles:
         handle.remove()
     return text

@@ -15,6 +15,7 @@ TEXT = {
 }
 VISION = {**TEXT, "image_size": 32, "patch_size": 8}
 VISION.pop("max_position_embeddings")
+PIXELS = {**VISION, "num_hidden_layers": 2}
 WORDS = [
     "there",
     "is",
@@ -56,17 +57,29 @@ WORDS = [
 ]
 
 
-def word_tokenizer(eos: int = 3, **options: object) -> transformers.PreTrainedTokenizerFast:
-    """Read lower-cased words whole; anything else is [UNK]. The end token has the id `eos`."""
+def word_tokenizer(
+    eos: int = 3, image: int | None = None, around: str = "[BOS] $A [EOS]", **options: object
+) -> transformers.PreTrainedTokenizerFast:
+    """Read lower-cased words whole; anything else is [UNK]. The end token has the id `eos`.
+
+    Args:
+        eos: the id of the end token.
+        image: the id of an image token, if there is one.
+        around: which tokens are put around a text.
+        options: of the tokenizer.
+    """
     terms = [word for finding in FINDINGS.values() for word in finding.term.split()]
     words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *dict.fromkeys([*WORDS, *terms])]
     ids = {word: i for i, word in enumerate(words)} | {"[EOS]": eos}
+    ids |= {} if image is None else {"<image>": image}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[BOS] $A [EOS]", special_tokens=[("[BOS]", 2), ("[EOS]", eos)]
+        single=around, special_tokens=[("[BOS]", 2), ("[EOS]", eos)]
     )
+    if image is not None:
+        options["extra_special_tokens"] = {"image_token": "<image>"}
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token="[UNK]",
@@ -78,11 +91,13 @@ def word_tokenizer(eos: int = 3, **options: object) -> transformers.PreTrainedTo
 
 
 def build(
-    config: transformers.PreTrainedConfig, dtype: torch.dtype
+    config: transformers.PreTrainedConfig,
+    dtype: torch.dtype,
+    auto: type = transformers.AutoModel,
 ) -> transformers.PreTrainedModel:
     """Return a model with weights large enough that every block matters."""
     torch.manual_seed(0)
-    model = transformers.AutoModel.from_config(config).eval()
+    model = auto.from_config(config).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.ndim > 1:

@@ -1,6 +1,6 @@
 """Statements into tokens with character spans, by any Hugging Face tokenizer."""
 
-__all__ = ["StatementTokenizer", "matched_spans", "spans_in", "unpadded_ids"]
+__all__ = ["StatementTokenizer", "matched_spans", "read_text", "unpadded_ids"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import Any, Literal
 from negtrace.tokens import Tokens
 
 ReadOut = Literal["first", "last", "mean"]
+Spans = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +27,13 @@ class StatementTokenizer:
         return [self._one(statement) for statement in statements]
 
     def _one(self, statement: str) -> Tokens:
-        filled = {"padding": "max_length", "max_length": self.pad_to} if self.pad_to else {}
-        read = _read(self.tokenizer, statement, **filled)
-        ids, mask = tuple(read["input_ids"]), _mask(read)
-        spans = spans_in(self.tokenizer, statement, ids, read)
         if not self.pad_to:
-            ids, spans = _where(ids, mask), _where(spans, mask)
+            ids, spans = read_text(self.tokenizer, statement)
             mask = (True,) * len(ids)
+        else:
+            read = _read(self.tokenizer, statement, padding="max_length", max_length=self.pad_to)
+            ids, mask = tuple(read["input_ids"]), _mask(read)
+            spans = _spans(self.tokenizer, statement, ids, read)
         return Tokens(
             ids=ids,
             spans=tuple(span if seen else (0, 0) for span, seen in zip(spans, mask, strict=True)),
@@ -41,10 +42,16 @@ class StatementTokenizer:
         )
 
 
-def unpadded_ids(tokenizer: Any, text: str, **options: Any) -> tuple[int, ...]:
+def unpadded_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
     """Return the token ids of a text, without what the tokenizer pads it with on either side."""
+    return read_text(tokenizer, text)[0]
+
+
+def read_text(tokenizer: Any, text: str, **options: Any) -> tuple[tuple[int, ...], Spans]:
+    """Return the ids of a text and their spans in it, without padding on either side."""
     read = _read(tokenizer, text, **options)
-    return _where(tuple(read["input_ids"]), _mask(read))
+    ids, mask = tuple(read["input_ids"]), _mask(read)
+    return _where(ids, mask), _where(_spans(tokenizer, text, ids, read), mask)
 
 
 def _read(tokenizer: Any, text: str, **options: Any) -> Any:
@@ -63,9 +70,7 @@ def _where(values: tuple[Any, ...], mask: tuple[bool, ...]) -> tuple[Any, ...]:
     return tuple(value for value, seen in zip(values, mask, strict=True) if seen)
 
 
-def spans_in(
-    tokenizer: Any, text: str, ids: Sequence[int], read: Any
-) -> tuple[tuple[int, int], ...]:
+def _spans(tokenizer: Any, text: str, ids: Sequence[int], read: Any) -> Spans:
     """Return the character span of every token of a text, blanks left out."""
     if "offset_mapping" in read:
         return tuple(_trimmed(text, span) for span in read["offset_mapping"])
@@ -80,7 +85,7 @@ def _trimmed(statement: str, span: tuple[int, int]) -> tuple[int, int]:
     return (start, end) if start < end else (0, 0)
 
 
-def matched_spans(statement: str, pieces: Sequence[str]) -> tuple[tuple[int, int], ...]:
+def matched_spans(statement: str, pieces: Sequence[str]) -> Spans:
     """Find each piece in the statement from left to right, for tokenizers that give no spans.
 
     A piece that is not found there is one the tokenizer added: its span is (0, 0).
