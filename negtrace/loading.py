@@ -9,6 +9,7 @@ import torch
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
+from negtrace.encoders.prompt import Prompt
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.errors import EncoderError, UnknownNameError
 from negtrace.phantom import CHECKPOINT
@@ -47,6 +48,7 @@ def load(
     dtype: str = "float32",
     trust_remote_code: bool = False,
     self_check: bool = True,
+    prompt: Prompt | None = None,
 ) -> Encoder:
     """Load a model as an encoder, and check that it can be traced.
 
@@ -60,6 +62,7 @@ def load(
         dtype: `float32`, `float64`, `bfloat16` or `float16`.
         trust_remote_code: run code that comes with the model; only if you trust its source.
         self_check: run `negtrace.check` and refuse a model that fails it.
+        prompt: what a language or a vision-language model is asked, and its two answers.
 
     Raises:
         EncoderError: when files are missing, the blocks cannot be found or the check fails.
@@ -71,7 +74,9 @@ def load(
     if source in BUILT_IN:
         encoder = BUILT_IN[source](DTYPES[dtype])
     else:
-        encoder = _hugging_face(source, DTYPES[dtype], name, read_out, revision, trust_remote_code)
+        encoder = _hugging_face(
+            source, DTYPES[dtype], name, read_out, revision, trust_remote_code, prompt
+        )
     encoder.model.to(device)
     if self_check:
         check(encoder).require()
@@ -85,17 +90,24 @@ def _hugging_face(
     read_out: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    prompt: Prompt | None = None,
 ) -> Encoder:
-    """Load a dual or a text encoder, whichever the files hold."""
+    """Load whichever kind of model the files hold."""
     # Imported here, so that a toy or a wrapped module needs no transformers.
+    from negtrace.encoders.causal_lm import CausalLanguageModel
     from negtrace.encoders.hf_dual import DualEncoder
     from negtrace.encoders.hf_files import ModelFiles
     from negtrace.encoders.hf_text import TextEncoder, stored_read_out
+    from negtrace.encoders.vision_language import VisionLanguageModel
 
     files = ModelFiles(source=source, revision=revision, trust_remote_code=trust_remote_code)
     try:
         files.require()
-        config, model, tokenizer = files.config(), files.model(dtype), files.tokenizer()
+        config = files.config()
+        stored = stored_read_out(files.json)
+        # A decoder that sentence-transformers pools embeds, whatever it was first made for.
+        kind = "embedding" if read_out or stored else files.kind(config)
+        model, tokenizer = files.model(dtype, kind), files.tokenizer()
     except EncoderError as error:
         raise EncoderError(
             f"{error} -- give a built-in name ({', '.join(BUILT_IN)}), a folder with config.json, "
@@ -103,8 +115,13 @@ def _hugging_face(
         ) from error
     name = name or files.name
     revision = getattr(config, "_commit_hash", None) or revision
+    if kind == "language":
+        return CausalLanguageModel(model, tokenizer, name=name, prompt=prompt, revision=revision)
+    if kind == "vision-language":
+        reads = files.processor()
+        return VisionLanguageModel(model, reads, name=name, prompt=prompt, revision=revision)
     if hasattr(model, "get_text_features"):
         processor = files.image_processor()
         return DualEncoder(model, tokenizer, processor, name=name, revision=revision)
-    chosen = read_out or stored_read_out(files.json) or "mean"
+    chosen = read_out or stored or "mean"
     return TextEncoder(model, tokenizer, name=name, read_out=chosen, revision=revision)

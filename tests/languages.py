@@ -16,7 +16,7 @@ IMAGE = 119
 SIZES = {
     "hidden_size": 32,
     "intermediate_size": 64,
-    "num_hidden_layers": 3,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 8,
@@ -29,7 +29,7 @@ SIZES = {
 
 DECODERS: dict[str, Callable[[], transformers.PreTrainedConfig]] = {
     "gpt2": lambda: transformers.GPT2Config(
-        n_embd=32, n_layer=3, n_head=4, vocab_size=120, n_positions=64, **TOKENS
+        n_embd=32, n_layer=2, n_head=4, vocab_size=120, n_positions=64, **TOKENS
     ),
     "llama": lambda: transformers.LlamaConfig(**SIZES),
     "qwen2": lambda: transformers.Qwen2Config(**SIZES),

@@ -55,9 +55,13 @@ ENCODERS: dict[str, Callable[[torch.dtype], Encoder]] = {
     "bert-cls": lambda dtype: bert(dtype, "cls"),
     "bert-pooler": lambda dtype: bert(dtype, "pooler"),
     "phantom": lambda dtype: load("phantom", dtype=str(dtype).removeprefix("torch.")),
-    **DUALS,
-    **LANGUAGES,
+    **{name: DUALS[name] for name in ("siglip2", "blip", "groupvit", "tipsv2", "flava")},
+    **{name: LANGUAGES[name] for name in ("gpt2", "llama", "llava", "paligemma")},
 }
+"""One of each kind, for what takes its time."""
+
+FAMILIES: dict[str, Callable[[torch.dtype], Encoder]] = {**ENCODERS, **DUALS, **LANGUAGES}
+"""Every model there is a small one of."""
 
 
 def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str) -> np.ndarray:

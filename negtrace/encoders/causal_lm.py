@@ -12,8 +12,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from negtrace.anchors import Anchor
+from negtrace.encoders.base import PROBE
 from negtrace.encoders.prompt import Prompt
-from negtrace.encoders.wrap import PROBE, EmbedImages, ModuleEncoder
+from negtrace.encoders.wrap import EmbedImages, ModuleEncoder
 from negtrace.tokens import Tokens
 
 
@@ -89,6 +90,13 @@ class CausalLanguageModel(ModuleEncoder):
         ]
 
     @override
+    def encode_against(
+        self, ids: Int[Tensor, "row token"], anchors: Float[Tensor, "row _"]
+    ) -> Float[Tensor, "row 2"]:
+        """Return the answers' logits: a text anchor stands in the row already."""
+        return self.encode(ids)
+
+    @override
     def embed_anchors(self, anchors: Sequence[Anchor]) -> Float[Tensor, "anchor _"]:
         """Return nothing of any width for text anchors: they are read with the statement."""
         if any(anchor.text is None for anchor in anchors):
@@ -104,6 +112,7 @@ class CausalLanguageModel(ModuleEncoder):
 
 
 def placed(positions: Int[Tensor, "1 token"] | None) -> dict[str, Tensor]:
+    """Return positions as a model takes them, where there are any."""
     return {} if positions is None else {"position_ids": positions}
 
 

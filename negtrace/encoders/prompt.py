@@ -23,7 +23,7 @@ class Prompt:
     """
 
     template: str = "{anchor}\nIs this true? {statement}\nAnswer:"
-    """Text with `{anchor}` and `{statement}`, each once; without an anchor its place stays empty."""
+    """Text with `{anchor}` and `{statement}`, each once; an anchor's place may stay empty."""
     answers: tuple[str, str] = (" yes", " no")
     """What follows the prompt where the statement holds, and where it does not."""
     chat: bool = False

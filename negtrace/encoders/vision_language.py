@@ -3,9 +3,10 @@
 __all__ = ["VisionLanguageModel"]
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -55,8 +56,8 @@ class VisionLanguageModel(CausalLanguageModel):
     ) -> None:
         self._processor = processor
         self._image_id = int(model.config.image_token_id)
-        image_token = processor.tokenizer.convert_ids_to_tokens(self._image_id)
-        probe = self._read_probe(image_token)
+        image_token = processor.tokenizer.convert_ids_to_tokens(self._image_id) or "<image>"
+        probe = self._read_probe(image_token, name)
         image = probe["input_ids"][0] == self._image_id
         self._count = int(image.sum())
         self._kinds = self._token_kinds(model, probe, image)
@@ -71,12 +72,21 @@ class VisionLanguageModel(CausalLanguageModel):
         )
         self._require_own_answer(probe)
 
-    def _read_probe(self, image_token: str) -> Any:
-        text = f"{image_token} There"
-        return self._processor(text=text, images=_gradient(), return_tensors="pt")
+    def _read_probe(self, image_token: str, name: str) -> dict[str, Tensor]:
+        """Return how the processor itself reads a text with an image, as tensors."""
+        try:
+            read = self._processor(text=[f"{image_token} There"], images=[_gradient()])
+        except Exception as error:  # whatever a processor whose parts do not fit raises
+            raise EncoderError(
+                f"{name}: its processor cannot read a text with an image ({error}); look whether "
+                f"its tokenizer knows {image_token!r}"
+            ) from error
+        return {key: torch.as_tensor(np.array(value)) for key, value in read.items()}
 
     @staticmethod
-    def _token_kinds(model: Any, probe: Any, image: Tensor) -> tuple[int, int] | None:
+    def _token_kinds(
+        model: Any, probe: Mapping[str, Tensor], image: Tensor
+    ) -> tuple[int, int] | None:
         """Return the token types of text and image, where the model takes any."""
         types = probe.get("token_type_ids")
         if types is None or "token_type_ids" not in inspect.signature(model.forward).parameters:
@@ -147,7 +157,7 @@ class VisionLanguageModel(CausalLanguageModel):
         empty = torch.zeros_like(rows[images[0]])
         return torch.stack([rows.get(anchor, empty) for anchor in anchors])
 
-    def _require_own_answer(self, probe: Any) -> None:
+    def _require_own_answer(self, probe: Mapping[str, Tensor]) -> None:
         """Raise an EncoderError where the model's own reading of an image gives other logits."""
         inputs = {key: value.to(self.device) for key, value in probe.items() if key != "labels"}
         weight = next(self.model.parameters())
