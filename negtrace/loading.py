@@ -53,7 +53,9 @@ def load(
     """Load a model as an encoder, and check that it can be traced.
 
     Args:
-        name_or_path: a built-in name, a local folder or a name on the Hugging Face hub.
+        name_or_path: a built-in name, a local folder or a name on the Hugging Face hub; for
+            open_clip a folder with open_clip_config.json, `hf-hub:NAME` or
+            `open_clip:ARCHITECTURE/WEIGHTS`.
         name: what to call it in results; the folder's or the hub's name when not given.
         read_out: `cls`, `mean` or `pooler`, for text encoders; a sentence-transformers model
             says its own, any other is read by the mean.
@@ -73,6 +75,10 @@ def load(
     source = str(name_or_path)
     if source in BUILT_IN:
         encoder = BUILT_IN[source](DTYPES[dtype])
+    elif _is_open_clip(source):
+        from negtrace.encoders.open_clip import load_open_clip
+
+        encoder = load_open_clip(source, name=name, dtype=DTYPES[dtype])
     else:
         encoder = _hugging_face(
             source, DTYPES[dtype], name, read_out, revision, trust_remote_code, prompt
@@ -81,6 +87,13 @@ def load(
     if self_check:
         check(encoder).require()
     return encoder
+
+
+def _is_open_clip(source: str) -> bool:
+    """Return whether a name, or a folder that holds no model of transformers, is open_clip's."""
+    folder = Path(source)
+    own = (folder / "open_clip_config.json").is_file() and not (folder / "config.json").is_file()
+    return own or source.startswith(("open_clip:", "hf-hub:", "local-dir:"))
 
 
 def _hugging_face(

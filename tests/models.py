@@ -7,6 +7,7 @@ import torch
 import transformers
 from duals import DUALS
 from languages import LANGUAGES
+from open_clips import OPEN_CLIPS
 from parts import TEXT, VISION, build, word_tokenizer
 from torch import Tensor
 
@@ -57,10 +58,16 @@ ENCODERS: dict[str, Callable[[torch.dtype], Encoder]] = {
     "phantom": lambda dtype: load("phantom", dtype=str(dtype).removeprefix("torch.")),
     **{name: DUALS[name] for name in ("siglip2", "blip", "groupvit", "tipsv2", "flava")},
     **{name: LANGUAGES[name] for name in ("gpt2", "llama", "llava", "paligemma")},
+    **{name: OPEN_CLIPS[name] for name in ("open_clip", "open_clip-bert")},
 }
 """One of each kind, for what takes its time."""
 
-FAMILIES: dict[str, Callable[[torch.dtype], Encoder]] = {**ENCODERS, **DUALS, **LANGUAGES}
+FAMILIES: dict[str, Callable[[torch.dtype], Encoder]] = {
+    **ENCODERS,
+    **DUALS,
+    **LANGUAGES,
+    **OPEN_CLIPS,
+}
 """Every model there is a small one of."""
 
 

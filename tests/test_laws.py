@@ -15,7 +15,7 @@ from negtrace.tracing.sweep import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
 
 PREFIXED = {"clip", "phantom", "gpt2", "llama", "llava"}
-CAUSAL = PREFIXED | {"toy", "groupvit"}
+CAUSAL = PREFIXED | {"toy", "groupvit", "open_clip"}
 READ_AT_ONE = set(ENCODERS) - {"bert-mean", "tipsv2"}
 PAIRS = radiology_pairs()
 

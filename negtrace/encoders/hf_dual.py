@@ -4,7 +4,7 @@ No family is named: what a model takes is read off the signatures of `get_text_f
 `get_image_features`, and what it is made of is measured.
 """
 
-__all__ = ["DualEncoder", "context_of", "image_features", "scale_of"]
+__all__ = ["DualEncoder", "context_of", "image_features", "number_of", "scale_of"]
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +52,7 @@ class DualEncoder(ModuleEncoder):
             fill_context=True,
             encode_at=_text_features_at(model) if takes_positions else None,
             scale=scale,
-            bias=_number(model, "logit_bias", default=0.0),
+            bias=number_of(model, "logit_bias", default=0.0),
             revision=revision,
         )
 
@@ -133,13 +133,14 @@ def scale_of(model: nn.Module) -> float:
         if hasattr(model, name):
             return torch.as_tensor(getattr(model, name)).detach().double().exp().item()
     if hasattr(model, "temperature"):
-        return 1 / _number(model, "temperature", default=1.0)
+        return 1 / number_of(model, "temperature", default=1.0)
     raise EncoderError(
         f"{type(model).__name__} has neither logit_scale nor temperature; "
         "use negtrace.wrap(..., scale=...)"
     )
 
 
-def _number(model: nn.Module, attribute: str, *, default: float) -> float:
+def number_of(model: nn.Module, attribute: str, *, default: float) -> float:
+    """Return a model's number, such as its `logit_bias`, or `default` where it has none."""
     value = getattr(model, attribute, None)
     return default if value is None else torch.as_tensor(value).detach().double().item()
