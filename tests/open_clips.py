@@ -95,7 +95,8 @@ def biomed(dtype: torch.dtype = torch.float32) -> Encoder:
         place = f"local-dir:{biomed_folder(Path(folder))}"
         model, _, transform = open_clip().create_model_and_transforms(place)
         tokenizer = open_clip().get_tokenizer(place)
-    return OpenClipEncoder(model.to(dtype), tokenizer, transform, name="open_clip-bert")
+    model = model.to(dtype).eval()
+    return OpenClipEncoder(model, tokenizer, transform, name="open_clip-bert")
 
 
 OPEN_CLIPS: dict[str, Callable[[torch.dtype], Encoder]] = {
