@@ -9,6 +9,7 @@ import torch
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
+from negtrace.encoders.prompt import Prompt
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.errors import EncoderError, UnknownNameError
 from negtrace.phantom import CHECKPOINT
@@ -17,7 +18,12 @@ from negtrace.registry import Registry
 BUILT_IN: Registry[Callable[[torch.dtype], Encoder]] = Registry("built-in model")
 """Models that need no files of the user's."""
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 @BUILT_IN.register("toy")
@@ -42,19 +48,23 @@ def load(
     dtype: str = "float32",
     trust_remote_code: bool = False,
     self_check: bool = True,
+    prompt: Prompt | None = None,
 ) -> Encoder:
     """Load a model as an encoder, and check that it can be traced.
 
     Args:
-        name_or_path: a built-in name, a local folder or a name on the Hugging Face hub.
+        name_or_path: a built-in name, a local folder or a name on the Hugging Face hub; for
+            open_clip a folder with open_clip_config.json, `hf-hub:NAME` or
+            `open_clip:ARCHITECTURE/WEIGHTS`.
         name: what to call it in results; the folder's or the hub's name when not given.
         read_out: `cls`, `mean` or `pooler`, for text encoders; a sentence-transformers model
             says its own, any other is read by the mean.
         revision: which revision of a model on the hub.
         device: where to put the model.
-        dtype: `float32`, `float64` or `bfloat16`.
+        dtype: `float32`, `float64`, `bfloat16` or `float16`.
         trust_remote_code: run code that comes with the model; only if you trust its source.
         self_check: run `negtrace.check` and refuse a model that fails it.
+        prompt: what a language or a vision-language model is asked, and its two answers.
 
     Raises:
         EncoderError: when files are missing, the blocks cannot be found or the check fails.
@@ -65,12 +75,25 @@ def load(
     source = str(name_or_path)
     if source in BUILT_IN:
         encoder = BUILT_IN[source](DTYPES[dtype])
+    elif _is_open_clip(source):
+        from negtrace.encoders.open_clip import load_open_clip
+
+        encoder = load_open_clip(source, name=name, dtype=DTYPES[dtype])
     else:
-        encoder = _hugging_face(source, DTYPES[dtype], name, read_out, revision, trust_remote_code)
+        encoder = _hugging_face(
+            source, DTYPES[dtype], name, read_out, revision, trust_remote_code, prompt
+        )
     encoder.model.to(device)
     if self_check:
         check(encoder).require()
     return encoder
+
+
+def _is_open_clip(source: str) -> bool:
+    """Return whether a name, or a folder that holds no model of transformers, is open_clip's."""
+    folder = Path(source)
+    own = (folder / "open_clip_config.json").is_file() and not (folder / "config.json").is_file()
+    return own or source.startswith(("open_clip:", "hf-hub:", "local-dir:"))
 
 
 def _hugging_face(
@@ -80,17 +103,24 @@ def _hugging_face(
     read_out: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    prompt: Prompt | None = None,
 ) -> Encoder:
-    """Load a dual or a text encoder, whichever the files hold."""
+    """Load whichever kind of model the files hold."""
     # Imported here, so that a toy or a wrapped module needs no transformers.
+    from negtrace.encoders.causal_lm import CausalLanguageModel
     from negtrace.encoders.hf_dual import DualEncoder
     from negtrace.encoders.hf_files import ModelFiles
     from negtrace.encoders.hf_text import TextEncoder, stored_read_out
+    from negtrace.encoders.vision_language import VisionLanguageModel
 
     files = ModelFiles(source=source, revision=revision, trust_remote_code=trust_remote_code)
     try:
         files.require()
-        config, model, tokenizer = files.config(), files.model(dtype), files.tokenizer()
+        config = files.config()
+        stored = stored_read_out(files.json)
+        # A decoder that sentence-transformers pools embeds, whatever it was first made for.
+        kind = "embedding" if read_out or stored else files.kind(config)
+        model, tokenizer = files.model(dtype, kind), files.tokenizer()
     except EncoderError as error:
         raise EncoderError(
             f"{error} -- give a built-in name ({', '.join(BUILT_IN)}), a folder with config.json, "
@@ -98,8 +128,13 @@ def _hugging_face(
         ) from error
     name = name or files.name
     revision = getattr(config, "_commit_hash", None) or revision
+    if kind == "language":
+        return CausalLanguageModel(model, tokenizer, name=name, prompt=prompt, revision=revision)
+    if kind == "vision-language":
+        reads = files.processor()
+        return VisionLanguageModel(model, reads, name=name, prompt=prompt, revision=revision)
     if hasattr(model, "get_text_features"):
         processor = files.image_processor()
         return DualEncoder(model, tokenizer, processor, name=name, revision=revision)
-    chosen = read_out or stored_read_out(files.json) or "mean"
+    chosen = read_out or stored or "mean"
     return TextEncoder(model, tokenizer, name=name, read_out=chosen, revision=revision)

@@ -5,93 +5,18 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from duals import DUALS
+from languages import LANGUAGES
+from open_clips import OPEN_CLIPS
+from parts import TEXT, VISION, build, word_tokenizer
 from torch import Tensor
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hf_dual import DualEncoder
 from negtrace.encoders.hf_text import TextEncoder
 from negtrace.encoders.toy import ToyEncoder
-from negtrace.language.findings import FINDINGS
 from negtrace.loading import load
 from negtrace.tracing.corruption import Contrast, Run
-
-TEXT = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 24,
-}
-VISION = {**TEXT, "image_size": 32, "patch_size": 8}
-VISION.pop("max_position_embeddings")
-WORDS = [
-    "there",
-    "is",
-    "are",
-    "no",
-    "some",
-    "seen",
-    "the",
-    "patient",
-    "has",
-    "present",
-    "absent",
-    "chest",
-    "with",
-    "without",
-    "not",
-    "free",
-    "any",
-    "of",
-    "evidence",
-    "a",
-    "an",
-    "abnormality",
-    "in",
-    "heart",
-    "size",
-    "normal",
-    "lungs",
-    "clear",
-    ".",
-    ",",
-    "cars",
-    "people",
-]
-
-
-def word_tokenizer(*, mask: bool = False) -> transformers.PreTrainedTokenizerFast:
-    """Read lower-cased words whole; anything else is [UNK]. BERT's kind has a mask token."""
-    terms = [word for finding in FINDINGS.values() for word in finding.term.split()]
-    words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *dict.fromkeys([*WORDS, *terms]), "[MASK]"]
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[BOS] $A [EOS]", special_tokens=[("[BOS]", 2), ("[EOS]", 3)]
-    )
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        bos_token="[BOS]",
-        eos_token="[EOS]",
-        mask_token="[MASK]" if mask else None,
-    )
-
-
-def build(
-    config: transformers.PreTrainedConfig, dtype: torch.dtype
-) -> transformers.PreTrainedModel:
-    """Return a model with weights large enough that every block matters."""
-    torch.manual_seed(0)
-    model = transformers.AutoModel.from_config(config).eval()
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.ndim > 1:
-                weight.normal_(std=0.15 if "embedding" not in name else 0.5)
-    return model.to(dtype)
 
 
 def clip(dtype: torch.dtype = torch.float32) -> Encoder:
@@ -130,7 +55,19 @@ ENCODERS: dict[str, Callable[[torch.dtype], Encoder]] = {
     "bert-cls": lambda dtype: bert(dtype, "cls"),
     "bert-pooler": lambda dtype: bert(dtype, "pooler"),
     "phantom": lambda dtype: load("phantom", dtype=str(dtype).removeprefix("torch.")),
+    **{name: DUALS[name] for name in ("siglip2", "blip", "groupvit", "tipsv2", "flava")},
+    **{name: LANGUAGES[name] for name in ("gpt2", "llama", "llava", "paligemma")},
+    **{name: OPEN_CLIPS[name] for name in ("open_clip", "open_clip-bert")},
 }
+"""One of each kind, for what takes its time."""
+
+FAMILIES: dict[str, Callable[[torch.dtype], Encoder]] = {
+    **ENCODERS,
+    **DUALS,
+    **LANGUAGES,
+    **OPEN_CLIPS,
+}
+"""Every model there is a small one of."""
 
 
 def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str) -> np.ndarray:
@@ -142,7 +79,7 @@ def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str)
     base, donor, sources = contrast.clean, contrast.corrupt, contrast.clean_from_corrupt
     if direction == "denoising":
         base, donor, sources = donor, base, contrast.corrupt_from_clean
-    states = _plain_states(encoder, donor)
+    states = _plain_states(encoder, donor, anchor)
     grid = np.full((len(encoder.layers), len(base.ids)), np.nan)
     for layer, position in np.ndindex(grid.shape):
         if found := list(sources[position]):
@@ -151,14 +88,14 @@ def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str)
     return grid
 
 
-def _plain_states(encoder: Encoder, run: Run) -> list[Tensor]:
+def _plain_states(encoder: Encoder, run: Run, anchor: Tensor) -> list[Tensor]:
     states: list[Tensor] = []
 
     def keep(hidden: Tensor) -> Tensor:
         states.append(hidden[0])
         return hidden
 
-    _forward(encoder, run, [keep] * len(encoder.layers))
+    _forward(encoder, run, anchor, [keep] * len(encoder.layers))
     return states
 
 
@@ -171,10 +108,12 @@ def _patched_score(
         return hidden
 
     writes = [write if at == layer else None for at in range(len(encoder.layers))]
-    return encoder.score(_forward(encoder, base, writes), anchor[None]).item()
+    return encoder.score(_forward(encoder, base, anchor, writes), anchor[None]).item()
 
 
-def _forward(encoder: Encoder, run: Run, writes: list[Callable[[Tensor], Tensor] | None]) -> Tensor:
+def _forward(
+    encoder: Encoder, run: Run, anchor: Tensor, writes: list[Callable[[Tensor], Tensor] | None]
+) -> Tensor:
     """Run plainly, each layer's state put through its own function, corruption edits first."""
 
     def at_embed(hidden: Tensor) -> Tensor:
@@ -196,7 +135,7 @@ def _forward(encoder: Encoder, run: Run, writes: list[Callable[[Tensor], Tensor]
         if write:
             handles.append(block.register_forward_hook(after(write)))
     with torch.no_grad():
-        text = encoder.encode(torch.tensor([run.ids]))
+        text = encoder.encode_against(torch.tensor([run.ids]), anchor[None])
     for handle in handles:
         handle.remove()
     return text

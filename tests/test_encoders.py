@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from models import ENCODERS, TEXT, bert, build, clip, siglip, word_tokenizer
+from models import ENCODERS, bert, clip, siglip
+from parts import TEXT, build, word_tokenizer
 from PIL import Image
 from torch import nn
 
@@ -123,9 +124,9 @@ def test_a_saved_folder_loads_to_the_same_scores(make: object, tmp_path: Path) -
     assert loaded.block_names == encoder.block_names
     assert loaded.digest == encoder.digest
     with torch.inference_mode():
-        # The same weights; where they lie in memory decides which kernel adds them up.
+        # Not to the bit: a kernel may round otherwise where a file's weights lie differently.
         torch.testing.assert_close(
-            loaded.embed_texts(STATEMENTS), encoder.embed_texts(STATEMENTS), rtol=0, atol=1e-6
+            loaded.embed_texts(STATEMENTS), encoder.embed_texts(STATEMENTS), atol=1e-5, rtol=1e-5
         )
 
 

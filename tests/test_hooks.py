@@ -38,9 +38,11 @@ def encoder(request: pytest.FixtureRequest) -> Encoder:
 
 
 def test_a_trace_leaves_nothing(encoder: Encoder) -> None:
-    before = state_of(encoder.model)
+    # transformers leaves hooks of its own on an image tower whose hidden states were asked for.
+    before, hooks = state_of(encoder.model), left_behind(encoder.model)
+    assert not hooks or encoder.name == "llava"
     trace(encoder, radiology_pairs()[:2], progress=False)
-    assert not left_behind(encoder.model)
+    assert left_behind(encoder.model) == hooks
     assert state_of(encoder.model) == before
 
 

@@ -40,6 +40,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "encoders.hf_attention",
         "phantom",
     ),
+    "open_clip": ("encoders.open_clip",),
     "matplotlib": ("plots", "plot_layout", "phantom.sheet"),
     "seaborn": ("plots",),
     "tyro": ("cli",),

@@ -14,8 +14,9 @@ from negtrace.tracing.corruption import CORRUPTIONS, corruption_named
 from negtrace.tracing.sweep import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
 
-CAUSAL = {"toy", "clip", "phantom"}
-READ_AT_ONE = CAUSAL | {"siglip", "bert-cls", "bert-pooler"}
+PREFIXED = {"clip", "phantom", "gpt2", "llama", "llava"}
+CAUSAL = PREFIXED | {"toy", "groupvit", "open_clip"}
+READ_AT_ONE = set(ENCODERS) - {"bert-mean", "tipsv2"}
 PAIRS = radiology_pairs()
 
 
@@ -52,9 +53,8 @@ def test_the_last_layer_is_the_read_out(encoder: Encoder, direction: str) -> Non
     if encoder.name not in READ_AT_ONE:
         return
     cells = effect(encoder, direction)
-    read_out = encoder.tokenize([PAIRS[0].true])[0].read_out
     for pair, row in zip(PAIRS[:6], cells[:, -1], strict=True):
-        read_out = encoder.tokenize([pair.true])[0].read_out
+        read_out = encoder.tokenize_against([pair.true], [pair.anchor])[0].read_out
         assert row[read_out] == pytest.approx(1, abs=1e-9)
         others = np.delete(row, read_out)
         assert np.abs(others[np.isfinite(others)]).max() == 0
@@ -72,7 +72,10 @@ def test_nothing_before_the_first_difference_in_a_causal_tower(
 
 def test_all_positions_at_once_are_the_whole_effect(encoder: Encoder) -> None:
     pair = PAIRS[0]
-    ids = [torch.tensor([row.ids]) for row in encoder.tokenize([pair.true, pair.false])]
+    ids = [
+        torch.tensor([row.ids])
+        for row in encoder.tokenize_against([pair.true, pair.false], [pair.anchor] * 2)
+    ]
     row = torch.zeros(1, dtype=torch.long)
     with torch.inference_mode():
         with captured(encoder.blocks) as clean:
@@ -116,7 +119,7 @@ def test_every_cell_agrees_with_the_oracle(
     if corruption == "mask" and encoder.mask_token_id is None:
         return
     for pair in pairs:
-        true, false = encoder.tokenize([pair.true, pair.false])
+        true, false = encoder.tokenize_against([pair.true, pair.false], [pair.anchor] * 2)
         contrasts = made.contrasts(pair, true, false, encoder)[:1]
         with torch.inference_mode():
             anchor = encoder.embed_anchors([pair.anchor])
@@ -130,7 +133,7 @@ def test_every_cell_agrees_with_the_oracle(
 def test_float32_scores_agree_with_the_oracle_to_rounding(name: str) -> None:
     encoder = ENCODERS[name](torch.float32)
     pair = PAIRS[0]
-    true, false = encoder.tokenize([pair.true, pair.false])
+    true, false = encoder.tokenize_against([pair.true, pair.false], [pair.anchor] * 2)
     contrasts = corruption_named("swap").contrasts(pair, true, false, encoder)
     with torch.inference_mode():
         anchor = encoder.embed_anchors([pair.anchor])
@@ -140,7 +143,7 @@ def test_float32_scores_agree_with_the_oracle_to_rounding(name: str) -> None:
 
 
 def test_causal_towers_run_tails_only_and_others_whole_rows(encoder: Encoder) -> None:
-    assert (encoder.prefix_attention is not None) == (encoder.name in {"clip", "phantom"})
+    assert (encoder.prefix_attention is not None) == (encoder.name in PREFIXED)
 
 
 def test_tails_and_whole_rows_give_the_same_numbers(

@@ -1,21 +1,31 @@
 """The files of a Hugging Face model, in a folder or on the hub, each read with a clear error."""
 
-__all__ = ["ModelFiles"]
+__all__ = ["Kind", "ModelFiles"]
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from negtrace.errors import EncoderError
 
+Kind = Literal["embedding", "language", "vision-language"]
+AUTO: dict[Kind, Any] = {
+    "embedding": transformers.AutoModel,
+    "language": transformers.AutoModelForCausalLM,
+    "vision-language": transformers.AutoModelForImageTextToText,
+}
 WEIGHTS = (".safetensors", ".bin", ".index.json")
 TOKENIZER = ("tokenizer", "vocab", "spiece", "sentencepiece")
 
@@ -55,10 +65,22 @@ class ModelFiles:
         """Return the configuration."""
         return self._read(transformers.AutoConfig, "config")
 
-    def model(self, dtype: torch.dtype) -> Any:
+    def kind(self, config: Any) -> Kind:
+        """Return what the model says it is made for: to embed, or to go on writing."""
+        made = set(getattr(config, "architectures", None) or ())
+        if made & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+            return "language"
+        writes = made & set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.values())
+        return "vision-language" if writes and hasattr(config, "image_token_id") else "embedding"
+
+    def model(self, dtype: torch.dtype, kind: Kind = "embedding") -> Any:
         """Return the model in eval mode."""
         with _quietly():
-            return self._read(transformers.AutoModel, "weights", dtype=dtype).eval()
+            return self._read(AUTO[kind], "weights", dtype=dtype).eval()
+
+    def processor(self) -> Any:
+        """Return the processor, which reads texts and images together."""
+        return self._read(transformers.AutoProcessor, "processor", backend="pil")
 
     def tokenizer(self) -> Any:
         """Return the tokenizer."""

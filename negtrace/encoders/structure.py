@@ -4,7 +4,7 @@ No family is named here. A probe statement runs through the tower once, and pert
 the rest, so an architecture nobody listed is still swept by its real shape.
 """
 
-__all__ = ["find_blocks", "is_causal", "read_out_of", "reads_one_layer"]
+__all__ = ["find_blocks", "is_causal", "only_device", "read_out_of", "reads_one_layer"]
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -115,3 +115,22 @@ def reads_one_layer(
         last = changed.states()[-1]
         with starting_at(blocks, len(blocks), last, plain, row):
             return torch.equal(encode(ids), whole)
+
+
+def only_device(model: nn.Module, name: str) -> torch.device:
+    """Return the device that all of a model is on.
+
+    Raises:
+        EncoderError: when it is spread over several, or not loaded at all.
+    """
+    mapped = {str(place) for place in getattr(model, "hf_device_map", {}).values()}
+    found = {str(value.device) for value in (*model.parameters(), *model.buffers())}
+    if len(mapped) > 1 or len(found) > 1:
+        places = ", ".join(sorted(mapped if len(mapped) > 1 else found))
+        raise EncoderError(
+            f"{name} is spread over several devices ({places}); states are patched on one. "
+            "Load it without device_map, or move all of it: model.to('cpu')"
+        )
+    if found == {"meta"}:
+        raise EncoderError(f"{name} is on the meta device: it has no weights; load them first")
+    return torch.device(found.pop()) if found else torch.device("cpu")

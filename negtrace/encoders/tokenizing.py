@@ -1,6 +1,6 @@
 """Statements into tokens with character spans, by any Hugging Face tokenizer."""
 
-__all__ = ["StatementTokenizer", "matched_spans"]
+__all__ = ["StatementTokenizer", "matched_spans", "read_text", "unpadded_ids"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import Any, Literal
 from negtrace.tokens import Tokens
 
 ReadOut = Literal["first", "last", "mean"]
+Spans = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,29 +27,54 @@ class StatementTokenizer:
         return [self._one(statement) for statement in statements]
 
     def _one(self, statement: str) -> Tokens:
-        ids = tuple(self._read(statement)["input_ids"])
-        count = len(ids)
-        spans = self._spans(statement, ids)
-        if self.pad_to and count < self.pad_to:
-            filled = self._read(statement, padding="max_length", max_length=self.pad_to)
-            ids = tuple(filled["input_ids"])
-            spans += ((0, 0),) * (len(ids) - count)
+        if not self.pad_to:
+            ids, spans = read_text(self.tokenizer, statement)
+            mask = (True,) * len(ids)
+        else:
+            read = _read(self.tokenizer, statement, padding="max_length", max_length=self.pad_to)
+            ids, mask = tuple(read["input_ids"]), _mask(read)
+            spans = _spans(self.tokenizer, statement, ids, read)
         return Tokens(
             ids=ids,
-            spans=spans,
-            padding=tuple(i >= count for i in range(len(ids))),
+            spans=tuple(span if seen else (0, 0) for span, seen in zip(spans, mask, strict=True)),
+            padding=tuple(not seen for seen in mask),
             read_out={"first": 0, "last": len(ids) - 1, "mean": None}[self.read_out],
         )
 
-    def _read(self, statement: str, **options: Any) -> Any:
-        # Overlong statements are refused later, by name, so nothing is cut or warned of here.
-        return self.tokenizer(statement, truncation=False, verbose=False, **options)
 
-    def _spans(self, statement: str, ids: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-        if getattr(self.tokenizer, "is_fast", False):
-            found = self._read(statement, return_offsets_mapping=True)["offset_mapping"]
-            return tuple(_trimmed(statement, span) for span in found)
-        return matched_spans(statement, self.tokenizer.convert_ids_to_tokens(list(ids)))
+def unpadded_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Return the token ids of a text, without what the tokenizer pads it with on either side."""
+    return read_text(tokenizer, text)[0]
+
+
+def read_text(tokenizer: Any, text: str, **options: Any) -> tuple[tuple[int, ...], Spans]:
+    """Return the ids of a text and their spans in it, without padding on either side."""
+    read = _read(tokenizer, text, **options)
+    ids, mask = tuple(read["input_ids"]), _mask(read)
+    return _where(ids, mask), _where(_spans(tokenizer, text, ids, read), mask)
+
+
+def _read(tokenizer: Any, text: str, **options: Any) -> Any:
+    # Overlong statements are refused later, by name, so nothing is cut or warned of here.
+    if getattr(tokenizer, "is_fast", False):
+        options["return_offsets_mapping"] = True
+    return tokenizer(text, truncation=False, verbose=False, return_attention_mask=True, **options)
+
+
+def _mask(read: Any) -> tuple[bool, ...]:
+    """Return which tokens are no padding: all, where the tokenizer does not say."""
+    return tuple(map(bool, read.get("attention_mask", [1] * len(read["input_ids"]))))
+
+
+def _where(values: tuple[Any, ...], mask: tuple[bool, ...]) -> tuple[Any, ...]:
+    return tuple(value for value, seen in zip(values, mask, strict=True) if seen)
+
+
+def _spans(tokenizer: Any, text: str, ids: Sequence[int], read: Any) -> Spans:
+    """Return the character span of every token of a text, blanks left out."""
+    if "offset_mapping" in read:
+        return tuple(_trimmed(text, span) for span in read["offset_mapping"])
+    return matched_spans(text, tokenizer.convert_ids_to_tokens(list(ids)))
 
 
 def _trimmed(statement: str, span: tuple[int, int]) -> tuple[int, int]:
@@ -59,7 +85,7 @@ def _trimmed(statement: str, span: tuple[int, int]) -> tuple[int, int]:
     return (start, end) if start < end else (0, 0)
 
 
-def matched_spans(statement: str, pieces: Sequence[str]) -> tuple[tuple[int, int], ...]:
+def matched_spans(statement: str, pieces: Sequence[str]) -> Spans:
     """Find each piece in the statement from left to right, for tokenizers that give no spans.
 
     A piece that is not found there is one the tokenizer added: its span is (0, 0).

@@ -3,6 +3,7 @@
 __all__ = ["ModuleEncoder", "wrap"]
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,8 +13,8 @@ from typing_extensions import override
 
 from negtrace.anchors import Anchor
 from negtrace.encoders.base import PROBE, Encoder, PrefixAttention, Unit
-from negtrace.encoders.structure import find_blocks, is_causal, read_out_of
-from negtrace.encoders.tokenizing import ReadOut, StatementTokenizer
+from negtrace.encoders.structure import find_blocks, is_causal, only_device, read_out_of
+from negtrace.encoders.tokenizing import ReadOut, StatementTokenizer, unpadded_ids
 from negtrace.errors import EncoderError
 from negtrace.hooks import evaluating
 from negtrace.tokens import Tokens
@@ -49,11 +50,12 @@ class ModuleEncoder(Encoder):
         scale: float = 1.0,
         bias: float = 0.0,
         revision: str | None = None,
+        probe: Sequence[int] | None = None,
     ) -> None:
         self._encode = encode
         self._embed_images = embed_images
-        device = next(model.parameters(), torch.empty(0)).device
-        ids = torch.tensor([tokenizer(PROBE)["input_ids"]], device=device)
+        device = only_device(model, name)
+        ids = torch.tensor([probe or unpadded_ids(tokenizer, PROBE)], device=device)
         super().__init__(
             model,
             name=name,
@@ -70,10 +72,9 @@ class ModuleEncoder(Encoder):
             self.causal = is_causal(self.blocks, encode, ids)
             read_out = _rule(read_out_of(self.blocks, encode, ids), ids.shape[1], name)
         self._prefix_attention = self._measured_prefix(encode_at, ids) if encode_at else None
-        filled = fill_context and read_out == "last" and not self.causal
-        self._tokenizer = StatementTokenizer(
-            tokenizer=tokenizer, read_out=read_out, pad_to=max_tokens if filled else None
-        )
+        self._tokenizer = StatementTokenizer(tokenizer=tokenizer, read_out=read_out)
+        if fill_context and read_out == "last" and not self.causal:
+            self._fill(device)
 
     def _measured_prefix(
         self, encode_at: EncodeAt, ids: Int[Tensor, "1 token"]
@@ -87,6 +88,14 @@ class ModuleEncoder(Encoder):
         with evaluating(self.model), torch.inference_mode():
             return prefix if prefix.agrees(ids) else None
 
+    def _fill(self, device: torch.device) -> None:
+        """Run statements filled, if what fills them is where the embedding is then read."""
+        filled = replace(self._tokenizer, pad_to=self.max_tokens)
+        ids = torch.tensor([filled([PROBE])[0].ids], device=device)
+        with evaluating(self.model):
+            if read_out_of(self.blocks, self._encode, ids) == (ids.shape[1] - 1,):
+                self._tokenizer = filled
+
     @override
     def tokenize(self, statements: Sequence[str]) -> list[Tokens]:
         return self._tokenizer(statements)
@@ -94,6 +103,11 @@ class ModuleEncoder(Encoder):
     @override
     def encode(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
         return self._encode(ids)
+
+    @override
+    def embed_texts(self, statements: Sequence[str]) -> Float[Tensor, "statement dim"]:
+        with evaluating(self.model):  # a score must not depend on dropout
+            return super().embed_texts(statements)
 
     @property
     @override
@@ -117,7 +131,8 @@ class ModuleEncoder(Encoder):
                 f"{self.name} has no image tower, but an anchor is an image; "
                 "use pairs with text anchors"
             )
-        return self._embed_images([anchor.open_image() for anchor in anchors])
+        with evaluating(self.model):
+            return self._embed_images([anchor.open_image() for anchor in anchors])
 
 
 def _rule(read: tuple[int, ...], count: int, name: str) -> ReadOut:

@@ -1,0 +1,146 @@
+"""Tokenizers that pad, models in train mode, in half precision, on several devices."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from duals import EOS, dual
+from models import bert, clip, siglip
+from parts import word_tokenizer
+from PIL import Image
+from torch import nn
+
+from negtrace.anchors import Anchor
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.check import check
+from negtrace.encoders.hf_dual import DualEncoder
+from negtrace.encoders.hf_text import TextEncoder
+from negtrace.encoders.tokenizing import StatementTokenizer
+from negtrace.encoders.wrap import wrap
+from negtrace.errors import EncoderError
+from negtrace.loading import load
+from negtrace.pair_sources import radiology_pairs
+from negtrace.tracing.trace import trace
+
+STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax."]
+
+
+class Padding:
+    """A tokenizer that pads every statement to 20 tokens by itself, and says so in its mask."""
+
+    is_fast = True
+
+    def __init__(self, side: str, eos: int = 3) -> None:
+        self.tokenizer = word_tokenizer(eos, padding_side=side)
+
+    def __call__(self, text: str, **options: object) -> object:
+        return self.tokenizer(text, **{"padding": "max_length", "max_length": 20, **options})
+
+
+class Deaf(nn.Module):
+    """A tower that knows of no mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(120, 16)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.3, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.encoder(self.embed(ids))
+
+
+def with_tokenizer(kind: str, tokenizer: object) -> Encoder:
+    if kind == "deaf":
+        return wrap(Deaf(), tokenizer, read_out="mean", name="deaf")
+    if kind == "bert":
+        return TextEncoder(bert().model, tokenizer, name="bert")
+    model = dual(kind).model if kind == "blip" else {"clip": clip, "siglip": siglip}[kind]().model
+    return DualEncoder(model, tokenizer, None, name=kind)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("kind", ["deaf", "bert", "clip", "blip"])
+def test_padding_on_either_side_changes_no_result(kind: str, side: str) -> None:
+    eos = EOS if kind == "blip" else 3
+    plain = with_tokenizer(kind, word_tokenizer(eos))
+    padded = with_tokenizer(kind, Padding(side, eos))
+    assert padded.tokenize(STATEMENTS) == plain.tokenize(STATEMENTS)
+    pairs = radiology_pairs()[:3]
+    one, two = (trace(each, pairs, progress=False) for each in (plain, padded))
+    np.testing.assert_array_equal(one.patched, two.patched)
+
+
+def test_a_tower_that_is_run_filled_is_filled_by_its_tokenizer() -> None:
+    plain = with_tokenizer("siglip", word_tokenizer())
+    [tokens] = plain.tokenize(STATEMENTS[:1])
+    assert len(tokens) == plain.max_tokens == 14
+    assert tokens.padding == (False,) * 7 + (True,) * 7
+    assert tokens.read_out == 13
+
+
+def test_padding_that_a_filled_statement_has_in_front_is_known_as_such() -> None:
+    tokenizer = word_tokenizer(padding_side="left")
+    [tokens] = StatementTokenizer(tokenizer=tokenizer, read_out="last", pad_to=9)(STATEMENTS[:1])
+    assert tokens.padding == (True,) * 2 + (False,) * 7
+    assert tokens.spans[:3] == ((0, 0),) * 3
+    assert tokens.spans[3] == (0, 5)
+
+
+@pytest.mark.parametrize("make", [clip, bert, lambda: wrap(Deaf(), word_tokenizer(), name="deaf")])
+def test_an_encoder_in_train_mode_scores_without_dropout(make: Callable[[], Encoder]) -> None:
+    encoder = make()
+    pairs = radiology_pairs()[:2]
+    encoder.model.eval()
+    expected = encoder.embed_texts(STATEMENTS), trace(encoder, pairs, progress=False).patched
+    encoder.model.train()
+    for module in encoder.model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.5
+    kept = next(encoder.model.children())
+    kept.eval()
+    torch.testing.assert_close(encoder.embed_texts(STATEMENTS), expected[0], atol=0, rtol=0)
+    np.testing.assert_array_equal(trace(encoder, pairs, progress=False).patched, expected[1])
+    assert encoder.model.training
+    assert not kept.training
+
+
+def test_images_are_embedded_without_dropout() -> None:
+    encoder = clip()
+    encoder.model.vision_model.encoder.layers[0].self_attn.dropout = 0.5
+    image = Anchor(image=Image.new("RGB", (40, 40), (90, 20, 160)))
+    encoder.model.eval()
+    expected = encoder.embed_images([image])
+    encoder.model.train()
+    torch.testing.assert_close(encoder.embed_images([image]), expected, atol=0, rtol=0)
+    assert encoder.model.training
+
+
+def test_a_model_on_several_devices_is_refused_by_name() -> None:
+    model = clip().model
+    model.visual_projection.to("meta")
+    with pytest.raises(EncoderError, match=r"spread over several devices \(cpu, meta\).*to\('cpu"):
+        DualEncoder(model, word_tokenizer(), None, name="torn")
+    mapped = bert().model
+    mapped.hf_device_map = {"embeddings": 0, "encoder": "cpu"}
+    with pytest.raises(EncoderError, match=r"several devices \(0, cpu\).*without device_map"):
+        TextEncoder(mapped, word_tokenizer(), name="mapped")
+
+
+def test_a_model_without_weights_is_refused() -> None:
+    with pytest.raises(EncoderError, match="on the meta device: it has no weights"):
+        TextEncoder(bert().model.to("meta"), word_tokenizer(), name="empty")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_loads_and_traces_near_the_float32_scores(dtype: str) -> None:
+    half, whole = load("phantom", dtype=dtype), load("phantom")
+    assert next(half.model.parameters()).dtype is getattr(torch, dtype)
+    assert check(half).passed
+    pairs = radiology_pairs()[:4]
+    found = trace(half, pairs, progress=False)
+    exact = trace(whole, pairs, progress=False)
+    loose = 0.02 if dtype == "float16" else 0.15
+    np.testing.assert_allclose(found.patched, exact.patched, atol=loose * whole.scale)

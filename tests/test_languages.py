@@ -1,0 +1,245 @@
+"""Language models, with and without images, that answer a question about a statement."""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from languages import IMAGE, LANGUAGES, PROMPT, READERS, decoder, reader
+from models import oracle
+from parts import build, word_tokenizer
+from PIL import Image
+
+from negtrace.anchors import Anchor
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.causal_lm import CausalLanguageModel, context_window
+from negtrace.encoders.check import check
+from negtrace.encoders.prompt import Prompt
+from negtrace.encoders.vision_language import VisionLanguageModel
+from negtrace.errors import EncoderError
+from negtrace.loading import load
+from negtrace.pairs import Pair
+from negtrace.tracing.corruption import corruption_named
+from negtrace.tracing.sweep import DIRECTIONS, sweep
+from negtrace.tracing.trace import trace
+
+STATEMENT = "There is no effusion."
+TEXT = Anchor(text="lungs clear")
+
+
+def picture(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 40, 3), np.uint8))
+
+
+def image_pairs() -> list[Pair]:
+    return [
+        Pair(
+            true=f"There is no {finding}.",
+            false=f"There is some {finding}.",
+            anchor=Anchor(image=picture(seed)),
+        )
+        for seed, finding in enumerate(("effusion", "pneumothorax", "nodule"))
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(set(LANGUAGES) - set(READERS)))
+def test_the_score_is_the_difference_of_the_answers_logits(name: str) -> None:
+    encoder = decoder(name)
+    [tokens] = encoder.tokenize_against([STATEMENT], [TEXT])
+    tokenizer = word_tokenizer(around="[BOS] $A")
+    text = "lungs clear is There is no effusion. true ? answer :"
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    assert tokens.ids == tuple(ids[0].tolist())
+    with torch.inference_mode():
+        logits = encoder.model(ids).logits[0, -1]
+        anchor = encoder.embed_anchors([TEXT])
+        score = encoder.score(encoder.encode_against(ids, anchor), anchor)
+    yes, no = tokenizer.convert_tokens_to_ids(["yes", "no"])
+    assert score.item() == pytest.approx((logits[yes] - logits[no]).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_an_image_is_read_as_the_models_own_processor_reads_it(name: str) -> None:
+    encoder, image = reader(name), picture(7)
+    text = "<image> is There is no effusion. true ? answer :"
+    own = READERS[name][1]()(text=[text], images=[image])
+    own = {key: torch.as_tensor(np.array(value)) for key, value in own.items() if key != "labels"}
+    [tokens] = encoder.tokenize_against([STATEMENT], [Anchor(image=image)])
+    assert tokens.ids == tuple(own["input_ids"][0].tolist())
+    assert tokens.ids.count(IMAGE) == 16
+    with torch.inference_mode():
+        logits = encoder.model(**own).logits[0, -1]
+        anchor = encoder.embed_anchors([Anchor(image=image)])
+        score = encoder.score(encoder.encode_against(own["input_ids"], anchor), anchor)
+    yes, no = word_tokenizer().convert_tokens_to_ids(["yes", "no"])
+    assert score.item() == pytest.approx((logits[yes] - logits[no]).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_spans_are_the_statements_own(name: str) -> None:
+    for anchor in (TEXT, Anchor(image=picture(1))):
+        [tokens] = reader(name).tokenize_against([STATEMENT], [anchor])
+        words = [STATEMENT[slice(*span)] for span in tokens.spans if span != (0, 0)]
+        assert words == ["There", "is", "no", "effusion", "."]
+        assert tokens.read_out == len(tokens) - 1
+        assert tokens.added[-1]
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_every_cell_of_an_image_pair_agrees_with_the_oracle(name: str, direction: str) -> None:
+    encoder = reader(name, torch.float64)
+    [pair] = image_pairs()[:1]
+    true, false = encoder.tokenize_against([pair.true, pair.false], [pair.anchor] * 2)
+    contrasts = corruption_named("swap").contrasts(pair, true, false, encoder)
+    with torch.inference_mode():
+        anchor = encoder.embed_anchors([pair.anchor])
+        [swept] = sweep(encoder, contrasts, anchor, direction=direction, progress=False)
+    expected = oracle(encoder, contrasts[0], anchor[0], direction)
+    d = swept.clean - swept.corrupt
+    np.testing.assert_allclose(swept.patched[0] / d, expected / d, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_images_and_texts_are_traced_together_as_they_are_alone(name: str) -> None:
+    encoder = reader(name, torch.float64)
+    text = Pair(true="There is no nodule.", false="There is some nodule.", anchor=TEXT)
+    pairs = [*image_pairs(), text]
+    together = trace(encoder, pairs, progress=False)
+    for at, pair in enumerate(pairs):
+        alone = trace(encoder, [pair], progress=False)
+        cells = together.patched[at, ..., : alone.patched.shape[-1]]
+        np.testing.assert_allclose(cells, alone.patched[0], atol=1e-9)
+    # The pictures matter: the same statement about another one has another score.
+    other = Pair(true=text.true, false=text.false, anchor=Anchor(image=picture(9)))
+    assert trace(encoder, [other], progress=False).clean[0] != together.clean[2]
+
+
+def test_the_image_tower_runs_once_an_image() -> None:
+    encoder = reader("llava")
+    calls = []
+    handle = encoder.model.model.vision_tower.register_forward_hook(lambda *_: calls.append(1))
+    pair = image_pairs()[0]
+    other = Pair(true="There is no nodule.", false="There is some nodule.", anchor=pair.anchor)
+    trace(encoder, [pair, other], progress=False)
+    handle.remove()
+    assert len(calls) == 1
+
+
+def test_a_language_model_without_images_leaves_out_image_anchors() -> None:
+    text = Pair(true="There is no nodule.", false="There is some nodule.", anchor=TEXT)
+    found = trace(decoder("gpt2"), [*image_pairs(), text], progress=False)
+    assert [drop.code for drop in found.dropped] == ["image-anchor"] * 3
+    with pytest.raises(EncoderError, match="no image tower"):
+        decoder("gpt2").embed_anchors([Anchor(image=picture(1))])
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_a_saved_language_model_loads_as_one(name: str, tmp_path: Path) -> None:
+    encoder = decoder(name)
+    encoder.model.save_pretrained(tmp_path)
+    word_tokenizer().save_pretrained(tmp_path)
+    loaded = load(tmp_path, prompt=PROMPT)
+    assert loaded.family == "language model"
+    assert loaded.digest == encoder.digest
+    assert load(tmp_path, read_out="mean").family == "text encoder"
+
+
+def test_a_saved_vision_language_model_loads_as_one(tmp_path: Path) -> None:
+    encoder = reader("llava")
+    encoder.model.save_pretrained(tmp_path)
+    READERS["llava"][1]().save_pretrained(tmp_path)
+    loaded = load(tmp_path, prompt=PROMPT)
+    assert loaded.family == "vision-language model"
+    assert loaded.reads_images
+    with torch.inference_mode():
+        one, two = (each.embed_anchors([Anchor(image=picture(3))]) for each in (encoder, loaded))
+    torch.testing.assert_close(one, two)
+
+
+def test_a_tokenizer_that_does_not_know_the_image_token_is_named() -> None:
+    processor = READERS["llava"][1]()
+    processor.tokenizer = word_tokenizer()
+    with pytest.raises(EncoderError, match="look whether its tokenizer knows"):
+        VisionLanguageModel(READERS["llava"][0](torch.float32), processor, name="torn")
+
+
+def test_a_model_that_reads_images_in_its_own_way_is_refused() -> None:
+    model, processor = (
+        make() for make in (lambda: READERS["llava"][0](torch.float32), READERS["llava"][1])
+    )
+    forward = model.forward
+
+    def brighter(**inputs: object) -> object:
+        if "pixel_values" in inputs:
+            inputs["pixel_values"] = inputs["pixel_values"] + 3
+        return forward(**inputs)
+
+    brighter.__signature__ = inspect.signature(forward)
+    model.forward = brighter
+    with pytest.raises(EncoderError, match="reads an image otherwise than as embeddings"):
+        VisionLanguageModel(model, processor, name="own", prompt=PROMPT)
+
+
+def test_a_sliding_window_is_the_longest_prompt_there_is() -> None:
+    config = transformers.MistralConfig(sliding_window=16, max_position_embeddings=64)
+    assert context_window(config) == 16
+    assert context_window(transformers.LlamaConfig(max_position_embeddings=64)) == 64
+
+
+def test_a_prompt_without_its_fields_is_refused() -> None:
+    with pytest.raises(EncoderError, match=r"has \{statement\} 0 times; expected once"):
+        Prompt(template="{anchor} yes?")
+    with pytest.raises(EncoderError, match=r"has \{anchor\} 2 times"):
+        Prompt(template="{anchor} {anchor} {statement}")
+
+
+def test_answers_have_to_begin_unlike_each_other() -> None:
+    prompt = Prompt(template=PROMPT.template, answers=(" no", " no evidence"))
+    with pytest.raises(EncoderError, match="begin with the same token"):
+        prompt.answer_ids(word_tokenizer())
+
+
+def test_answers_must_not_change_how_the_prompt_is_read() -> None:
+    pieces = transformers.Siglip2Tokenizer().train_new_from_iterator(["so it is", "so"] * 9, 40)
+    prompt = Prompt(template="{anchor}{statement}so", answers=("", "it"))
+    with pytest.raises(EncoderError, match="changes how the end of the prompt is read"):
+        prompt.answer_ids(pieces)
+
+
+CHAT = "{% for m in messages %}patient {{ m.content }} has{% endfor %}"
+
+
+def test_a_prompt_goes_into_the_chat_template() -> None:
+    tokenizer = word_tokenizer()
+    with pytest.raises(EncoderError, match=r"no chat template; use Prompt\(chat=False\)"):
+        Prompt(chat=True).tokens(tokenizer, STATEMENT)
+    tokenizer.chat_template = CHAT
+    prompt = Prompt(template="{anchor} is {statement} true ?", answers=("yes", "no"), chat=True)
+    tokens = prompt.tokens(tokenizer, STATEMENT, "lungs clear")
+    read = tokenizer.convert_ids_to_tokens(list(tokens.ids))
+    assert read[:4] == ["patient", "lungs", "clear", "is"]
+    assert read[-3:] == ["true", "?", "has"]
+    words = [STATEMENT[slice(*span)] for span in tokens.spans if span != (0, 0)]
+    assert words == ["There", "is", "no", "effusion", "."]
+    config = transformers.LlamaConfig(
+        vocab_size=120, hidden_size=32, num_hidden_layers=2, num_attention_heads=2
+    )
+    model = build(config, torch.float32, transformers.AutoModelForCausalLM)
+    assert check(CausalLanguageModel(model, tokenizer, name="chat", prompt=prompt)).passed
+
+
+def test_no_padding_is_ever_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left or right: a tokenizer that pads by itself changes no score."""
+    plain = decoder("llama")
+    tokenizer = word_tokenizer(padding_side="left")
+    call = type(tokenizer).__call__
+
+    def padded(self: object, text: str, **options: object) -> object:
+        return call(self, text, **{"padding": "max_length", "max_length": 40, **options})
+
+    monkeypatch.setattr(type(tokenizer), "__call__", padded)
+    encoder: Encoder = CausalLanguageModel(plain.model, tokenizer, name="llama", prompt=PROMPT)
+    assert encoder.tokenize([STATEMENT]) == plain.tokenize([STATEMENT])

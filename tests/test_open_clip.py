@@ -1,0 +1,125 @@
+"""Models of open_clip: their scores, their padding, and how they are loaded."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from open_clip_room import open_clip
+from open_clips import (
+    CONTEXT,
+    NATIVE,
+    OPEN_CLIPS,
+    TEXT,
+    biomed_folder,
+    model_of,
+    native,
+    preprocess,
+)
+from PIL import Image
+
+from negtrace.anchors import Anchor
+from negtrace.encoders.open_clip import OpenClipEncoder
+from negtrace.errors import EncoderError
+from negtrace.loading import load
+
+STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax."]
+IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
+
+
+@pytest.mark.parametrize("name", sorted(NATIVE))
+def test_the_score_is_open_clips_own_logit_of_padded_rows(name: str) -> None:
+    encoder = native(name)
+    rows = open_clip().SimpleTokenizer(context_length=CONTEXT)(STATEMENTS)
+    assert rows.shape == (2, CONTEXT)
+    with torch.inference_mode():
+        anchor = encoder.embed_anchors([Anchor(image=IMAGE)] * 2)
+        score = encoder.score(encoder.embed_texts(STATEMENTS), anchor)
+        image, text, scale, *bias = encoder.model(preprocess()(IMAGE)[None], rows)
+    own = scale * (text @ image.T).flatten() + sum(bias)
+    torch.testing.assert_close(score, own, rtol=1e-4, atol=1e-4)
+
+
+def test_a_statement_runs_at_its_own_length_where_that_is_the_same() -> None:
+    for name in ("open_clip", "open_clip-custom", "open_clip-bert"):
+        [tokens] = OPEN_CLIPS[name](torch.float32).tokenize(STATEMENTS[:1])
+        assert not any(tokens.padding)
+    [tokens] = native("open_clip-filled").tokenize(STATEMENTS[:1])
+    assert len(tokens) == CONTEXT
+    assert tokens.read_out == CONTEXT - 1
+
+
+def test_a_call_leaves_the_models_positions_as_they_were() -> None:
+    encoder = native("open_clip")
+    place = encoder.model.positional_embedding
+    encoder.embed_texts(STATEMENTS)
+    assert encoder.model.positional_embedding is place
+    assert place.shape[0] == encoder.model.attn_mask.shape[0] == CONTEXT
+
+
+def test_biomedclips_layout_loads_from_a_folder(tmp_path: Path) -> None:
+    encoder = load(biomed_folder(tmp_path / "biomed"))
+    assert encoder.name == "biomed"
+    assert encoder.family == "open_clip"
+    assert encoder.block_names == (
+        "text.transformer.encoder.layer.0",
+        "text.transformer.encoder.layer.1",
+    )
+    own = open_clip().get_tokenizer(f"local-dir:{tmp_path / 'biomed'}")(STATEMENTS)
+    with torch.inference_mode():
+        texts, whole = encoder.embed_texts(STATEMENTS), encoder.model.encode_text(own)
+    torch.testing.assert_close(texts, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_spans_of_a_cleaned_statement_are_those_of_the_statement_given(tmp_path: Path) -> None:
+    encoder = load(biomed_folder(tmp_path))
+    statement = "There  is   no effusion."
+    [tokens] = encoder.tokenize([statement])
+    words = [statement[slice(*span)] for span in tokens.spans if span != (0, 0)]
+    assert words == ["There", "is", "no", "effusion", "."]
+
+
+def test_a_statement_longer_than_the_context_is_refused_not_cut() -> None:
+    with pytest.raises(EncoderError, match=f"tokens, but open_clip reads at most {CONTEXT}"):
+        native("open_clip").embed_texts(["no effusion " * 20])
+
+
+def test_a_tower_that_is_read_amid_its_padding_is_refused() -> None:
+    config = {"text_cfg": {**TEXT, "no_causal_mask": True, "pool_type": "first"}}
+    model = model_of({**config, "custom_text": True})
+    tokenizer = open_clip().SimpleTokenizer(context_length=CONTEXT)
+    with pytest.raises(EncoderError, match="sees its padding, but is not read behind it"):
+        OpenClipEncoder(model, tokenizer, None, name="first")
+
+
+def test_coca_and_rewriting_tokenizers_are_refused() -> None:
+    tokenizer = open_clip().SimpleTokenizer(context_length=CONTEXT)
+    config = {"text_cfg": {**TEXT, "embed_cls": True, "output_tokens": False}, "custom_text": True}
+    with pytest.raises(EncoderError, match=r"appends a class token to every row \(CoCa\)"):
+        OpenClipEncoder(model_of(config), tokenizer, None, name="coca")
+
+    class Clips:
+        tokenizer_mode = "clips"
+
+    with pytest.raises(EncoderError, match="rewrites token ids"):
+        OpenClipEncoder(native("open_clip").model, Clips(), None, name="clips")
+
+
+def test_names_without_weights_and_unknown_ones_say_what_is_expected(tmp_path: Path) -> None:
+    open_clip()
+    with pytest.raises(EncoderError, match=r"expected open_clip:ARCHITECTURE/WEIGHTS"):
+        load("open_clip:ViT-B-32")
+    with pytest.raises(EncoderError, match="open_clip cannot read it: Model config for 'Nothing'"):
+        load("open_clip:Nothing/openai")
+    folder = tmp_path / "secret" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "open_clip_config.json").write_text("{}")
+    with pytest.raises(EncoderError, match=r"^mine: open_clip cannot read it"):
+        load(folder)
+
+
+def test_without_open_clip_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(EncoderError, match=r"needs open_clip: pip install 'negtrace\[open_clip\]'"):
+        load("open_clip:ViT-B-32/openai")
