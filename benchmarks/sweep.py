@@ -9,6 +9,9 @@ at token 3. The peers are written from their papers' descriptions:
 
 * `nast`: a whole CLIP forward for every cell, both texts and the image (arXiv 2602.12498);
 * `text`: one text forward for every cell, the image embedded once (what patching libraries do).
+
+`limit` is the time of the matrix multiplications that no exact sweep can avoid (`limit.py`), over
+the sweep's own time.
 """
 
 import argparse
@@ -24,14 +27,17 @@ from typing import TypeVar
 import numpy as np
 import torch
 import transformers
+from limit import limit_seconds
 from torch import Tensor
 
 import negtrace
 from negtrace.encoders.hf_dual import DualEncoder
 from negtrace.tracing.corruption import Contrast, Run
+from negtrace.tracing.plan import Plan, sites_of
 from negtrace.tracing.sweep import sweep
 
 T = TypeVar("T")
+SITES = ("resid", "attn_out", "mlp_out", "head")
 TOKENS, FIRST, START, END = 12, 3, 49406, 49407
 
 
@@ -130,10 +136,20 @@ def text_only(encoder: DualEncoder, pair: Contrast, pixels: Tensor) -> np.ndarra
     return cell_by_cell(encoder, pair, forward)
 
 
-def swept(encoder: DualEncoder, pairs: list[Contrast], pixels: Tensor) -> list[np.ndarray]:
+def swept(
+    encoder: DualEncoder, pairs: list[Contrast], pixels: Tensor, *sites: str
+) -> list[np.ndarray]:
     """Run negtrace's sweep, the image embedded within the time."""
     image = encoder.model.get_image_features(pixel_values=pixels).pooler_output
-    found = sweep(encoder, pairs, image.expand(len(pairs), -1), direction="noising", progress=False)
+    plan = Plan(sites=sites_of(encoder, sites or ("resid",)))
+    found = sweep(
+        encoder,
+        pairs,
+        image.expand(len(pairs), -1),
+        direction="noising",
+        plan=plan,
+        progress=False,
+    )
     return [one.patched[0] for one in sorted(found, key=lambda one: one.index)]
 
 
@@ -163,14 +179,22 @@ def many_pairs(encoder: DualEncoder, count: int, pixels: Tensor) -> dict[str, fl
     lengths = np.random.default_rng(0).integers(8, 15, count)
     pairs = [contrast(seed, int(tokens)) for seed, tokens in enumerate(lengths)]
     start = time.perf_counter()
-    swept(encoder, pairs, pixels)
+    swept(encoder, pairs[: count // 4], pixels)
+    quarter_mib = peak_mib()
+    swept(encoder, pairs[count // 4 :], pixels)
     seconds = time.perf_counter() - start
     return {
         "many_pairs": count,
         "many_s": seconds,
         "many_pairs_a_second": count / seconds,
-        "many_peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "many_peak_memory_of_a_quarter_mib": quarter_mib,
+        "many_peak_memory_mib": peak_mib(),
     }
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure(repeats: int, count: int) -> dict[str, float]:
@@ -183,6 +207,13 @@ def measure(repeats: int, count: int) -> dict[str, float]:
     one_s, [one_grid] = timed(lambda: swept(encoder, [pair], pixels), repeats)
     batch = [contrast(seed) for seed in range(16)]
     batch_s, _ = timed(lambda: swept(encoder, batch, pixels), repeats)
+    inner_s, _ = timed(lambda: swept(encoder, batch, pixels, *SITES[:3]), 1, warm_up=False)
+    all_s, _ = timed(lambda: swept(encoder, batch, pixels, *SITES), 1, warm_up=False)
+    text = encoder.model.config.text_config
+    shape = {"blocks": text.num_hidden_layers, "width": text.hidden_size}
+    limit_s, operations = limit_seconds(
+        pairs=16, tokens=TOKENS, first=FIRST, repeats=repeats, **shape
+    )
     logit = float(np.abs(nast_grid).max())
     return {
         "nast_ms": nast_s * 1e3,
@@ -193,6 +224,10 @@ def measure(repeats: int, count: int) -> dict[str, float]:
         "over_text_one_pair": text_s / one_s,
         "over_nast_sixteen": nast_s / (batch_s / 16),
         "over_text_sixteen": text_s / (batch_s / 16),
+        "limit_share_sixteen": limit_s / batch_s,
+        "gflop_a_pair": operations / 16e9,
+        "resid_attn_mlp_over_resid": inner_s / batch_s,
+        "all_sites_over_resid": all_s / batch_s,
         "nast_gap_of_logit_float32": float(np.abs(one_grid - nast_grid).max()) / logit,
         "text_gap_of_logit_float32": float(np.abs(one_grid - text_grid).max()) / logit,
         **many,
@@ -205,7 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--many", type=int, default=500, help="pairs of 8 to 14 tokens")
+    parser.add_argument("--many", type=int, default=1000, help="pairs of 8 to 14 tokens")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -18,7 +18,7 @@ from negtrace.encoders.causal_lm import CausalLanguageModel, context_window
 from negtrace.encoders.check import check
 from negtrace.encoders.prompt import Prompt
 from negtrace.encoders.vision_language import VisionLanguageModel
-from negtrace.errors import EncoderError
+from negtrace.errors import EncoderError, NegtraceWarning
 from negtrace.loading import load
 from negtrace.pairs import Pair
 from negtrace.tracing.corruption import corruption_named
@@ -123,7 +123,8 @@ def test_the_image_tower_runs_once_an_image() -> None:
     handle = encoder.model.model.vision_tower.register_forward_hook(lambda *_: calls.append(1))
     pair = image_pairs()[0]
     other = Pair(true="There is no nodule.", false="There is some nodule.", anchor=pair.anchor)
-    trace(encoder, [pair, other], progress=False)
+    with pytest.warns(NegtraceWarning, match="hooks of your own on model.vision_tower act"):
+        trace(encoder, [pair, other], progress=False)
     handle.remove()
     assert len(calls) == 1
 
