@@ -38,7 +38,7 @@ import negtrace
 from negtrace.encoders.hf_dual import DualEncoder
 from negtrace.interop import nnsight as by_nnsight
 from negtrace.interop.transformer_lens import Hooked
-from negtrace.tracing.corruption import Contrast
+from negtrace.tracing.contrast import Contrast
 
 Sweep = Callable[[DualEncoder, list[Contrast], Tensor], list[np.ndarray]]
 

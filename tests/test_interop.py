@@ -2,6 +2,8 @@
 
 import copy
 import re
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +27,6 @@ from negtrace.interop.extra import package
 
 PAIRS = negtrace.radiology_pairs()[:4]
 SITES = ("resid", "resid_pre", "attn_out", "mlp_out", "head")
-RENAMED = "Module .* has a submodule named"
 
 
 def gpt2_config() -> transformers.GPT2Config:
@@ -395,12 +396,12 @@ def test_rows_are_cut_to_the_tokens_that_may_run_at_once() -> None:
     assert_same(small, trace(encoder))
 
 
-def hosted(encoder: Encoder) -> Any:
-    """Return an nnsight model that has a name for the service."""
-    model = copy.deepcopy(encoder.model)
+def hosted(model: nn.Module) -> Any:
+    """Return a copy of a model as nnsight knows it by name."""
+    model = copy.deepcopy(model)
     model.name_or_path = "owner/model"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("warnings.warn", lambda *_, **__: None)  # modules called `output`
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Module .* has a submodule named")
         return package("nnsight.modeling.huggingface").HuggingFaceModel(model)
 
 
@@ -408,17 +409,25 @@ def hosted(encoder: Encoder) -> Any:
 @pytest.mark.parametrize("corruption", ["swap", "noise"])
 def test_what_would_be_sent_away_gives_the_same_effect(layout: str, corruption: str) -> None:
     encoder = LAYOUTS[layout](torch.float64)
-    sweeper = by_nnsight.sweeper(remote="local", model=hosted(encoder))
+    sweeper = by_nnsight.sweeper(remote="local", model=hosted(encoder.model))
     options: dict[str, Any] = {"corruption": corruption, "sites": SITES}
     with untouched(encoder.model):
         found = trace(encoder, sweeper=sweeper, **options)
     assert_same(found, trace(encoder, **options))
 
 
+@pytest.mark.parametrize(("layout", "read_out"), [("gpt2", "last"), ("bert", "mean")])
+def test_the_service_may_know_the_tower_within_a_larger_model(layout: str, read_out: str) -> None:
+    model, tower = language_model(layout)
+    encoder = negtrace.wrap(tower, word_tokenizer(), read_out=read_out)
+    sweeper = by_nnsight.sweeper(remote="local", model=hosted(model))
+    assert_same(trace(encoder, sweeper=sweeper), trace(encoder), single=True)
+
+
 def test_remote_reaches_the_service_by_name_and_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """The service is played by nnsight's own simulation of it."""
     encoder = bert(torch.float64)
-    model = hosted(encoder)
+    model = hosted(encoder.model)
     local = package("nnsight.intervention.backends.local").LocalSimulationBackend
     asked: list[tuple[str, dict[str, Any]]] = []
 
@@ -448,7 +457,7 @@ def test_remote_without_a_key_or_a_name_says_what_to_do(monkeypatch: pytest.Monk
     with pytest.raises(TraceError, match="cannot run remotely"):
         trace(encoder, sweeper=plain)
     with pytest.raises(TraceError, match="no blocks named"):
-        trace(encoder, sweeper=by_nnsight.sweeper(remote=True, model=hosted(gpt2())))
+        trace(encoder, sweeper=by_nnsight.sweeper(remote=True, model=hosted(gpt2().model)))
 
 
 def test_a_remote_run_whose_embedding_is_not_in_the_output_is_refused() -> None:
@@ -459,7 +468,7 @@ def test_a_remote_run_whose_embedding_is_not_in_the_output_is_refused() -> None:
         encode=lambda ids: plain.model(ids).last_hidden_state[:, -1].tanh(),
     )
     with pytest.raises(EncoderError, match="a remote run cannot read it"):
-        trace(encoder, sweeper=by_nnsight.sweeper(remote="local", model=hosted(encoder)))
+        trace(encoder, sweeper=by_nnsight.sweeper(remote="local", model=hosted(encoder.model)))
 
 
 # The packages
@@ -469,7 +478,7 @@ def test_a_remote_run_whose_embedding_is_not_in_the_output_is_refused() -> None:
 def test_a_missing_package_is_named_with_its_extra(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, name, None)
+    monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(NegtraceError, match=rf"{name} is not installed.*negtrace\[interop\]"):
         trace(clip(), sweeper=SWEEPERS[name])
 

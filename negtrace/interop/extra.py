@@ -14,10 +14,11 @@ def package(name: str) -> ModuleType:
     Raises:
         EncoderError: when it is not installed; it names the pip extra.
     """
+    root = name.split(".")[0]
     try:
-        return import_module(name)
+        import_module(root)
     except ModuleNotFoundError as error:
-        root = name.split(".")[0]
         if error.name != root:  # it is there, and something it needs is not
             raise
         raise EncoderError(f"{root} is not installed; pip install 'negtrace[interop]'") from error
+    return import_module(name)

@@ -26,7 +26,7 @@ from negtrace.hooks import evaluating
 from negtrace.interop.extra import package
 from negtrace.interop.sides import Cell, Place, Sides, cells_of, equally_long, filled, places_of
 from negtrace.interop.traced import Remote, Tower, require_key, tower_of, traced
-from negtrace.tracing.corruption import Contrast, Run
+from negtrace.tracing.contrast import Contrast, Run
 from negtrace.tracing.plan import Plan
 from negtrace.tracing.sweep import ROW_TOKENS, Direction, Swept
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder, batched
-from negtrace.tracing.corruption import Contrast, Run, Sources
+from negtrace.tracing.contrast import Contrast, Run, Sources
 from negtrace.tracing.plan import Plan
 from negtrace.tracing.sweep import Direction, groups_in
 

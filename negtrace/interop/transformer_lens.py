@@ -24,7 +24,7 @@ from negtrace.hooks import input_edited
 from negtrace.interop.extra import package
 from negtrace.interop.hooked import HOOKS, Hooked, as_hooked
 from negtrace.interop.sides import Cell, Sides, cells_of, equally_long, filled
-from negtrace.tracing.corruption import Contrast, Run
+from negtrace.tracing.contrast import Contrast, Run
 from negtrace.tracing.plan import Plan
 from negtrace.tracing.sweep import ROW_TOKENS, Direction, Swept
 
