@@ -225,15 +225,15 @@ def _kept_in(kept: list[Tensor]) -> Edit:
 @contextmanager
 def forward_replaced(block: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Let an instance answer with `forward`, and give it back what it had, if anything."""
+    # Past the instance's own setter, which may hand the name on to a module it wraps.
     own = vars(block).get("forward")
-    block.forward = forward
+    vars(block)["forward"] = forward
     try:
         yield
     finally:
-        if own is None:
-            del block.forward
-        else:
-            block.forward = own
+        vars(block).pop("forward")
+        if own is not None:
+            vars(block)["forward"] = own
 
 
 @contextmanager

@@ -26,6 +26,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("hooks",),
     ("encoders",),
     ("tracing",),
+    ("interop",),
     ("loading",),
     ("experiment",),
     ("cli", "__main__"),
@@ -33,7 +34,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
 
 # Where a heavy package may be imported at all; everything else must do without.
 HOMES: dict[str, tuple[str, ...]] = {
-    "torch": ("hooks", "encoders", "tracing", "loading", "phantom"),
+    "torch": ("hooks", "encoders", "tracing", "interop", "loading", "phantom"),
     "einops": ("tracing", "encoders"),
     "transformers": (
         "encoders.hf_files",
@@ -45,6 +46,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "seaborn": ("plots",),
     "tyro": ("cli",),
     "tokenizers": ("phantom",),
+    "transformer_lens": ("interop.hooked", "interop.transformer_lens"),
+    "nnsight": ("interop.traced", "interop.nnsight"),
 }
 
 # What each of these must not load, however indirectly, when it is imported.
@@ -58,6 +61,8 @@ LIGHT: dict[str, tuple[str, ...]] = {
     "negtrace.gallery": ("torch", "transformers"),
     "negtrace.pair_sources": ("torch", "matplotlib", "pandas", "transformers"),
     "negtrace.phantom": ("torch", "matplotlib", "pandas", "transformers"),
+    "negtrace.interop.transformer_lens": ("transformer_lens", "nnsight", "pandas"),
+    "negtrace.interop.nnsight": ("transformer_lens", "nnsight", "pandas"),
 }
 
 
@@ -72,12 +77,14 @@ def modules() -> dict[str, Path]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Yield every module a file imports, at its top or in a function."""
+    """Yield every module a file imports, at its top, in a function, or by `package("name")`."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", None) == "package":
+            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant))
 
 
 def room(module: str) -> int:
@@ -126,5 +133,6 @@ def test_no_room_is_called_after_nothing() -> None:
 
 def test_a_heavy_import_is_seen(tmp_path: Path) -> None:
     """The scan itself: imports within functions count."""
-    (tmp_path / "m.py").write_text("def f():\n    from torch import nn\n    import seaborn as s\n")
-    assert set(imports(tmp_path / "m.py")) == {"torch.nn", "seaborn"}
+    lines = ("from torch import nn", "import seaborn as s", "package('nnsight')")
+    (tmp_path / "m.py").write_text("def f():\n    " + "\n    ".join(lines))
+    assert set(imports(tmp_path / "m.py")) == {"torch.nn", "seaborn", "nnsight"}
