@@ -66,16 +66,29 @@ class Trace:
     direction: Literal["both", "denoising", "noising"] = "both"
     """Restore the clean state in the corrupted run, inject the corrupted one, or both."""
     corruption: str = "swap"
-    """How the negation is destroyed: swap, neutral or noise."""
+    """How the negation is destroyed: swap, neutral, mask, mean, zero, noise or resample."""
     set: tuple[str, ...] = ()
-    """Settings of the corruption: samples=16 multiple=3.0 seed=0 for noise, word=a for neutral."""
+    """Settings of the corruption: samples=16 multiple=3.0 seed=0 for noise, samples=8 seed=0 for
+    resample, word=a for neutral."""
+    sites: tuple[str, ...] = ("resid",)
+    """What is patched: resid, resid_pre, attn_out, mlp_out, head (all of them), head.3."""
+    positions: tuple[str, ...] = ("token",)
+    """What is patched at once: token, role, all, or some roles by name."""
+    window: int = 1
+    """Layers patched at once; more than one makes peaks higher."""
+    method: Literal["exact", "attribution", "integrated_gradients"] = "exact"
+    """Run every cell, or estimate all of them by gradients (an approximation, and marked so)."""
+    steps: int = 8
+    """Gradients averaged by integrated_gradients."""
+    verify: int = 0
+    """How many of the largest estimates, and as many random ones, to run exactly."""
     read_out: Literal["cls", "mean", "pooler"] | None = None
     """Where a text encoder's embedding is read; a sentence-transformers folder says its own."""
     revision: str | None = None
     """Revision of a model on the hub."""
     device: str = "cpu"
     """Where to run."""
-    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
     """Precision to run in."""
     formats: tuple[Format, ...] = ("png", "svg", "pdf")
     """Formats of the figures."""
@@ -122,6 +135,12 @@ class Trace:
                 directions=DIRECTIONS if self.direction == "both" else (self.direction,),
                 corruption=self.corruption,
                 settings=settings,
+                sites=self.sites,
+                positions=_positions(self.positions),
+                window=self.window,
+                method=self.method,
+                steps=self.steps,
+                verify=self.verify,
                 include_text=self.include_text,
                 formats=self.formats,
             ),
@@ -276,6 +295,12 @@ def _settings(given: Sequence[str]) -> dict[str, object]:
         except json.JSONDecodeError:
             settings[name] = value
     return settings
+
+
+def _positions(given: Sequence[str]) -> str | Sequence[str]:
+    """Return the one way to choose positions, or roles by name."""
+    alone = len(given) == 1 and given[0] in ("token", "role", "all")
+    return given[0] if alone else given
 
 
 def _say(*lines: object) -> None:

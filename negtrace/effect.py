@@ -11,7 +11,7 @@ __all__ = [
     "token_groups",
 ]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -161,6 +161,16 @@ class Effect(Reduction):
         )
         value, low, high = (float(a[cell]) for a in (self.values, self.low, self.high))
         return Estimate(value=value, low=low, high=high, pairs=int(self.counts[cell]))
+
+    def of_site(self, site: str) -> "Effect":
+        """The effect at one site alone.
+
+        Raises:
+            UnknownNameError: when the site is not in this result.
+        """
+        place = [_place("site", site, self.sites)]
+        arrays = {name: getattr(self, name)[place] for name in ("values", "low", "high", "counts")}
+        return replace(self, sites=(site,), **arrays)
 
     def to_dataframe(self) -> Any:
         """A tidy pandas.DataFrame: a row per site, layer and label."""

@@ -11,6 +11,7 @@ from negtrace.gallery import FORMATS, draw
 from negtrace.pairs import Pair
 from negtrace.schema.files import require_writable
 from negtrace.tracing.corruption import Corruption
+from negtrace.tracing.plan import Positions
 from negtrace.tracing.sweep import DIRECTIONS, Direction
 from negtrace.tracing.trace import trace
 
@@ -23,6 +24,12 @@ def run(
     directions: Sequence[Direction] = DIRECTIONS,
     corruption: str | Corruption = "swap",
     settings: Mapping[str, object] | None = None,
+    sites: Sequence[str] = ("resid",),
+    positions: Positions = "token",
+    window: int = 1,
+    method: str = "exact",
+    steps: int = 8,
+    verify: int = 0,
     include_text: bool = False,
     formats: Sequence[str] = FORMATS,
     progress: bool | None = None,
@@ -36,7 +43,8 @@ def run(
         encoder: what to trace.
         out: folder for `<direction>.json`, its raw scores `<direction>.safetensors`, `heatmap.*`
             and `layer_importance.*`.
-        pairs: as for `negtrace.trace`; so are the corruption, its settings and `include_text`.
+        pairs: as for `negtrace.trace`; so are the corruption, its settings, what is patched
+            (sites, positions, window), how (method, steps, verify) and `include_text`.
         directions: `denoising`, `noising` or both.
         formats: of the figures: png, svg, pdf.
         progress: show a bar; None shows it on a terminal only.
@@ -55,6 +63,12 @@ def run(
             pairs,
             corruption=corruption,
             settings=settings,
+            sites=sites,
+            positions=positions,
+            window=window,
+            method=method,
+            steps=steps,
+            verify=verify,
             direction=direction,
             include_text=include_text,
             checkpoint=out / f"{direction}.partial",

@@ -22,10 +22,16 @@ def draw(documents: Sequence[Document], out: Path, formats: Sequence[str] = FORM
     """
     require_writable(out)
     effects = sorted((document.effect() for document in documents), key=lambda e: e.direction)
-    heatmaps = heatmap_figure(*effects) if len(effects) == 1 else both_directions(*effects)
-    files = save_figure(heatmaps, out / "heatmap", formats)
+    files: list[Path] = []
+    for site in effects[0].sites:
+        alone = [effect.of_site(site) for effect in effects]
+        heatmaps = heatmap_figure(*alone) if len(alone) == 1 else both_directions(*alone)
+        stem = "heatmap" if len(effects[0].sites) == 1 else f"heatmap_{site}"
+        files += save_figure(heatmaps, out / stem, formats)
     for document in documents:
         scores = [one for one in document.scores if one.condition is None]
+        if not scores:  # a trace of single sites inside a block has none
+            continue
         stem = "layer_importance"
         if len(documents) > 1:
             stem += f"_{scores[0].direction}"

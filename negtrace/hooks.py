@@ -115,17 +115,14 @@ def hooks_in(model: nn.Module) -> list[str]:
     return [
         name or type(model).__name__
         for name, module in model.named_modules()
-        if any(
-            map(
-                _of_the_user, (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-            )
-        )
+        if any(map(_of_the_user, module._forward_hooks.values()))
+        or any(map(_of_the_user, module._forward_pre_hooks.values()))
     ]
 
 
 def _of_the_user(hook: Callable[..., Any]) -> bool:
-    # transformers records hidden states by hooks of its own.
-    return not getattr(hook, "__module__", "").startswith("transformers.")
+    # Both packages record states by hooks of their own.
+    return getattr(hook, "__module__", "").split(".")[0] not in ("transformers", "transformer_lens")
 
 
 @contextmanager

@@ -28,6 +28,10 @@ from negtrace.interop.extra import package
 PAIRS = negtrace.radiology_pairs()[:4]
 SITES = ("resid", "resid_pre", "attn_out", "mlp_out", "head")
 
+# The counters these tests hang on a model are hooks of their own, and a trace says so.
+pytestmark = pytest.mark.filterwarnings("ignore:hooks of your own")
+
+
 
 def gpt2_config() -> transformers.GPT2Config:
     return transformers.GPT2Config(
