@@ -3,6 +3,7 @@
 __all__ = [
     "CTEError",
     "EncoderError",
+    "LanguageError",
     "NegtraceError",
     "NegtraceWarning",
     "OutputError",
@@ -18,6 +19,10 @@ class NegtraceError(Exception):
 
 class UnknownNameError(NegtraceError, LookupError):
     """A name that no registry, layer, site or role list knows."""
+
+
+class LanguageError(NegtraceError, ValueError):
+    """A text, lexicon, claim or vocabulary that cannot be read or worded."""
 
 
 class PairError(NegtraceError, ValueError):
