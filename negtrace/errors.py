@@ -3,6 +3,7 @@
 __all__ = [
     "CTEError",
     "EncoderError",
+    "LanguageError",
     "NegtraceError",
     "NegtraceWarning",
     "OutputError",
@@ -19,6 +20,10 @@ class NegtraceError(Exception):
 
 class UnknownNameError(NegtraceError, LookupError):
     """A name that no registry, layer, site or role list knows."""
+
+
+class LanguageError(NegtraceError, ValueError):
+    """A text, lexicon, claim or vocabulary that cannot be read or worded."""
 
 
 class PairError(NegtraceError, ValueError):

@@ -1,21 +1,32 @@
 """Cues of negation and the scope of each, from the phrases of `lexicon.toml`."""
 
-__all__ = ["Cue", "Lexicon", "find_cues", "load_lexicon", "subject_of", "subject_span"]
+__all__ = [
+    "Cue",
+    "Lexicon",
+    "Reading",
+    "find_cues",
+    "load_lexicon",
+    "read_cues",
+    "subject_of",
+    "subject_span",
+]
 
 import re
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Literal
 
-Category = Literal["before", "after"]
-Span = tuple[int, int]
+from negtrace.language.lexicon import Lexicon, Match, load_lexicon
+from negtrace.language.scope import Clauses, clauses
+from negtrace.language.words import Span, Words, split
 
-_PHRASES = ("before", "after", "pseudo", "joining", "terminating")
-_STOP = re.compile(r"[.!?](?=[\s\"')\]]|$)|[;:]|\n\s*\n")
-_WORD = re.compile(r"[^\W_]+(?:(?:[-'\u2019/]|(?<=\d)\.(?=\d))[^\W_]+)*|[^\w\s]")
+Category = Literal["before", "after", "uncertain"]
+
+_CUES: dict[str, Category] = {"before": "before", "joining": "before", "after": "after"}
+_DOUBTS = ("uncertain", "uncertain_after")
+_BEHIND = ("after", "uncertain_after")
+_PLAIN = re.compile(r"\w+")
+_LONG = re.compile(r"(?<![^\s\[])([^\s|\]]+\|[^\s|\]]+)(?:\|[^\s|\]]+){2,}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,42 +40,37 @@ class Cue:
     text: str
     """The negating words as the text has them."""
     category: Category
-    """Whether the cue stands before or after what it negates."""
+    """Whether the cue stands before or after what it negates; or leaves it open."""
     scope: Span
     """Characters that are negated; empty when nothing is."""
+    words: Span
+    """The negating words, counted from the text's first word; see `negtrace.language.words`."""
+    scope_words: Span
+    """The words that are negated, counted likewise."""
     reason: str
     """Which phrase of the lexicon matched."""
+    bound: str
+    """What ends the scope: a phrase of the lexicon, a mark of punctuation, or the text's end."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lexicon:
-    """The phrases that make and bound a negation."""
+class Reading:
+    """What the lexicon finds in one text."""
 
-    phrases: tuple[tuple[str, str, re.Pattern[str]], ...]
-    """Category, phrase as written, and its pattern, whose group `cue` holds the negating words."""
-    abbreviations: frozenset[str]
-    """Words whose full stop ends no sentence."""
-    light: frozenset[str]
-    """Words passed over on the way to the subject."""
-    carrying: frozenset[str]
-    """Words that pass the subject on to what stands behind their "of"."""
-    closing: frozenset[str]
-    """Words that end the subject."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Match:
-    category: str
-    phrase: str
-    start: int
-    end: int
-    cue: Span
+    cues: tuple[Cue, ...]
+    """What negates."""
+    doubts: tuple[Cue, ...]
+    """What leaves open whether something is there."""
+    pseudo: tuple[tuple[Span, Span, str], ...]
+    """Of what only looks like a negation: characters of the negating words and of the whole
+    phrase, and the phrase as the lexicon has it."""
 
 
 def find_cues(text: str, lexicon: Lexicon | None = None) -> tuple[Cue, ...]:
     """Return the cues of `text` from left to right; without `lexicon`, the built-in one counts.
 
-    The categories follow NegEx (Chapman et al. 2001, doi 10.1006/jbin.2001.1029).
+    The categories follow NegEx (Chapman et al. 2001, doi 10.1006/jbin.2001.1029). Time is linear
+    in the length of the text.
 
     >>> [(cue.text, cue.category) for cue in find_cues("There is no evidence of pneumothorax.")]
     [('no evidence of', 'before')]
@@ -74,17 +80,86 @@ def find_cues(text: str, lexicon: Lexicon | None = None) -> tuple[Cue, ...]:
     ()
     """
     lexicon = load_lexicon() if lexicon is None else lexicon
-    matches = _matches(text, lexicon)
-    bounds = _bounds(text, matches, lexicon)
-    cues: list[Cue] = []
+    if _silent(text, lexicon):
+        return ()
+    words = split(text)
+    matches = lexicon.matches(words)
+    if not any(match.category in _CUES for match in matches):
+        return ()
+    return tuple(_cues(words, matches, lexicon))
+
+
+def read_cues(text: str, lexicon: Lexicon | None = None) -> Reading:
+    """Return the cues of `text` together with the doubts and the pseudo-negations.
+
+    >>> read_cues("Possible effusion, no change.").doubts[0].text
+    'Possible'
+    """
+    lexicon = load_lexicon() if lexicon is None else lexicon
+    words = split(text)
+    matches = lexicon.matches(words)
+    clause = clauses(words, matches, lexicon)
+    return Reading(
+        cues=tuple(_cues(words, matches, lexicon)),
+        doubts=tuple(
+            _cue(words, match, clause, "uncertain")
+            for match in matches
+            if match.category in _DOUBTS
+        ),
+        pseudo=tuple(
+            (words.span(*match.cue), words.span(match.first, match.last), match.phrase)
+            for match in matches
+            if match.category == "pseudo"
+        ),
+    )
+
+
+def _silent(text: str, lexicon: Lexicon) -> bool:
+    """Tell at a glance that no word of `text` could be part of a cue."""
+    lower = text.lower()
+    if "n't" in lower or "n\u2019t" in lower:
+        return False
+    return lexicon.signals.isdisjoint(_PLAIN.findall(lower))
+
+
+def _cues(words: Words, matches: Sequence[Match], lexicon: Lexicon) -> Iterator[Cue]:
+    clause = clauses(words, matches, lexicon)
+    reach = 0
     for match in matches:
-        if match.category not in ("before", "after", "joining"):
+        category = _CUES.get(match.category)
+        if category is None:
             continue
-        scope = _scope(text, match, bounds)
-        carried_on = any(cue.scope[0] <= match.start < cue.scope[1] for cue in cues)
-        if match.category != "joining" or not carried_on:
-            cues.append(_cue(text, match, scope))
-    return tuple(cues)
+        # "Nor" carries on a scope that is running and opens one where none is.
+        if match.category == "joining" and match.first < reach:
+            continue
+        cue = _cue(words, match, clause, category)
+        reach = max(reach, cue.scope_words[1])
+        yield cue
+
+
+def _cue(words: Words, match: Match, clause: Clauses, category: Category) -> Cue:
+    if match.category in _BEHIND:
+        scope, bound = clause.backward(match)
+    else:
+        scope, bound = clause.forward(match)
+    start, end = words.span(*match.cue)
+    empty = start if match.category in _BEHIND else words.ends[match.last - 1]
+    return Cue(
+        start=start,
+        end=end,
+        text=words.text[start:end],
+        category=category,
+        scope=words.span(*scope) if scope[0] < scope[1] else (empty, empty),
+        words=match.cue,
+        scope_words=scope,
+        reason=f"{match.category}: {_brief(match.phrase)}",
+        bound=bound,
+    )
+
+
+def _brief(phrase: str) -> str:
+    """Return a phrase with its long lists of alternatives cut short."""
+    return _LONG.sub(r"\1|...", phrase)
 
 
 def subject_of(text: str, cue: Cue, lexicon: Lexicon | None = None) -> str | None:
@@ -95,17 +170,19 @@ def subject_of(text: str, cue: Cue, lexicon: Lexicon | None = None) -> str | Non
     'pleural effusion'
     """
     lexicon = load_lexicon() if lexicon is None else lexicon
-    words: list[re.Match[str]] = []
-    for word in _WORD.finditer(text, *cue.scope):
-        lower = word.group().lower()
-        named = lower[0].isalnum()
-        if words and lower == "of" and words[-1].group().lower() in lexicon.carrying:
-            words.clear()
-        elif words and (lower in lexicon.closing or not named):
+    start, end = cue.scope
+    words = split(text[start:end])
+    named: list[int] = []
+    for place, lower in enumerate(words.lower):
+        if named and lower == "of" and words.lower[named[-1]] in lexicon.carrying:
+            named.clear()
+        elif named and (lower in lexicon.closing or not lower[0].isalnum()):
             break
-        elif named and (words or lower not in lexicon.light):
-            words.append(word)
-    return text[words[0].start() : words[-1].end()] if words else None
+        elif lower[0].isalnum() and (named or lower not in lexicon.light):
+            named.append(place)
+    if not named:
+        return None
+    return text[start + words.starts[named[0]] : start + words.ends[named[-1]]]
 
 
 def subject_span(text: str, subject: str, *, cue: Span | None = None) -> Span | None:
@@ -120,117 +197,3 @@ def subject_span(text: str, subject: str, *, cue: Span | None = None) -> Span | 
     hits = re.finditer(rf"(?<!\w){re.escape(subject)}", text, re.IGNORECASE)
     apart = [hit.span() for hit in hits if hit.end() <= start or hit.start() >= end]
     return min(apart, key=lambda hit: max(hit[0] - end, start - hit[1]), default=None)
-
-
-def load_lexicon(source: str | None = None) -> Lexicon:
-    """Read a lexicon from TOML text laid out as `lexicon.toml`, or the built-in one."""
-    return _built_in() if source is None else _read(tomllib.loads(source))
-
-
-@cache
-def _built_in() -> Lexicon:
-    path = files("negtrace.language").joinpath("lexicon.toml")
-    return _read(tomllib.loads(path.read_text("utf-8")))
-
-
-def _read(rows: Mapping[str, list[str]]) -> Lexicon:
-    return Lexicon(
-        phrases=tuple(
-            (category, phrase, _pattern(phrase))
-            for category in _PHRASES
-            for phrase in rows.get(category, ())
-        ),
-        abbreviations=frozenset(rows.get("abbreviations", ())),
-        light=frozenset(rows.get("light", ())),
-        carrying=frozenset(rows.get("carrying", ())),
-        closing=frozenset(rows.get("closing", ())),
-    )
-
-
-def _pattern(phrase: str) -> re.Pattern[str]:
-    """Compile one phrase of the lexicon; see the head of `lexicon.toml` for its notation."""
-    words = (phrase if "[" in phrase else f"[{phrase}]").split(" ")
-    leading = words[0].endswith("?")
-    slots = (_slot(word, rank, after_optional=leading) for rank, word in enumerate(words))
-    return re.compile("".join(slots) + r"(?!\w|-\w)", re.IGNORECASE)
-
-
-def _slot(word: str, rank: int, *, after_optional: bool) -> str:
-    """Return the pattern of one word with the white space beside it, and the marks of the cue."""
-    opening, closing = "(?P<cue>" * word.startswith("["), ")" * word.endswith("]")
-    bare = word.strip("[]")
-    first = rank == 0 or (rank == 1 and after_optional)
-    options = "|".join(_option(option, first) for option in bare.removesuffix("?").split("|"))
-    if bare.endswith("?"):
-        inner = rf"(?:{options})\s+" if first else rf"\s+(?:{options})"
-        return rf"{opening}(?:{inner})?{closing}"
-    gap = "" if first else r"\s+"
-    return rf"{gap}{opening}(?:{options}){closing}"
-
-
-def _option(option: str, first: bool) -> str:
-    """Return the pattern of one word: a whole one, or the end of one after `*`."""
-    letters = re.escape(option.removeprefix("*")).replace("'", r"['\u2019]")
-    if option.startswith("*"):
-        return rf"(?<=\w){letters}"
-    return rf"(?<!\w)(?<!\w-){letters}" if first and option != "," else letters
-
-
-def _matches(text: str, lexicon: Lexicon) -> list[_Match]:
-    """Return the phrases found, none within another: the first, then the longest, wins."""
-    found = [
-        _Match(
-            category=category, phrase=phrase, start=hit.start(), end=hit.end(), cue=hit.span("cue")
-        )
-        for category, phrase, pattern in lexicon.phrases
-        for hit in pattern.finditer(text)
-    ]
-    kept: list[_Match] = []
-    for match in sorted(found, key=lambda match: (match.start, -match.end)):
-        if not kept or match.start >= kept[-1].end:
-            kept.append(match)
-    return kept
-
-
-def _bounds(text: str, matches: Iterable[_Match], lexicon: Lexicon) -> list[Span]:
-    """Return the stretches of `text` that no scope may cross, from left to right."""
-    ends = [(match.start, match.end) for match in matches if match.category == "terminating"]
-    return sorted([*ends, *_stops(text, lexicon), (0, 0), (len(text), len(text))])
-
-
-def _stops(text: str, lexicon: Lexicon) -> Iterator[Span]:
-    for stop in _STOP.finditer(text):
-        word = re.search(r"\S*$", text[: stop.start()])
-        if stop.group() != "." or not word or word.group().lower() not in lexicon.abbreviations:
-            yield stop.span()
-
-
-def _scope(text: str, match: _Match, bounds: Iterable[Span]) -> Span:
-    """Return what `match` negates, without white space and punctuation at either side."""
-    if match.category == "after":
-        start = max(end for _, end in bounds if end <= match.start)
-        # "isn't seen" stands behind "is", which is no part of what it negates.
-        host = len(text[: match.start]) - len(re.sub(r"\w+$", "", text[: match.start]))
-        return _trim(text, start, max(start, match.start - host))
-    # "Denies: fever" goes on behind its colon.
-    begin = match.end + len(text[match.end :]) - len(text[match.end :].lstrip(" :"))
-    return _trim(text, begin, min(start for start, _ in bounds if start >= begin))
-
-
-def _trim(text: str, start: int, end: int) -> Span:
-    inner = text[start:end]
-    blank = " \t\r\n,"
-    start += len(inner) - len(inner.lstrip(blank))
-    return start, max(start, end - len(inner) + len(inner.rstrip(blank)))
-
-
-def _cue(text: str, match: _Match, scope: Span) -> Cue:
-    start, end = match.cue
-    return Cue(
-        start=start,
-        end=end,
-        text=text[start:end],
-        category="after" if match.category == "after" else "before",
-        scope=scope,
-        reason=f"{match.category}: {match.phrase}",
-    )

@@ -1,0 +1,216 @@
+"""The lexicon: phrases that negate, only seem to, weaken or bound, and the trie that finds them."""
+
+__all__ = ["CATEGORIES", "Lexicon", "Match", "load_lexicon"]
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from itertools import product
+
+from negtrace.errors import LanguageError
+from negtrace.language.words import Words, split
+
+CATEGORIES: tuple[str, ...] = (
+    "before",
+    "after",
+    "pseudo",
+    "uncertain",
+    "uncertain_after",
+    "joining",
+    "terminating",
+    "reopening",
+)
+"""Keys of `lexicon.toml` that hold phrases; of two with the same phrase, the first one wins."""
+
+_WORD_SETS = ("abbreviations", "light", "carrying", "closing", "auxiliaries", "verbs", "couplers")
+
+_CLAUSE_END, _NUMBER = "$", "#"
+_CLAUSE_ENDS = frozenset([_CLAUSE_END, *".,;:!?)]", "and", "but", "or"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Leaf:
+    category: str
+    phrase: str
+    cue: tuple[int, int]
+    """The negating words, counted from the first word of the phrase."""
+
+
+@dataclass(slots=True)
+class _Node:
+    steps: dict[str, "_Node"] = field(default_factory=dict)
+    leaf: _Leaf | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """A phrase of the lexicon found in a text; places are counted in words."""
+
+    category: str
+    phrase: str
+    """As the lexicon writes it."""
+    first: int
+    last: int
+    """The word after its last."""
+    cue: tuple[int, int]
+    """Its negating words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lexicon:
+    """The phrases that make and bound a negation, and the words it takes to read its scope."""
+
+    phrases: tuple[tuple[str, str], ...]
+    """Category and phrase as written."""
+    abbreviations: frozenset[str]
+    """Words whose full stop ends no sentence."""
+    light: frozenset[str]
+    """Words passed over on the way to the subject."""
+    carrying: frozenset[str]
+    """Words that pass the subject on to what stands behind their "of"."""
+    closing: frozenset[str]
+    """Words that end the subject."""
+    auxiliaries: frozenset[str]
+    """Words between a subject and a cue behind it, no part of what is negated."""
+    verbs: frozenset[str]
+    """Finite verbs: a second one behind a coupler opens another clause."""
+    couplers: frozenset[str]
+    """Words that join two clauses, or two things within one."""
+    signals: frozenset[str] = field(repr=False)
+    """A text with none of these words holds no cue."""
+    _trie: _Node = field(repr=False, compare=False)
+
+    def matches(self, words: Words) -> list[Match]:
+        """Return the phrases in a text, none within another: the first, then the longest, wins."""
+        lower, first_words = words.lower, self._trie.steps
+        found: list[Match] = []
+        place, count = 0, len(lower)
+        while place < count:
+            hit = _longest(self._trie, lower, place) if lower[place] in first_words else None
+            if hit is None:
+                place += 1
+                continue
+            leaf, last = hit
+            found.append(
+                Match(
+                    category=leaf.category,
+                    phrase=leaf.phrase,
+                    first=place,
+                    last=last,
+                    cue=(place + leaf.cue[0], place + leaf.cue[1]),
+                )
+            )
+            place = last
+        return found
+
+
+def load_lexicon(source: str | None = None) -> Lexicon:
+    """Read a lexicon from TOML text laid out as `lexicon.toml`, or the built-in one.
+
+    Raises:
+        LanguageError: for text that is not TOML, an unknown key, or a phrase that cannot be read.
+    """
+    return _built_in() if source is None else _parse(source)
+
+
+@cache
+def _built_in() -> Lexicon:
+    return _parse(files("negtrace.language").joinpath("lexicon.toml").read_text("utf-8"))
+
+
+def _parse(source: str) -> Lexicon:
+    known = (*CATEGORIES, *_WORD_SETS)
+    try:
+        rows: Mapping[str, object] = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as error:
+        raise LanguageError(f"the lexicon is not TOML ({error}); see lexicon.toml") from error
+    for key, row in rows.items():
+        if key not in known or not isinstance(row, list) or not all(map(_is_phrase, row)):
+            raise LanguageError(
+                f"the lexicon's {key!r} is not a list of phrases under a known key; "
+                f"known: {', '.join(known)}"
+            )
+    return _build({key: list(map(str, row)) for key, row in rows.items() if isinstance(row, list)})
+
+
+def _is_phrase(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _build(rows: Mapping[str, Sequence[str]]) -> Lexicon:
+    phrases = [(kind, phrase) for kind in CATEGORIES for phrase in rows.get(kind, ())]
+    trie = _Node()
+    signals: set[str] = set()
+    for category, phrase in phrases:
+        for words, cue in _readings(phrase):
+            _insert(trie, words, _Leaf(category=category, phrase=phrase, cue=cue))
+            if category in ("before", "after", "joining"):
+                signals.add(next((w for w in words[slice(*cue)] if w[0].isalnum()), words[0]))
+    return Lexicon(
+        phrases=tuple(phrases),
+        signals=frozenset(signals),
+        _trie=trie,
+        **{name: frozenset(rows.get(name, ())) for name in _WORD_SETS},
+    )
+
+
+def _readings(phrase: str) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
+    """Yield every sequence of words a phrase stands for, and which of them negate."""
+    slots = [_slot(word) for word in (phrase if "[" in phrase else f"[{phrase}]").split()]
+    if not (any(opens for _, opens, _ in slots) and any(closes for _, _, closes in slots)):
+        raise LanguageError(f"the phrase {phrase!r} opens a bracket that it does not close")
+    for choice in product(*(options for options, _, _ in slots)):
+        words: list[str] = []
+        first = last = 0
+        for option, (_, opens, closes) in zip(choice, slots, strict=True):
+            first = len(words) if opens else first
+            words += option
+            last = len(words) if closes else last
+        last = min(last, len(words) - (words[-1:] == [_CLAUSE_END]))
+        if first >= last or words[0] == _CLAUSE_END:
+            raise LanguageError(f"the phrase {phrase!r} can be read as no words at all")
+        yield tuple(words), (first, last)
+
+
+def _slot(word: str) -> tuple[list[tuple[str, ...]], bool, bool]:
+    """Return the ways to fill one place of a phrase, and whether the cue opens and closes there."""
+    bare = word.strip("[]")
+    optional = len(bare) > 1 and bare.endswith("?")
+    options = [_option(option) for option in (bare[:-1] if optional else bare).split("|")]
+    if optional:
+        options.append(())
+    return options, word.startswith("["), word.endswith("]")
+
+
+def _option(option: str) -> tuple[str, ...]:
+    if option in (_CLAUSE_END, _NUMBER):
+        return (option,)
+    return tuple(split(option.removeprefix("*").replace("_", " ")).lower)
+
+
+def _insert(trie: _Node, words: tuple[str, ...], leaf: _Leaf) -> None:
+    node = trie
+    for word in words:
+        node = node.steps.setdefault(word, _Node())
+    node.leaf = node.leaf or leaf
+
+
+def _longest(trie: _Node, lower: list[str], place: int) -> tuple[_Leaf, int] | None:
+    """Return the longest phrase that begins at `place`, and the word after its last."""
+    best: tuple[_Leaf, int] | None = None
+    node, count = trie, len(lower)
+    while True:
+        word = lower[place] if place < count else _CLAUSE_END
+        final = node.steps.get(_CLAUSE_END) if word in _CLAUSE_ENDS else None
+        if final and final.leaf:
+            best = (final.leaf, place)
+        step = node.steps.get(word) if place < count else None
+        if step is None and word[0].isdecimal():
+            step = node.steps.get(_NUMBER)
+        if step is None:
+            return best
+        node, place = step, place + 1
+        if node.leaf:
+            best = (node.leaf, place)

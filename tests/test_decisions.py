@@ -1,0 +1,243 @@
+"""What a text says of a concept: denied, left open or affirmed, with a reason."""
+
+import csv
+import re
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from negtrace.errors import LanguageError
+from negtrace.language.cues import find_cues, read_cues
+from negtrace.language.decisions import is_negated, negation_of
+from negtrace.language.lexicon import load_lexicon
+from negtrace.language.words import split
+
+# In brackets a concept, after N where it is negated, U uncertain, A affirmed.
+SENTENCES = """
+No [N pneumothorax] or [N effusion]; [A cardiomegaly] is stable.
+No [N effusion] is seen and the [A heart] is enlarged.
+There is no [N effusion] and [A heart] is enlarged.
+There is a [A mass] and [N effusion] is absent.
+The lungs are clear of [N infiltrate], with mild [A cardiomegaly].
+No [N pleural effusion], stable [A cardiomegaly].
+Patient denies [N fever], [N chills], and [N night sweats] but reports [A cough].
+[U Pneumonia] cannot be excluded.
+Cannot exclude [U pneumonia].
+Possible [U effusion] at the left base.
+[U Pneumonia]?
+[N Effusion] has resolved.
+Resolved [N pneumothorax].
+[N Pneumothorax] is no longer seen.
+No longer has [N pain].
+[N Fever]: none.
+[N Chest pain] - no.
+[N Hepatitis B] negative.
+Urine culture was negative for [N growth].
+[N Fracture] was ruled out.
+Rule out [U pneumonia].
+He was ruled out for [N myocardial infarction].
+No change in the [A effusion].
+No [N change in size].
+No significant interval [N change] in the [A nodule].
+Without evidence of [N metastasis].
+[A Effusion] without [N pneumothorax].
+There is no evidence of [N acute fracture] or [N dislocation].
+Neither [N effusion] nor [N edema] is present.
+Not only [A effusion] but also [A edema] is present.
+[N Effusion] is unlikely.
+[N Lymphadenopathy] is not present; a [A nodule] is.
+The [A catheter] does not cross the midline.
+Absent [N breath sounds].
+[N Breath sounds] absent on the left.
+No [N edema] secondary to [A heart failure].
+[A Mass] in the left lung, not seen before.
+No [N consolidation] although [A atelectasis] is present.
+The study does not show [N embolism].
+There isn't any [N ascites].
+[N Effusion], [N edema] and [N pneumothorax] are absent.
+No [N residual tumor] and a [A patent artery].
+[A Atelectasis] rather than [N pneumonia].
+No [N pneumothorax] following [A thoracentesis].
+He has no [N cough], he has [A fever].
+denies:[N fever]
+[A Opacity], likely [U atelectasis].
+No [N effusion], likely [U atelectasis].
+[N Seizure] did not occur.
+The [A effusion] has not significantly increased.
+The [A ureter] (not shown) is dilated.
+[A Effusion] in patient no. 3.
+A voxel resolution of 0.3 [A mm].
+""".strip().splitlines()
+
+
+def marked(line: str) -> tuple[str, list[tuple[str, int, int]]]:
+    """Return the bare text of a line and the marks of its concepts."""
+    text, found, place = "", [], 0
+    for hit in re.finditer(r"\[([NAU]) ([^\]]+)\]", line):
+        text += line[place : hit.start()]
+        found.append((hit[1], len(text), len(text) + len(hit[2])))
+        text += hit[2]
+        place = hit.end()
+    return text + line[place:], found
+
+
+@pytest.mark.parametrize("line", SENTENCES)
+def test_concepts_are_read_in_their_clause(line: str) -> None:
+    text, concepts = marked(line)
+    for mark, start, end in concepts:
+        decision = negation_of(text, start, end)
+        assert decision.status[0].upper() == mark, (text[start:end], decision.reason)
+        assert is_negated(text, start, end) == (mark == "N")
+
+
+@pytest.mark.parametrize(
+    ("text", "concept", "reason"),
+    [
+        ("No mass.", "mass", "negated by before: no"),
+        ("No change in the mass.", "change", "denied within pseudo: [no] "),
+        ("A possible mass.", "mass", "left open by uncertain: possible"),
+        ("A mass.", "mass", "affirmed: no cue"),
+        ("No air but a mass.", "mass", "affirmed: the scope of before: no ends at but"),
+        ("No mass seen", "No mass", "affirmed: before: no is part of it"),
+        ("No change in the mass.", "mass", "affirmed: pseudo: [no] "),
+        ("A mass; no air.", "mass", "affirmed: the scope of before: no ends at ."),
+    ],
+)
+def test_every_decision_has_its_reason(text: str, concept: str, reason: str) -> None:
+    start = text.index(concept)
+    decision = negation_of(text, start, start + len(concept))
+    assert decision.reason.startswith(reason), decision.reason
+    assert (decision.cue is None) == (
+        decision.status == "affirmed" or decision.reason.startswith("denied")
+    )
+
+
+def test_a_scope_that_ends_within_the_concept() -> None:
+    text = "No chest pain, which radiates."
+    assert is_negated(text, 3, 29)
+    assert not is_negated(text, 21, 29)
+
+
+@pytest.mark.parametrize("span", [(3, 3), (-1, 2), (0, 9), (5, 2)])
+def test_characters_outside_the_text_are_refused(span: tuple[int, int]) -> None:
+    with pytest.raises(LanguageError, match="no concept at characters"):
+        negation_of("No mass.", *span)
+
+
+def test_spans_are_counted_in_words_too() -> None:
+    text = "The lung doesn't show a mass; clear."
+    [cue] = find_cues(text)
+    words = split(text)
+    assert words.lower[slice(*cue.words)] == ["n't"]
+    assert words.lower[slice(*cue.scope_words)] == ["show", "a", "mass"]
+    assert words.span(*cue.scope_words) == cue.scope
+    assert cue.bound == ";"
+
+
+def test_doubts_and_pseudo_negations_are_no_cues() -> None:
+    text = "No change. Possible effusion. Pneumonia cannot be ruled out."
+    reading = read_cues(text)
+    assert find_cues(text) == reading.cues == ()
+    assert [cue.text for cue in reading.doubts] == ["Possible", "cannot be ruled out"]
+    assert [text[slice(*whole)] for _, whole, _ in reading.pseudo] == ["No change"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("before = [", "not TOML"),
+        ('behind = ["no"]', "'behind' is not a list of phrases under a known key"),
+        ('before = "no"', "'before' is not a list"),
+        ('before = ["is [absent"]', "does not close"),
+        ('before = ["no?"]', "read as no words"),
+    ],
+)
+def test_a_bad_lexicon_is_refused(source: str, message: str) -> None:
+    with pytest.raises(LanguageError, match=message):
+        load_lexicon(source)
+
+
+SCRIPTS = [
+    "\u0644\u0627 \u064a\u0648\u062c\u062f \u0627\u0646\u0635\u0628\u0627\u0628",
+    "\u05d0\u05d9\u05df \u05ea\u05e4\u05dc\u05d9\u05d8",
+    "\u80f8\u6c34\u306a\u3057\u3002\u6c17\u80f8\u306a\u3057",
+    "\u041d\u0435\u0442 \u043e\u0442\u0451\u043a\u0430.",
+    "Kein Pleuraerguss, keine Stauung",
+    "caf\u00c3\u00a9 \u00e2\u20ac\u2122 n\u00c3\u00b3dulo \ufffd\ufffd",
+    '""" ""',
+    "\u0130stanbul \U0001fac1 \u00df",
+    "\x00\x1f\u200f\u202e",
+    " \n\n\t ",
+]
+
+
+@pytest.mark.parametrize("text", SCRIPTS)
+def test_no_cue_is_invented_where_there_is_no_english(text: str) -> None:
+    assert find_cues(text) == read_cues(text).cues == ()
+
+
+def test_newlines_and_stray_quotes_leave_the_cue_standing() -> None:
+    assert is_negated('"No pleural\n effusion', 4, 21)
+    assert not is_negated("No mass\n\nEffusion", 9, 17)
+
+
+PIECES = ["no", "not", "mass", ",", ".", "(", ")", "but", "and", "is", "?", "n't", "\n\n", "nor"]
+
+
+@given(
+    st.text(),
+    st.lists(st.sampled_from(PIECES)),
+)
+def test_any_text_can_be_read(text: str, parts: list[str]) -> None:
+    for read in (text, " ".join(parts), text + " no " + text):
+        reading = read_cues(read)
+        assert find_cues(read) == reading.cues
+        for cue in (*reading.cues, *reading.doubts):
+            assert read[cue.start : cue.end] == cue.text
+            assert 0 <= cue.scope[0] <= cue.scope[1] <= len(read)
+        if read:
+            assert negation_of(read, 0, len(read)).reason
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "no effusion and mass ",
+        "no effusion. ",
+        "effusion is not ",
+        "(no mass ",
+        "x. not seen nor is ",
+    ],
+)
+def test_time_is_linear(words: str) -> None:
+    def seconds(text: str) -> float:
+        start = time.perf_counter()
+        find_cues(text)
+        return time.perf_counter() - start
+
+    count = 100_000 // len(words.split())
+    part, whole = words * (count // 10), words * count
+    fastest = min(seconds(part) for _ in range(3))
+    assert seconds(whole) < 40 * fastest + 0.5
+
+
+def test_what_a_concept_in_a_kit_row_is_called(data_dir: Path) -> None:
+    """The halves of the kit's part, by report: neither falls short of the whole."""
+    with (data_dir / "negex" / "annotations_part.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    for half in (0, 1):
+        hits = called = gold = 0
+        for row in rows:
+            if int(row["Report No."]) % 4 // 2 != half:
+                continue
+            words = r"\s+".join(map(re.escape, row["Concept"].split()))
+            places = list(re.finditer(words.upper(), row["Sentence"]))
+            places = places or list(re.finditer(words, row["Sentence"], re.IGNORECASE))
+            said = any(is_negated(row["Sentence"], *place.span()) for place in places)
+            is_gold = row["Negation"] == "Negated"
+            hits, called, gold = hits + (said and is_gold), called + said, gold + is_gold
+        assert hits / called >= 0.96
+        assert hits / gold >= 0.96
