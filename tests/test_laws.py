@@ -16,7 +16,7 @@ from negtrace.tracing.trace import trace
 
 PREFIXED = {"clip", "phantom", "gpt2", "llama", "llava"}
 CAUSAL = PREFIXED | {"toy", "groupvit", "open_clip"}
-READ_AT_ONE = set(ENCODERS) - {"bert-mean", "tipsv2"}
+READ_AT_ONE = set(ENCODERS) - {"bert-mean", "tipsv2", "medclip"}
 PAIRS = radiology_pairs()
 
 
