@@ -101,7 +101,8 @@ class ModelFiles:
         if Path(self.source).exists():
             return None
         found = cached_file(self.source, "config.json", revision=self.revision)
-        return extract_commit_hash(found, None)
+        commit: str | None = extract_commit_hash(found, None)
+        return commit
 
     def json(self, path: str) -> Any | None:
         """Return what a JSON file of the model holds, or None where there is no such file."""
