@@ -127,7 +127,7 @@ def _hugging_face(
             "weights and tokenizer files, or a model's name on the Hugging Face hub"
         ) from error
     name = name or files.name
-    revision = getattr(config, "_commit_hash", None) or revision
+    revision = files.commit or revision
     if kind == "language":
         return CausalLanguageModel(model, tokenizer, name=name, prompt=prompt, revision=revision)
     if kind == "vision-language":

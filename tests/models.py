@@ -9,6 +9,7 @@ from duals import DUALS
 from languages import LANGUAGES
 from open_clips import OPEN_CLIPS
 from parts import TEXT, VISION, build, word_tokenizer
+from recipes import RECIPES
 from torch import Tensor
 
 from negtrace.encoders.base import Encoder
@@ -58,6 +59,7 @@ ENCODERS: dict[str, Callable[[torch.dtype], Encoder]] = {
     **{name: DUALS[name] for name in ("siglip2", "blip", "groupvit", "tipsv2", "flava")},
     **{name: LANGUAGES[name] for name in ("gpt2", "llama", "llava", "paligemma")},
     **{name: OPEN_CLIPS[name] for name in ("open_clip", "open_clip-bert")},
+    **RECIPES,
 }
 """One of each kind, for what takes its time."""
 
@@ -133,7 +135,7 @@ def _forward(
     handles = [encoder.blocks[0].register_forward_pre_hook(before, with_kwargs=True)]
     for block, write in zip(encoder.blocks, writes[1:], strict=True):
         if write:
-            handles.append(block.register_forward_hook(after(write)))
+            handles.append(block.register_forward_hook(after(write), prepend=True))
     with torch.no_grad():
         text = encoder.encode_against(torch.tensor([run.ids]), anchor[None])
     for handle in handles:

@@ -58,7 +58,12 @@ WORDS = [
 
 
 def word_tokenizer(
-    eos: int = 3, image: int | None = None, around: str = "[BOS] $A [EOS]", **options: object
+    eos: int = 3,
+    image: int | None = None,
+    around: str = "[BOS] $A [EOS]",
+    *,
+    mask: bool = False,
+    **options: object,
 ) -> transformers.PreTrainedTokenizerFast:
     """Read lower-cased words whole; anything else is [UNK]. The end token has the id `eos`.
 
@@ -66,10 +71,11 @@ def word_tokenizer(
         eos: the id of the end token.
         image: the id of an image token, if there is one.
         around: which tokens are put around a text.
+        mask: whether it has a mask token, as BERT's kind does.
         options: of the tokenizer.
     """
     terms = [word for finding in FINDINGS.values() for word in finding.term.split()]
-    words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *dict.fromkeys([*WORDS, *terms])]
+    words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *dict.fromkeys([*WORDS, *terms]), "[MASK]"]
     ids = {word: i for i, word in enumerate(words)} | {"[EOS]": eos}
     ids |= {} if image is None else {"<image>": image}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
@@ -86,6 +92,7 @@ def word_tokenizer(
         pad_token="[PAD]",
         bos_token="[BOS]",
         eos_token="[EOS]",
+        mask_token="[MASK]" if mask else None,
         **options,
     )
 

@@ -38,9 +38,9 @@ def encoder(request: pytest.FixtureRequest) -> Encoder:
 
 
 def test_a_trace_leaves_nothing(encoder: Encoder) -> None:
-    # transformers leaves hooks of its own on an image tower whose hidden states were asked for.
+    # transformers leaves hooks of its own on a tower whose hidden states were asked for.
     before, hooks = state_of(encoder.model), left_behind(encoder.model)
-    assert not hooks or encoder.name == "llava"
+    assert not hooks or encoder.name in {"llava", "medclip"}
     trace(encoder, radiology_pairs()[:2], progress=False)
     assert left_behind(encoder.model) == hooks
     assert state_of(encoder.model) == before

@@ -16,7 +16,7 @@ from negtrace.tracing.trace import trace
 
 PREFIXED = {"clip", "phantom", "gpt2", "llama", "llava"}
 CAUSAL = PREFIXED | {"toy", "groupvit", "open_clip"}
-READ_AT_ONE = set(ENCODERS) - {"bert-mean", "tipsv2"}
+READ_AT_ONE = set(ENCODERS) - {"bert-mean", "tipsv2", "medclip"}
 PAIRS = radiology_pairs()
 
 
@@ -82,7 +82,9 @@ def test_all_positions_at_once_are_the_whole_effect(encoder: Encoder) -> None:
             whole = encoder.encode(ids[0])
         with captured(encoder.blocks) as corrupt:
             encoder.encode(ids[1])
-        for layer, state in enumerate(clean.states()):
+        # A tower that reads several layers keeps a part of the base run, but for the input.
+        layers = len(encoder.layers) if encoder.reads_one_layer else 1
+        for layer, state in enumerate(clean.states()[:layers]):
             with starting_at(encoder.blocks, layer, state, corrupt, row):
                 assert torch.allclose(encoder.encode(ids[1]), whole, atol=1e-12)
 

@@ -17,6 +17,7 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import extract_commit_hash
 
 from negtrace.errors import EncoderError
 
@@ -94,6 +95,15 @@ class ModelFiles:
         except EncoderError:
             return None
 
+    @property
+    def commit(self) -> str | None:
+        """The commit that a model on the hub was read at; None for a folder."""
+        if Path(self.source).exists():
+            return None
+        found = cached_file(self.source, "config.json", revision=self.revision)
+        commit: str | None = extract_commit_hash(found, None)
+        return commit
+
     def json(self, path: str) -> Any | None:
         """Return what a JSON file of the model holds, or None where there is no such file."""
         found = cached_file(
@@ -115,8 +125,10 @@ class ModelFiles:
                 **options,
             )
         except Exception as error:  # whatever a damaged file makes a reader raise
-            said = str(error).strip().splitlines() or [repr(error)]
-            raise EncoderError(f"{self.name}: cannot read its {what}: {said[0]}") from error
+            said = [*str(error).strip().splitlines(), repr(error)]
+            # A line that ends so has its reason in the next.
+            why = " ".join(said[:2]) if said[0].endswith(":") else said[0]
+            raise EncoderError(f"{self.name}: cannot read its {what}: {why}") from error
 
 
 @contextmanager

