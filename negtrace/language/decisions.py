@@ -1,6 +1,6 @@
 """Whether the concept at given characters is negated, uncertain or affirmed, and why."""
 
-__all__ = ["Decision", "Status", "is_negated", "negation_of"]
+__all__ = ["Decision", "Status", "decide", "is_negated", "negation_of"]
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -63,7 +63,11 @@ def negation_of(text: str, start: int, end: int, lexicon: Lexicon | None = None)
             f"no concept at characters {start} to {end} of a text of {len(text)}; "
             "give (first character, character after the last)"
         )
-    reading, span = read_cues(text, lexicon), (start, end)
+    return decide(read_cues(text, lexicon), (start, end))
+
+
+def decide(reading: Reading, span: Span) -> Decision:
+    """Return the same from what was read in the text, for several concepts of one text."""
     if cue := _reaching(reading.cues, span):
         return Decision(span=span, status="negated", cue=cue, reason=f"negated by {cue.reason}")
     if phrase := _denied_change(reading, span):
