@@ -7,6 +7,7 @@ __all__ = [
     "find_cues",
     "load_lexicon",
     "read_cues",
+    "silent",
     "subject_of",
     "subject_span",
 ]
@@ -80,7 +81,7 @@ def find_cues(text: str, lexicon: Lexicon | None = None) -> tuple[Cue, ...]:
     ()
     """
     lexicon = load_lexicon() if lexicon is None else lexicon
-    if _silent(text, lexicon):
+    if silent(text, lexicon):
         return ()
     words = split(text)
     matches = lexicon.matches(words)
@@ -114,7 +115,7 @@ def read_cues(text: str, lexicon: Lexicon | None = None) -> Reading:
     )
 
 
-def _silent(text: str, lexicon: Lexicon) -> bool:
+def silent(text: str, lexicon: Lexicon) -> bool:
     """Tell at a glance that no word of `text` could be part of a cue."""
     lower = text.lower()
     if "n't" in lower or "n\u2019t" in lower:

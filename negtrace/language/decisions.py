@@ -1,14 +1,14 @@
 """Whether the concept at given characters is negated, uncertain or affirmed, and why."""
 
-__all__ = ["Decision", "Status", "is_negated", "negation_of"]
+__all__ = ["Decision", "Status", "decide", "is_negated", "negation_of"]
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from negtrace.errors import LanguageError
-from negtrace.language.cues import Cue, Reading, read_cues
-from negtrace.language.lexicon import Lexicon
+from negtrace.language.cues import Cue, Reading, read_cues, silent
+from negtrace.language.lexicon import Lexicon, load_lexicon
 from negtrace.language.words import Span
 
 Status = Literal["affirmed", "negated", "uncertain"]
@@ -42,7 +42,9 @@ def is_negated(text: str, start: int, end: int, lexicon: Lexicon | None = None) 
     Raises:
         LanguageError: for characters outside the text, or none.
     """
-    return negation_of(text, start, end, lexicon).negated
+    span = _checked(text, start, end)
+    lexicon = load_lexicon() if lexicon is None else lexicon
+    return not silent(text, lexicon) and decide(read_cues(text, lexicon), span).negated
 
 
 def negation_of(text: str, start: int, end: int, lexicon: Lexicon | None = None) -> Decision:
@@ -58,12 +60,20 @@ def negation_of(text: str, start: int, end: int, lexicon: Lexicon | None = None)
     Raises:
         LanguageError: for characters outside the text, or none.
     """
+    return decide(read_cues(text, lexicon), _checked(text, start, end))
+
+
+def _checked(text: str, start: int, end: int) -> Span:
     if not 0 <= start < end <= len(text):
         raise LanguageError(
             f"no concept at characters {start} to {end} of a text of {len(text)}; "
             "give (first character, character after the last)"
         )
-    reading, span = read_cues(text, lexicon), (start, end)
+    return start, end
+
+
+def decide(reading: Reading, span: Span) -> Decision:
+    """Return the same from what was read in the text, for several concepts of one text."""
     if cue := _reaching(reading.cues, span):
         return Decision(span=span, status="negated", cue=cue, reason=f"negated by {cue.reason}")
     if phrase := _denied_change(reading, span):

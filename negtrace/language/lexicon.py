@@ -146,7 +146,8 @@ def _build(rows: Mapping[str, Sequence[str]]) -> Lexicon:
     for category, phrase in phrases:
         for words, cue in _readings(phrase):
             _insert(trie, words, _Leaf(category=category, phrase=phrase, cue=cue))
-            if category in ("before", "after", "joining"):
+            denying = category == "pseudo" and "[" in phrase
+            if denying or category in ("before", "after", "joining"):
                 signals.add(next((w for w in words[slice(*cue)] if w[0].isalnum()), words[0]))
     return Lexicon(
         phrases=tuple(phrases),

@@ -12,6 +12,7 @@ from negtrace.language.words import Span, Words, stops
 
 _EDGES = frozenset([",", "(", "[", '"', "\u201c", "\u2018", "-", "\u2013", ":"])
 _BARE = frozenset(["no", "nor"])
+_ALTERNATIVES = frozenset(["nor", "or"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,34 +100,40 @@ def clauses(words: Words, matches: Sequence[Match], lexicon: Lexicon) -> Clauses
     """Return what bounds the scopes in a text, in time linear in its length."""
     bounds = [(m.first, m.last, m.phrase) for m in matches if _ends_scope(m, words)]
     bounds += [(p, p + 1, words.lower[p]) for p in stops(words, lexicon.abbreviations)]
+    bounds.sort()
     verbs = [p for p, word in enumerate(words.lower) if word in lexicon.verbs]
     couplers = _couplers(words, lexicon)
     return Clauses(
         words=words,
         lexicon=lexicon,
-        bounds=sorted(bounds),
+        bounds=bounds,
         reopening=[(m.first, m.last, m.phrase) for m in matches if m.category == "reopening"],
         verbs=verbs,
         couplers=couplers,
-        openings=list(_openings(verbs, couplers)),
+        openings=list(_openings(verbs, couplers, bounds)),
         closers=_closers(words),
     )
 
 
 def _couplers(words: Words, lexicon: Lexicon) -> list[int]:
-    """Return the words that may join clauses; in "x, nor y" the comma does not."""
+    """Return the words that may join clauses; in "x, or y" the comma does not."""
     following = [*words.lower[1:], ""]
     return [
         place
         for place, (word, after) in enumerate(zip(words.lower, following, strict=False))
-        if word in lexicon.couplers and after not in _BARE
+        if word in lexicon.couplers and after not in _ALTERNATIVES
     ]
 
 
-def _openings(verbs: Sequence[int], couplers: Sequence[int]) -> Iterator[int]:
+def _openings(
+    verbs: Sequence[int], couplers: Sequence[int], bounds: Sequence[tuple[int, int, str]]
+) -> Iterator[int]:
+    """Yield the last coupler between two verbs of one clause."""
     for one, other in pairwise(verbs):
         place = bisect_left(couplers, other) - 1
-        if place >= 0 and couplers[place] > one:
+        bound = bisect_left(bounds, one, key=lambda found: found[0])
+        apart = bound < len(bounds) and bounds[bound][0] < other
+        if place >= 0 and couplers[place] > one and not apart:
             yield couplers[place]
 
 

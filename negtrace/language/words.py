@@ -1,9 +1,10 @@
 """Words of a text, each with its characters, and the places where a clause must end."""
 
-__all__ = ["Span", "Words", "split"]
+__all__ = ["Span", "Words", "sentences", "split", "stops"]
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 Span = tuple[int, int]
 
@@ -11,6 +12,7 @@ _WORD = re.compile(
     r"[^\W_]+(?:(?:[-'\u2019/]|(?<=\d)\.(?=\d))[^\W_]+)*|[^\w\s]|\n\s*\n", re.UNICODE
 )
 _ENDS = frozenset(".!?;:\n")
+_CLOSING = frozenset(".!?;\n")
 _CLOSERS = frozenset("\"')]\u201d\u2019")
 
 
@@ -58,6 +60,14 @@ def split(text: str) -> Words:
         starts.append(start)
         ends.append(end)
     return Words(text=text, lower=lower, starts=starts, ends=ends)
+
+
+def sentences(text: str, abbreviations: frozenset[str]) -> list[Span]:
+    """Return the characters of each sentence, its full stop included; a colon ends none."""
+    words = split(text)
+    ends = [words.ends[p] for p in stops(words, abbreviations) if words.lower[p][0] in _CLOSING]
+    edges = [0, *ends, len(text)]
+    return [(one, other) for one, other in pairwise(edges) if text[one:other].strip()]
 
 
 def stops(words: Words, abbreviations: frozenset[str]) -> list[int]:
