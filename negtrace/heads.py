@@ -7,7 +7,7 @@ a head that looks at the negator need not be one that the score depends on.
 __all__ = ["Head", "HeadEffect", "HeadGrid", "HeadSelectivity", "head_effect", "selectivity_of"]
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ class HeadGrid:
 
     measure: ClassVar[str]
     """What the values are."""
-    described: ClassVar[tuple[str, ...]]
+    said: ClassVar[tuple[str, ...]]
     """What a data frame says in every row."""
 
     layers: tuple[str, ...]
@@ -63,8 +63,13 @@ class HeadGrid:
         import pandas as pd
 
         frame = pd.DataFrame(self._each(), columns=list(Head._fields))
-        said = {name: getattr(self, name) for name in self.described}
+        said = {name: getattr(self, name) for name in self.said}
         return frame.assign(**{"measure": self.measure, **said})
+
+    def described(self) -> dict[str, Any]:
+        """Every field as JSON holds it, by name: arrays as lists, NaN as None."""
+        named = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {"measure": self.measure, **{name: _plain(it) for name, it in named.items()}}
 
     def _each(self) -> list[Head]:
         arrays = (self.values, self.low, self.high)
@@ -84,7 +89,7 @@ class HeadEffect(HeadGrid, Reduction):
     """
 
     measure: ClassVar[str] = "effect"
-    described: ClassVar[tuple[str, ...]] = (
+    said: ClassVar[tuple[str, ...]] = (
         "model",
         "estimator",
         "positions",
@@ -109,7 +114,7 @@ class HeadSelectivity(HeadGrid):
     """
 
     measure: ClassVar[str] = "selectivity"
-    described: ClassVar[tuple[str, ...]] = ("model", "queries", "n")
+    said: ClassVar[tuple[str, ...]] = ("model", "queries", "n")
 
     by_pair: Float[np.ndarray, "pair block head"]
     """The largest difference of each pair."""
@@ -230,6 +235,16 @@ def selectivity_of(
         provenance=provenance,
         dropped=tuple(dropped),
     )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def _heads_in(sites: Sequence[str]) -> dict[int, int]:

@@ -104,10 +104,10 @@ def heatmap(
     return ax
 
 
-def heatmap_figure(result: CTE | Effect, *, site: str | None = None) -> Figure:
+def heatmap_figure(result: CTE | Effect) -> Figure:
     """Return one heatmap as a figure of its own, which pyplot neither keeps nor shows."""
-    figure = Figure(figsize=heatmap_size(heatmap_table(result, site=site)), layout="constrained")
-    heatmap(result, figure.subplots(), site=site)
+    figure = Figure(figsize=heatmap_size(heatmap_table(result)), layout="constrained")
+    heatmap(result, figure.subplots())
     return figure
 
 
@@ -132,20 +132,17 @@ def layer_importance(scores: LayerScores | Sequence[LayerScores], ax: Axes | Non
     return ax
 
 
-def both_directions(
-    denoising: CTE | Effect, noising: CTE | Effect, *, site: str | None = None
-) -> Figure:
+def both_directions(denoising: CTE | Effect, noising: CTE | Effect) -> Figure:
     """Both heatmaps side by side under one colour scale: sufficiency, then necessity.
 
     What both share is said once, above them; the right one names its rows only if they differ.
-    `site` says which one to draw where there are several.
     """
     effects = [r.effect() if isinstance(r, CTE) else r for r in (denoising, noising)]
     for effect, direction in zip(effects, SHOWS, strict=True):
         if effect.direction != direction:
             raise CTEError(f"expected a {direction} result, not one of {effect.direction}")
-    tables = [heatmap_table(effect, site=site) for effect in effects]
-    about = [facts(one, f"site {site or one.sites[0]}") for one in effects]
+    tables = [heatmap_table(effect) for effect in effects]
+    about = [facts(one, f"site {one.sites[0]}") for one in effects]
     same, own = shared([{**one, "direction": SHOWS[one["direction"]]} for one in about])
     panel, width = pair_widths(tables)
     above = wrapped(title(same), MARGIN * width)

@@ -32,7 +32,6 @@ SITES = ("resid", "resid_pre", "attn_out", "mlp_out", "head")
 pytestmark = pytest.mark.filterwarnings("ignore:hooks of your own")
 
 
-
 def gpt2_config() -> transformers.GPT2Config:
     return transformers.GPT2Config(
         n_embd=32,

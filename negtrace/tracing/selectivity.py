@@ -64,7 +64,8 @@ def head_selectivity(
         encoder: a model whose attention can be read; handed back untouched.
         pairs: as for `negtrace.trace`.
         queries: `later`, the tokens behind the cue, as in the paper; `other`, all but the cue, for
-            a tower that reads both ways. Padding does not look, unless it is read out.
+            a tower that reads both ways. Padding does not look, unless it is read out; nor does
+            the end token that it follows.
         confidence: of the bootstrap interval over pairs.
         resamples: bootstrap draws.
         seed: of the draws.
