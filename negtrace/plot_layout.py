@@ -12,6 +12,7 @@ __all__ = [
     "lines_high",
     "pair_height",
     "pair_widths",
+    "panel_widths",
     "room",
     "wrapped",
 ]
@@ -117,8 +118,16 @@ def pair_widths(tables: Sequence[HeatmapTable]) -> tuple[float, float]:
     return panel, sum(map(label_room, named)) + 2 * panel + BAR_ROOM + 0.2
 
 
+def panel_widths(tables: Sequence[HeatmapTable]) -> tuple[list[float], float]:
+    """Room for the title of each of several heatmaps with colour bars of their own, and the width
+    of their figure."""
+    cells = [_cells_width(table, least=2.4, most=4.6) for table in tables]
+    width = sum(cells) + sum(map(label_room, tables)) + (BAR_ROOM + 0.15) * len(tables)
+    return [one + 0.35 for one in cells], width
+
+
 def pair_height(tables: Sequence[HeatmapTable], above: str, titles: Sequence[str]) -> float:
-    """Height of a figure of two heatmaps side by side, under these titles."""
+    """Height of a figure of heatmaps side by side, under these titles."""
     return max(map(_cells_height, tables)) + lines_high(above) + max(map(lines_high, titles))
 
 

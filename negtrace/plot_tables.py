@@ -1,6 +1,6 @@
 """What a picture of a result shows, as tables and titles: no drawing here, and no effects computed.
 
-`heatmap_table` and `bar_table` say what `negtrace.plots` would draw.
+`heatmap_table`, `head_table` and `bar_table` say what `negtrace.plots` would draw.
 """
 
 __all__ = [
@@ -11,6 +11,8 @@ __all__ = [
     "bar_table",
     "beyond",
     "facts",
+    "facts_of_heads",
+    "head_table",
     "heatmap_table",
     "shared",
     "title",
@@ -26,11 +28,16 @@ from jaxtyping import Bool, Float
 from negtrace.cte import CTE
 from negtrace.effect import Effect, Reduction
 from negtrace.errors import CTEError
+from negtrace.heads import HeadEffect, HeadSelectivity, head_effect
 from negtrace.schema.checks import one_of
 from negtrace.scores import LayerScores
 
 LIMIT = 1.0
-"""Colours span -LIMIT to LIMIT in every heatmap, so that figures compare; excess is noted."""
+"""Colours span -LIMIT to LIMIT in every heatmap of states, so that figures compare; excess is
+noted. Heads are many and each does little: their colours span what there is."""
+
+EFFECT = "causal tracing effect (0 none, 1 full)"
+SELECTIVITY = "attention to the negator, negated minus affirmative"
 
 LEGIBLE = 16
 """Cells are annotated up to this many layers, and at most this many layers are named."""
@@ -65,6 +72,10 @@ class HeatmapTable:
     title: str
     over: int
     """Number of cells beyond the colour scale."""
+    limit: float = LIMIT
+    """Colours span -limit to limit."""
+    label: str = EFFECT
+    """What the colours mean."""
 
     @property
     def intervals(self) -> bool:
@@ -142,6 +153,49 @@ def bar_table(scores: LayerScores | Sequence[LayerScores]) -> BarTable:
     )
 
 
+def head_table(
+    result: CTE | Effect | HeadEffect | HeadSelectivity,
+    *,
+    intervals: bool = False,
+    annotate: bool = True,
+) -> HeatmapTable:
+    """What `head_heatmap` draws: heads down, blocks across; a CTE is reduced by `head_effect`.
+
+    Raises:
+        CTEError: when no head was traced.
+    """
+    grid = head_effect(result) if isinstance(result, CTE | Effect) else result
+    bounds = np.stack([grid.low.T, grid.high.T], axis=-1)
+    values = grid.values.T
+    return HeatmapTable(
+        rows=tuple(f"head {head}" for head in grid.heads),
+        columns=tuple(map(str, range(1, len(grid.layers) + 1))),
+        values=values,
+        text=tuple(tuple(map(_short, row)) for row in values),
+        small_text=tuple(tuple(_bounds(b) if intervals else "" for b in row) for row in bounds),
+        annotate=annotate and len(grid.layers) <= LEGIBLE,
+        title=title(facts_of_heads(grid)),
+        over=0,
+        limit=_reach(values),
+        label=SELECTIVITY if isinstance(grid, HeadSelectivity) else EFFECT,
+    )
+
+
+def facts_of_heads(grid: HeadEffect | HeadSelectivity) -> dict[str, str]:
+    """What a title says of a grid of heads, by kind."""
+    if isinstance(grid, HeadEffect):
+        together = grid.positions in ("all", "given")
+        return facts(grid, "heads" if together else "heads, summed over positions")
+    behind = "tokens behind it" if grid.queries == "later" else "other tokens"
+    return {
+        "model": grid.model,
+        "direction": "selectivity for the negator",
+        "site": f"largest difference over {behind}",
+        "kept": f"n = {grid.n} ({len(grid.dropped)} dropped)",
+        "aggregate": "mean over pairs",
+    }
+
+
 def facts(what: Reduction, site: str = "") -> dict[str, str]:
     """What a title says of a reduction, by kind; empty where there is nothing to say."""
     return {
@@ -167,7 +221,7 @@ def shared(
     >>> shared([{"model": "toy", "pairs": "all"}, {"model": "toy", "pairs": "correct"}])
     ({'model': 'toy'}, [{'pairs': 'all'}, {'pairs': 'correct'}])
     """
-    same = {k: v for k, v in several[0].items() if all(other[k] == v for other in several)}
+    same = {k: v for k, v in several[0].items() if all(other.get(k) == v for other in several)}
     return same, [{k: v for k, v in one.items() if k not in same} for one in several]
 
 
@@ -197,6 +251,13 @@ def verdict(one: LayerScores) -> str:
 
 def _joined(said: Mapping[str, str], *kinds: str) -> str:
     return ", ".join(said[kind] for kind in kinds if said.get(kind))
+
+
+def _reach(values: Float[np.ndarray, "row column"]) -> float:
+    """The least round number that no value goes beyond; 1 where there is no value."""
+    largest = np.abs(values[~np.isnan(values)]).max(initial=0.0)
+    steps = [step * 10.0**power for power in range(-3, 3) for step in (1, 2, 5)]
+    return next((step for step in steps if largest and largest <= step), 1.0)
 
 
 def _site(effect: Effect, site: str | None) -> int:

@@ -19,25 +19,29 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from negtrace.cte import CTE
 from negtrace.effect import Effect
 from negtrace.errors import CTEError
+from negtrace.plot_cells import (
+    MARGIN,
+    draw_cells,
+    draw_colour_bar,
+    draw_title,
+    name_columns,
+    new_axes,
+)
 from negtrace.plot_layout import (
     AXIS_ROOM,
     LARGE,
     MEDIUM,
-    SMALL,
     bars_size,
     grid_size,
     heatmap_size,
@@ -45,14 +49,11 @@ from negtrace.plot_layout import (
     lines_high,
     pair_height,
     pair_widths,
-    room,
     wrapped,
 )
 from negtrace.plot_tables import (
     LEGIBLE,
-    LIMIT,
     BarTable,
-    HeatmapTable,
     bar_table,
     beyond,
     facts,
@@ -65,9 +66,7 @@ from negtrace.schema.checks import one_of
 from negtrace.schema.files import write_bytes
 from negtrace.scores import LayerScores
 
-COLOUR_BAR = "causal tracing effect (0 none, 1 full)"
 SHOWS = {"denoising": "denoising (sufficiency)", "noising": "noising (necessity)"}
-ABSENT = "0.88"
 
 # Matplotlib writes its version and the time into files; the same data must give the same bytes.
 METADATA: dict[str, dict[str, str | None]] = {
@@ -97,11 +96,11 @@ def heatmap(
         colour_bar: draw one.
     """
     table = heatmap_table(result, intervals=intervals, annotate=annotate, site=site)
-    ax = _axes(heatmap_size(table)) if ax is None else ax
-    _cells(ax, table)
+    ax = new_axes(heatmap_size(table)) if ax is None else ax
+    draw_cells(ax, table)
     if colour_bar:
-        _colour_bar([ax])
-    _title(ax, table.title, label_room(table))
+        draw_colour_bar([ax], table.label)
+    draw_title(ax, table.title, label_room(table))
     return ax
 
 
@@ -115,18 +114,18 @@ def heatmap_figure(result: CTE | Effect) -> Figure:
 def layer_importance(scores: LayerScores | Sequence[LayerScores], ax: Axes | None = None) -> Axes:
     """Draw bars with bootstrap intervals; hatched where the method's ranking is not stable."""
     table = bar_table(scores)
-    ax = _axes(bars_size(table)) if ax is None else ax
+    ax = new_axes(bars_size(table)) if ax is None else ax
     width = 0.8 / len(table.methods)
     blocks = np.arange(len(table.columns))
     for place, colour in enumerate(sns.color_palette("colorblind", len(table.methods))):
         _bars(ax, table, place, blocks - 0.4 + width * (place + 0.5), width, colour)
     ax.axhline(0, color="0.3", linewidth=0.6)
     ax.set_xlim(-0.6, len(blocks) - 0.4)
-    _name_layers(ax, table.columns, offset=0.0)
+    name_columns(ax, table.columns, offset=0.0)
     ax.set_ylabel(table.label, fontsize=MEDIUM)
     ax.tick_params(axis="y", labelsize=MEDIUM)
     ax.spines[["top", "right"]].set_visible(False)
-    _title(ax, table.title, AXIS_ROOM)
+    draw_title(ax, table.title, AXIS_ROOM)
     if len(table.methods) > 1:  # beneath the axis, where no bar can be
         below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 4.2}
         ax.legend(fontsize=MEDIUM, frameon=False, ncols=2, **below)
@@ -146,7 +145,7 @@ def both_directions(denoising: CTE | Effect, noising: CTE | Effect) -> Figure:
     about = [facts(one, f"site {one.sites[0]}") for one in effects]
     same, own = shared([{**one, "direction": SHOWS[one["direction"]]} for one in about])
     panel, width = pair_widths(tables)
-    above = wrapped(title(same), 0.98 * width)
+    above = wrapped(title(same), MARGIN * width)
     titles = [
         wrapped(title(left) + beyond(table.over), panel)
         for left, table in zip(own, tables, strict=True)
@@ -155,10 +154,10 @@ def both_directions(denoising: CTE | Effect, noising: CTE | Effect) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(1, 2)
     for ax, table, words in zip(axes, tables, titles, strict=True):
-        _cells(ax, table)
+        draw_cells(ax, table)
         ax.set_title(words, fontsize=LARGE, loc="left")
     axes[1].tick_params(labelleft=tables[0].rows != tables[1].rows)
-    _colour_bar(list(axes))
+    draw_colour_bar(list(axes), tables[0].label)
     figure.suptitle(above, fontsize=LARGE, x=0.01, ha="left")
     return figure
 
@@ -171,12 +170,12 @@ def importance_grid(scores: Sequence[LayerScores], *, columns: int = 2) -> Figur
     rows = math.ceil(len(scores) / columns)
     same, own = shared([facts(one) for one in scores])
     width, height = grid_size(rows, columns)
-    above = wrapped(title(same), 0.98 * width)
+    above = wrapped(title(same), MARGIN * width)
     figure = Figure(figsize=(width, height + lines_high(above)), layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for one, left, ax in zip(scores, own, axes, strict=False):
         said = ", ".join([one.method, *filter(None, left.values())])
-        _title(layer_importance(one, ax), f"{said}\n{verdict(one)}", AXIS_ROOM)
+        draw_title(layer_importance(one, ax), f"{said}\n{verdict(one)}", AXIS_ROOM)
     for ax in axes[len(scores) :]:
         ax.set_axis_off()
     figure.suptitle(above, fontsize=LARGE, x=0.01, ha="left")
@@ -201,76 +200,6 @@ def save_figure(
             figure.savefig(data, format=kind, dpi=300, metadata=METADATA[kind])
             paths.append(write_bytes(Path(f"{stem}.{kind}"), data.getvalue()))
     return paths
-
-
-def _axes(size: tuple[float, float]) -> Axes:
-    axes: Axes = plt.subplots(figsize=size, layout="constrained")[1]
-    return axes
-
-
-def _title(ax: Axes, words: str, left: float) -> None:
-    ax.set_title(wrapped(words, room(ax, left)), fontsize=LARGE, loc="left")
-
-
-def _cells(ax: Axes, table: HeatmapTable) -> None:
-    sns.heatmap(
-        table.values,
-        ax=ax,
-        cmap="vlag",
-        vmin=-LIMIT,
-        vmax=LIMIT,
-        mask=np.isnan(table.values),
-        cbar=False,
-        xticklabels=False,
-        yticklabels=False,
-        linewidths=0.4,
-        linecolor="white",
-    )
-    _hatch(ax, table)
-    if table.annotate:
-        _annotate(ax, table)
-    _name_layers(ax, table.columns, offset=0.5)
-    ax.set_yticks(np.arange(len(table.rows)) + 0.5, table.rows, fontsize=MEDIUM, rotation=0)
-    ax.tick_params(length=0)
-
-
-def _colour_bar(sharing: list[Axes]) -> None:
-    ax = sharing[-1]
-    width, height = (side / ax.figure.dpi for side in ax.bbox.size)
-    bar = ax.figure.colorbar(
-        ax.collections[0],
-        ax=sharing,
-        fraction=0.15 / (width * len(sharing)),
-        pad=0.015,
-        aspect=height / 0.1,
-    )
-    bar.set_label(wrapped(COLOUR_BAR, height, MEDIUM), fontsize=MEDIUM)
-    bar.ax.tick_params(labelsize=MEDIUM)
-    bar.outline.set_linewidth(0.4)
-
-
-def _hatch(ax: Axes, table: HeatmapTable) -> None:
-    for row, column in np.argwhere(np.isnan(table.values)).tolist():
-        how: dict[str, Any] = {"facecolor": ABSENT, "edgecolor": "0.6", "hatch": "////"}
-        ax.add_patch(Rectangle((column, row), 1, 1, linewidth=0, **how))
-
-
-def _annotate(ax: Axes, table: HeatmapTable) -> None:
-    for (row, column), value in np.ndenumerate(table.values):
-        small = table.small_text[row][column]
-        colour = "white" if abs(value) > 0.5 else "0.1"
-        middle, upper = column + 0.5, row + (0.36 if small else 0.5)
-        words: dict[str, Any] = {"ha": "center", "va": "center", "color": colour}
-        ax.text(middle, upper, table.text[row][column], fontsize=MEDIUM, **words)
-        ax.text(middle, row + 0.72, small, fontsize=SMALL, **words)
-
-
-def _name_layers(ax: Axes, columns: tuple[str, ...], *, offset: float) -> None:
-    step = math.ceil(len(columns) / LEGIBLE)
-    ax.set_xticks(
-        np.arange(0, len(columns), step) + offset, columns[::step], fontsize=MEDIUM, rotation=0
-    )
-    ax.set_xlabel("layer" if columns[0] == "embed" else "block", fontsize=MEDIUM)
 
 
 def _bars(

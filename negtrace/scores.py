@@ -137,12 +137,16 @@ class Method:
     sites: tuple[str, ...] = ("resid",)
     cue: bool = False
     """Whether it reads the residual stream at the cue, the embedding included."""
+    positions: tuple[str, ...] | None = None
+    """Which positions have to be patched at once for its sum to mean anything; None for any."""
 
     def lacks(self, kept: CTE) -> str | None:
         """What the kept pairs lack for this method, in words; None when nothing."""
         absent = [site for site in self.sites if site not in kept.sites]
         if absent:
             return f"the site(s) {', '.join(absent)}; it has {', '.join(kept.sites)}"
+        if self.positions and kept.positions not in self.positions:
+            return f"positions {' or '.join(map(repr, self.positions))}, not {kept.positions!r}"
         token = np.ones(kept.roles.shape, dtype=bool)
         if self.cue:
             token = kept.roles == _index(kept, "cue")
@@ -162,13 +166,13 @@ def _method(name: str, **needs: Any) -> Callable[[Callable[[Draws], np.ndarray]]
     return lambda score: METHODS.register(name)(Method(score=score, **needs))
 
 
-@_method("nast")
+@_method("nast", positions=("token",))
 def nast(draws: Draws) -> Float[np.ndarray, "draw block"]:
     """Sum of the effect over all positions."""
     return draws.total("resid")[:, 1:]
 
 
-@_method("std", cue=True)
+@_method("std", cue=True, positions=("token",))
 def std(draws: Draws) -> Float[np.ndarray, "draw block"]:
     """Population standard deviation of the effect over positions from the first cue on.
 
@@ -198,7 +202,7 @@ def transport(draws: Draws) -> Float[np.ndarray, "draw block"]:
     return np.asarray(-np.diff(draws.cue(), axis=1))
 
 
-@_method("component", sites=("attn_out", "mlp_out"))
+@_method("component", sites=("attn_out", "mlp_out"), positions=("token", "role", "all"))
 def component(draws: Draws) -> Float[np.ndarray, "draw block"]:
     """Effects of `attn_out` and `mlp_out`, each summed over all positions, added up.
 
