@@ -13,8 +13,9 @@ PACKAGE = Path(__file__).parents[1] / "negtrace"
 # In order: a module may import modules of its own room and of the rooms above it, no others.
 # A new module must be placed here; say in CONTRIBUTING.md why it is a new noun.
 ROOMS: tuple[tuple[str, ...], ...] = (
-    ("errors", "registry", "tokens", "version"),
+    ("errors", "ranks", "registry", "tokens", "version"),
     ("language",),
+    ("options",),
     ("phantom",),
     ("anchors", "pairs", "roles", "stretches", "alignment"),
     ("pair_sources",),
@@ -27,21 +28,21 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("encoders",),
     ("tracing",),
     ("loading",),
-    ("experiment",),
+    ("experiment", "bench"),
     ("cli", "__main__"),
 )
 
 # Where a heavy package may be imported at all; everything else must do without.
 HOMES: dict[str, tuple[str, ...]] = {
-    "torch": ("hooks", "encoders", "tracing", "loading", "phantom"),
+    "torch": ("hooks", "encoders", "tracing", "loading", "phantom", "bench.scoring"),
     "einops": ("tracing", "encoders"),
     "transformers": (
         "encoders.hf_files",
         "encoders.hf_attention",
         "phantom",
     ),
-    "matplotlib": ("plots", "plot_layout", "phantom.sheet"),
-    "seaborn": ("plots",),
+    "matplotlib": ("plots", "plot_layout", "phantom.sheet", "bench.figures"),
+    "seaborn": ("plots", "bench.figures"),
     "tyro": ("cli",),
     "tokenizers": ("phantom",),
 }
@@ -55,6 +56,8 @@ LIGHT: dict[str, tuple[str, ...]] = {
     "negtrace.export": ("torch", "matplotlib", "pandas", "transformers"),
     "negtrace.plots": ("torch", "transformers"),
     "negtrace.gallery": ("torch", "transformers"),
+    "negtrace.bench": ("numpy", "torch", "matplotlib", "pandas", "transformers"),
+    "negtrace.bench.figures": ("torch", "transformers"),
     "negtrace.pair_sources": ("torch", "matplotlib", "pandas", "transformers"),
     "negtrace.phantom": ("torch", "matplotlib", "pandas", "transformers"),
 }

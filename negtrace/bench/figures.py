@@ -1,0 +1,158 @@
+"""Pictures of reports: rates with their intervals, chance, and what the statements give away.
+
+`bars` says what would be drawn; one figure compares any number of models.
+"""
+
+__all__ = ["Bar", "bars", "draw", "figure"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from negtrace.bench.report import Report, Row
+from negtrace.errors import BenchError
+from negtrace.plot_layout import LARGE, MEDIUM
+from negtrace.plots import save_figure
+
+AXES = {
+    "all": "",
+    "negated_findings": "findings denied by the right statement",
+    "finding": "finding",
+    "attribute": "attribute that the wrong claims have wrong",
+    "template": "kind of the right statement",
+    "image to text": "R@k, image to text",
+    "anchor to text": "R@k, anchor to text",
+    "text to anchor": "R@k, text to anchor",
+}
+
+LABELS = {"accuracy": "accuracy", "recall": "recall", "similarity": "cosine similarity"}
+WIDE = 0.8
+"""Share of the room that the bars of one level take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One bar: where it stands, whose it is, and its number."""
+
+    panel: str
+    level: str
+    hue: str
+    row: Row
+    prior: float | None
+    """What the model scores without the anchor."""
+
+
+def bars(reports: Sequence[Report]) -> list[Bar]:
+    """Return every bar of the figure, panel by panel.
+
+    Raises:
+        BenchError: for no report, or reports of different suites.
+    """
+    if len({report.suite for report in reports}) != 1:
+        raise BenchError("a figure compares reports of one suite; give one or more of them")
+    several = len(reports) > 1
+    found = []
+    for report in reports:
+        prior = {_key(r): r.estimate for r in report.rows if r.scorer == "prior"}
+        for row in report.rows:
+            if row.scorer != "model" or row.measure not in LABELS or row.axis == "finding":
+                continue
+            whole = row.axis == "all"
+            level, kind = (row.series, "") if whole else (row.level, row.series)
+            hue = ", ".join(filter(None, (_name(report) if several or whole else "", kind)))
+            found.append(
+                Bar(panel=row.axis, level=level, hue=hue, row=row, prior=prior.get(_key(row)))
+            )
+    panels = list(dict.fromkeys(bar.panel for bar in found))
+    return sorted(found, key=lambda bar: panels.index(bar.panel))
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    return row.series, row.axis, row.level
+
+
+def _name(report: Report) -> str:
+    anchors = str(report.data["anchors"])
+    return f"{report.model['name']} ({anchors}s)" if anchors else str(report.model["name"])
+
+
+def figure(reports: Sequence[Report]) -> Figure:
+    """Return a figure with a panel for each breakdown."""
+    found = bars(reports)
+    panels = list(dict.fromkeys(bar.panel for bar in found))
+    levels = [len({bar.level for bar in found if bar.panel == panel}) for panel in panels]
+    hues = [len({bar.hue for bar in found if bar.panel == panel}) for panel in panels]
+    widths = [max(2.4, 0.4 + 0.26 * n * h) for n, h in zip(levels, hues, strict=True)]
+    drawn: Figure
+    drawn, axes = plt.subplots(
+        1,
+        len(panels),
+        figsize=(sum(widths) + 0.8, 3.2),
+        squeeze=False,
+        layout="constrained",
+        gridspec_kw={"width_ratios": widths},
+    )
+    for ax, panel in zip(axes[0], panels, strict=True):
+        _panel(ax, [bar for bar in found if bar.panel == panel])
+    drawn.suptitle(_title(reports), fontsize=LARGE, x=0.01, ha="left")
+    return drawn
+
+
+def _title(reports: Sequence[Report]) -> str:
+    confidence = reports[0].config.get("confidence", 0.95)
+    counts = ", ".join(dict.fromkeys(f"{r.data['items']} of {r.data['name']}" for r in reports))
+    key = "dotted: chance; diamond: the model without the anchor"
+    return f"{reports[0].suite}: {counts}; {confidence:.0%} intervals\n{key}"
+
+
+def _panel(ax: Axes, found: Sequence[Bar]) -> None:
+    levels = list(dict.fromkeys(bar.level for bar in found))
+    hues = list(dict.fromkeys(bar.hue for bar in found))
+    colours = dict(zip(hues, sns.color_palette("colorblind", len(hues)), strict=True))
+    width = WIDE / len(hues)
+    for bar in found:
+        x = levels.index(bar.level) + (hues.index(bar.hue) + 0.5) * width - WIDE / 2
+        _bar(ax, bar, x, width, colours[bar.hue])
+    for hue in hues:
+        ax.bar([0], [0], color=colours[hue], label=hue)
+    ax.set_xticks(range(len(levels)), levels, fontsize=MEDIUM)
+    ax.tick_params(axis="y", labelsize=MEDIUM)
+    ax.set_xlabel(AXES.get(found[0].panel, found[0].panel), fontsize=MEDIUM)
+    ax.set_ylabel(LABELS[found[0].row.measure], fontsize=MEDIUM)
+    low = min(0.0, *(bar.row.estimate for bar in found if isfinite(bar.row.estimate)))
+    ax.set_ylim(1.1 * low, 1.02)
+    sns.despine(ax=ax)
+    ax.legend(
+        fontsize=MEDIUM, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2
+    )
+
+
+def _bar(ax: Axes, bar: Bar, x: float, width: float, colour: tuple[float, float, float]) -> None:
+    row = bar.row
+    ax.bar([x], [row.estimate], 0.92 * width, color=colour)
+    if isfinite(row.low):
+        ends = [[row.estimate - row.low], [row.high - row.estimate]]
+        ax.errorbar([x], [row.estimate], yerr=ends, color="0.15", lw=0.9, capsize=2)
+    if row.chance is not None:
+        ax.hlines(row.chance, x - width / 2, x + width / 2, color="0.15", lw=0.9, ls=":")
+    if bar.prior is not None:
+        ax.plot([x], [bar.prior], marker="D", ms=3.5, mfc="white", mec="0.15", mew=0.8, ls="")
+
+
+def draw(reports: Sequence[Report], stem: Path, formats: Sequence[str]) -> list[Path]:
+    """Write the figure as `stem`.png and so on.
+
+    Raises:
+        OutputError: when the place cannot be written.
+    """
+    drawn = figure(reports)
+    try:
+        return save_figure(drawn, stem, formats)
+    finally:
+        plt.close(drawn)
