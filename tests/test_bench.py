@@ -221,12 +221,17 @@ def test_wrong_claims_differ_in_one_attribute(side: str, severity: str) -> None:
 def test_claim_sets_are_balanced_in_existence(phantom: Encoder) -> None:
     report = bench.run(phantom, bench.Config(suite="claims", count=140, resamples=500))[0]
     levels = {r.level: r for r in report.rows if r.scorer == "model"}
-    assert set(levels) == {"set", *claims.ATTRIBUTES}
-    assert levels["existence"].n == levels["set"].n == 140
+    assert set(levels) == {claims.WHOLE, *claims.ATTRIBUTES}
+    assert levels["existence"].n == levels[claims.WHOLE].n == 140
     assert levels["existence"].chance == 0.5
-    for scorer in ("prior", "chance"):
+    for scorer in ("prior", "length", "chance"):
         row = report.find(scorer=scorer, level="existence")
         assert row.low <= 0.5 <= row.high, scorer
+    for scorer in ("prior", "length"):
+        for level in ("location", "severity", claims.WHOLE):
+            row = report.find(scorer=scorer, level=level)
+            assert row.chance is not None
+            assert row.low <= row.chance
 
 
 def test_claim_sets_are_read_and_bad_lines_named(phantom: Encoder, tmp_path: Path) -> None:
@@ -304,7 +309,7 @@ def test_figures_show_every_model_and_the_chance(
     shown = bars(reports)
     whole = [bar for bar in shown if bar.panel == "all"]
     assert {bar.level for bar in whole} == {"affirmative", "negated"}
-    assert len({bar.hue for bar in whole}) == 2
+    assert len({bar.model for bar in whole}) == 2
     assert all(bar.row.chance == 0.25 and bar.prior == 0.25 for bar in whole)
     [path] = draw(reports, tmp_path / "figure", ["png"])
     assert path.read_bytes().startswith(b"\x89PNG")

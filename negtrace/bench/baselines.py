@@ -17,13 +17,13 @@ def chance(items: Sequence[Item]) -> float:
     return float(np.mean([1 / len(item.texts) for item in items]))
 
 
-def guesses(items: Sequence[Item], *, seed: int) -> list[Float[np.ndarray, " option"]]:
+def guesses(items: Sequence[Item], *, seed: int) -> list[Float[np.ndarray, " _"]]:
     """Return a random score for each statement of each item."""
     rng = np.random.default_rng(seed)
     return [rng.random(len(item.texts)) for item in items]
 
 
-def lengths(items: Sequence[Item]) -> list[Float[np.ndarray, " option"]]:
+def lengths(items: Sequence[Item]) -> list[Float[np.ndarray, " _"]]:
     """Return a score that is higher the shorter a statement is.
 
     Among statements of one length the text decides, the same way in every item: a tie would put

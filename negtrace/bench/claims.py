@@ -1,10 +1,19 @@
 """Claim ranking: one right claim among some that are wrong in one attribute.
 
-After the claims of NAST (arXiv 2602.12498). On the phantom every other set is about an absent
-finding, where a denial is right; else whoever prefers affirmation would always win on existence.
+After the claims of NAST (arXiv 2602.12498). Every other set is about an absent finding, where a
+denial is right; else whoever prefers affirmation would always win on existence.
 """
 
-__all__ = ["ATTRIBUTES", "ClaimSet", "phantom_sets", "read_sets", "results", "text_sets", "wrongs"]
+__all__ = [
+    "ATTRIBUTES",
+    "WHOLE",
+    "ClaimSet",
+    "phantom_sets",
+    "read_sets",
+    "results",
+    "text_sets",
+    "wrongs",
+]
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,9 +32,12 @@ from negtrace.errors import BenchError, PairError
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
 from negtrace.language.realize import sentence
-from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, study
+from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, Study, study
 
 ATTRIBUTES = ("existence", "location", "severity")
+
+WHOLE = "all of them"
+"""What results call a whole set."""
 
 _OTHERS: Mapping[str, tuple[str, ...]] = {
     "left": ("right",),
@@ -49,22 +61,24 @@ class ClaimSet:
     right: str
     wrong: tuple[tuple[str, str], ...]
     """Attribute and statement."""
+    group: str
+    """Sets of one group share statements, and are drawn together by the bootstrap."""
 
     def items(self, rng: Random) -> Iterator[Item]:
         """Yield the whole set, then the right statement against the wrong ones of each attribute.
 
-        The whole is tagged `set`, the others by their attribute; places are shuffled.
+        The whole is tagged `all of them`, the others by their attribute; places are shuffled.
         """
         attributes = dict.fromkeys(attribute for attribute, _ in self.wrong)
-        for level in ("set", *attributes):
-            texts = [self.right, *(text for a, text in self.wrong if level in (a, "set"))]
+        for level in (*attributes, WHOLE):
+            texts = [self.right, *(text for a, text in self.wrong if level in (a, WHOLE))]
             rng.shuffle(texts)
             yield Item(
                 id=f"{self.id}-{level}",
                 anchor=self.anchor,
                 texts=tuple(texts),
                 answer=texts.index(self.right),
-                group=self.id,
+                group=self.group,
                 tags={"attribute": (level,)},
             )
 
@@ -86,45 +100,60 @@ def wrongs(claim: Claim) -> Iterator[tuple[str, Claim]]:
             yield attribute, replace(claim, **changed)
 
 
-def _set(name: str, anchor: Anchor, claim: Claim, seed: int) -> ClaimSet:
+def _set(name: str, anchor: Anchor, claim: Claim, *, seed: int, group: str) -> ClaimSet:
     told = [(attribute, sentence(other, seed=seed)) for attribute, other in wrongs(claim)]
     return ClaimSet(
-        id=name, anchor=anchor, right=sentence(claim, seed=seed), wrong=tuple(dict.fromkeys(told))
+        id=name,
+        anchor=anchor,
+        right=sentence(claim, seed=seed),
+        wrong=tuple(dict.fromkeys(told)),
+        group=group,
     )
 
 
 def phantom_sets(count: int, *, seed: int, size: int = 48) -> list[ClaimSet]:
-    """Return `count` sets on held-out radiographs, in turn about a present and an absent finding.
+    """Return at least `count` sets on held-out radiographs, in pairs; findings take turns.
 
-    Findings take turns. The absent claim carries no attribute.
+    The first of a pair is about a study that has the finding, the second about one that has not,
+    where the same claim is denied: on existence both put the same two statements, so that words
+    alone are right once.
     """
     rng = Random(f"claims {seed}")  # noqa: S311
     sets = []
-    for number in range(count):
-        finding = PHANTOM_FINDINGS[number // 2 % len(PHANTOM_FINDINGS)]
-        while True:
-            patient = study(rng.choice(HELD_OUT))
-            claim = patient.claims[PHANTOM_FINDINGS.index(finding)]
-            if claim.present == (number % 2 == 0):
-                break
-        anchor = Anchor(image=patient.image(size))
-        sets.append(_set(f"phantom-{number}-{finding}", anchor, claim, rng.getrandbits(32)))
+    for number in range(-(-count // 2)):
+        finding = PHANTOM_FINDINGS[number % len(PHANTOM_FINDINGS)]
+        draw = rng.getrandbits(32)
+        sick, claim = _patient(finding, rng, present=True)
+        healthy, _ = _patient(finding, rng, present=False)
+        for there, patient, right in (("", sick, claim), ("no-", healthy, claim.negate())):
+            anchor = Anchor(image=patient.image(size))
+            name = f"phantom-{number}-{there}{finding}"
+            sets.append(_set(name, anchor, right, seed=draw, group=str(number)))
     return sets
 
 
+def _patient(finding: str, rng: Random, *, present: bool) -> tuple[Study, Claim]:
+    while True:
+        patient = study(rng.choice(HELD_OUT))
+        claim = patient.claims[PHANTOM_FINDINGS.index(finding)]
+        if claim.present == present:
+            return patient, claim
+
+
 def text_sets(count: int, *, seed: int) -> list[ClaimSet]:
-    """Return `count` sets on texts that affirm what is so without naming the finding.
+    """Return at least `count` sets, in pairs, on texts that affirm what is so.
 
     The texts say nothing of side, zone and severity, so they ask about existence alone.
     """
     rng = Random(f"claims {seed}")  # noqa: S311
+    findings = list(FINDINGS.values())
     sets = []
-    for number in range(count):
-        finding = list(FINDINGS.values())[number // 2 % len(FINDINGS)]
-        there = number % 2 == 0
-        anchor = Anchor(text=finding.abnormal if there else finding.normal)
-        claim = Claim(finding=finding.key, present=there)
-        sets.append(_set(f"text-{number}-{finding.key}", anchor, claim, rng.getrandbits(32)))
+    for number in range(-(-count // 2)):
+        finding, draw = findings[number % len(findings)], rng.getrandbits(32)
+        for there, text in ((True, finding.abnormal), (False, finding.normal)):
+            claim = Claim(finding=finding.key, present=there)
+            name = f"text-{number}-{'' if there else 'no-'}{finding.key}"
+            sets.append(_set(name, Anchor(text=text), claim, seed=draw, group=str(number)))
     return sets
 
 
@@ -173,7 +202,8 @@ def _parsed(row: Mapping[str, Any], folder: Path, name: str) -> ClaimSet:
     texts = [str(row["right"]), *(text for _, text in wrong)]
     if not wrong or len(set(texts)) < len(texts) or not all(map(str.strip, texts)):
         raise PairError("wrong statements must be there, distinct and not blank")
-    return ClaimSet(id=str(row.get("id", name)), anchor=anchor, right=texts[0], wrong=wrong)
+    name = str(row.get("id", name))
+    return ClaimSet(id=name, anchor=anchor, right=texts[0], wrong=wrong, group=name)
 
 
 def items_of(sets: Sequence[ClaimSet], *, seed: int) -> list[Item]:

@@ -37,7 +37,7 @@ class Bootstrap:
 
 
 def correct(
-    items: Sequence[Item], scores: Sequence[Float[np.ndarray, " option"]]
+    items: Sequence[Item], scores: Sequence[Float[np.ndarray, " _"]]
 ) -> Float[np.ndarray, " item"]:
     """Return 1 for each item whose right statement beats every other, else 0; a tie is 0."""
     return np.array(

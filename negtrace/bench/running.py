@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from negtrace.bench import claims, polarity
+from negtrace.bench import claims, collapse, negbench, polarity, retrieval
 from negtrace.bench.chexpert import read_cases
 from negtrace.bench.config import Config
 from negtrace.bench.items import Item, fitting
@@ -16,6 +16,7 @@ from negtrace.bench.rates import Bootstrap, correct
 from negtrace.bench.report import Noted, Report, Row, write_report
 from negtrace.bench.scoring import options
 from negtrace.bench.supply import Cases, PhantomSupply, Supply, TextSupply
+from negtrace.bench.tables import read_table
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.registry import Registry
@@ -214,5 +215,108 @@ def _claims(encoder: Encoder, config: Config) -> Work:
         rows=tuple(rows),
         noted=(*noted, *long),
         data=about(Path(place).name, items),
+        items=tuple(told(items, config, right.tolist())),
+    )
+
+
+GALLERY = 300
+"""Most statements to choose from in retrieval, as chance depends on how many there are."""
+
+
+@SUITES.register("retrieval")
+def _retrieval(encoder: Encoder, config: Config) -> Work:
+    """Each anchor's own statement among those of others, and the other way round."""
+    place = place_of(encoder, config)
+    noted: list[Noted] = []
+    count = min(config.count, GALLERY)
+    if place == "phantom":
+        galleries = retrieval.phantom_galleries(count, seed=config.seed)
+    elif place == "text":
+        galleries = retrieval.text_galleries(count, seed=config.seed)
+    else:
+        gallery, noted = _gallery(encoder, Path(place), config)
+        galleries = {"with negation": gallery}
+    return _found(encoder, Path(place).name, galleries, noted, config)
+
+
+def _gallery(
+    encoder: Encoder, place: Path, config: Config
+) -> tuple[retrieval.Gallery, list[Noted]]:
+    if config.images is not None:
+        require_images(encoder)
+    gallery, noted = negbench.read_gallery(place, images=config.images)
+    count = config.count
+    return retrieval.Gallery(anchors=gallery.anchors[:count], texts=gallery.texts[:count]), noted
+
+
+def _found(
+    encoder: Encoder,
+    name: str,
+    galleries: Mapping[str, retrieval.Gallery],
+    noted: Sequence[Noted],
+    config: Config,
+) -> Work:
+    anchors = [anchor for gallery in galleries.values() for anchor in gallery.anchors]
+    kinds = {"text" if anchor.text is not None else "image" for anchor in anchors}
+    asked = {s: [list(g.texts), [a.digest for a in g.anchors]] for s, g in galleries.items()}
+    return Work(
+        rows=tuple(retrieval.results(encoder, galleries, bootstrap_of(config))),
+        noted=tuple(noted),
+        data={
+            "name": name,
+            "anchors": " and ".join(sorted(kinds)),
+            "digest": sha256(canonical(asked)),
+            "items": max(len(g.texts) for g in galleries.values()),
+        },
+    )
+
+
+@SUITES.register("collapse")
+def _collapse(encoder: Encoder, config: Config) -> Work:
+    """Similarity of a statement and its negation beside that of a paraphrase."""
+    noted: list[Noted] = []
+    if config.data in (None, "text", "phantom"):
+        triples, name = collapse.radiology_triples(), "radiology"
+    else:
+        triples, noted = collapse.read_triples(str(config.data))
+        name = Path(str(config.data)).name
+    triples = triples[: config.count]
+    return Work(
+        rows=tuple(collapse.results(encoder, triples, bootstrap_of(config))),
+        noted=tuple(noted),
+        data={
+            "name": name,
+            "anchors": "none",
+            "digest": sha256(canonical([asdict(triple) for triple in triples])),
+            "items": len(triples),
+        },
+    )
+
+
+@SUITES.register("negbench")
+def _negbench(encoder: Encoder, config: Config) -> Work:
+    """NegBench's multiple choice or retrieval CSV, or VALSE existence."""
+    if config.data is None:
+        raise BenchError("the suite 'negbench' reads a file; give NegBench's CSV or VALSE's JSON")
+    path = Path(config.data)
+    if config.images is not None:
+        require_images(encoder)
+    if path.suffix == ".json":
+        pool = negbench.read_valse(path, images=config.images, seed=config.seed)
+    elif "captions" in read_table(path).columns:
+        gallery, noted = _gallery(encoder, path, config)
+        return _found(encoder, path.name, {"with negation": gallery}, noted, config)
+    else:
+        pool = negbench.read_choices(
+            path, images=config.images, anchors=config.anchors, seed=config.seed
+        )
+    items, long = fitting(encoder, pool.items[: config.count])
+    pool = negbench.Pool(items=tuple(items), noted=(*pool.noted, *long), filed=pool.filed)
+    rows = negbench.results(encoder, pool, bootstrap_of(config), seed=config.seed)
+    right = correct(items, options(encoder, items))
+    return Work(
+        rows=tuple(rows),
+        noted=pool.noted,
+        data=about(path.name, items),
         items=tuple(told(items, config, right.tolist())),
     )

@@ -30,7 +30,7 @@ def blank(anchor: Anchor) -> Anchor:
 
 def options(
     encoder: Encoder, items: Sequence[Item], *, uninformed: bool = False
-) -> list[Float[np.ndarray, " option"]]:
+) -> list[Float[np.ndarray, " _"]]:
     """Return the scores of each item's statements against its anchor.
 
     Args:

@@ -4,6 +4,7 @@ __all__ = ["Record", "Table", "garbled", "read_table"]
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def _parse(lines: Sequence[bytes]) -> tuple[list[str] | None, str]:
     if text.count('"') % 2:
         return None, "stray_quote"
     try:
-        return next(csv.reader(text.splitlines(keepends=True), strict=True), []), ""
+        return next(csv.reader(io.StringIO(text, newline=""), strict=True), []), ""
     except csv.Error:
         return None, "stray_quote"
 
