@@ -1,6 +1,7 @@
 """The error tree: every message says what came, what was expected and what to do."""
 
 __all__ = [
+    "BenchError",
     "CTEError",
     "EncoderError",
     "LanguageError",
@@ -44,6 +45,10 @@ class SiteError(TraceError):
 
 class CTEError(NegtraceError, ValueError):
     """A result, or a file of one, that cannot be read, combined or reduced."""
+
+
+class BenchError(NegtraceError, ValueError):
+    """A benchmark whose data or settings cannot be used."""
 
 
 class OutputError(NegtraceError, OSError):

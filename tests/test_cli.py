@@ -132,7 +132,7 @@ def test_check_prints_every_item(capsys: pytest.CaptureFixture[str]) -> None:
 def test_models_lists_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     shown = capsys.readouterr().out
-    for name in ("phantom", "toy", "neutral, noise, swap", "transport"):
+    for name in ("phantom", "toy", "mask, mean, neutral, noise, resample, swap, zero", "transport"):
         assert name in shown
 
 
@@ -155,7 +155,7 @@ def test_pairs_are_written_and_traced(
     ("args", "said"),
     [
         (["trace", "nowhere/model"], "built-in name (phantom, toy)"),
-        (["trace", "toy", "--corruption", "shake"], "unknown corruption 'shake'; known: neutral"),
+        (["trace", "toy", "--corruption", "shake"], "unknown corruption 'shake'; known: mask"),
         (["trace", "toy", "--pairs", "none.jsonl"], "none.jsonl"),
         (["plot", "none.json"], "none.json"),
         (["check", "nowhere/model"], "nowhere/model: cannot read its config"),

@@ -13,8 +13,9 @@ PACKAGE = Path(__file__).parents[1] / "negtrace"
 # In order: a module may import modules of its own room and of the rooms above it, no others.
 # A new module must be placed here; say in CONTRIBUTING.md why it is a new noun.
 ROOMS: tuple[tuple[str, ...], ...] = (
-    ("errors", "registry", "tokens", "version"),
+    ("errors", "ranks", "registry", "tokens", "version"),
     ("language",),
+    ("options",),
     ("phantom",),
     ("anchors", "pairs", "roles", "stretches", "alignment"),
     ("pair_sources",),
@@ -28,13 +29,13 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("tracing",),
     ("interop",),
     ("loading",),
-    ("experiment",),
+    ("experiment", "bench"),
     ("cli", "__main__"),
 )
 
 # Where a heavy package may be imported at all; everything else must do without.
 HOMES: dict[str, tuple[str, ...]] = {
-    "torch": ("hooks", "encoders", "tracing", "interop", "loading", "phantom"),
+    "torch": ("hooks", "encoders", "tracing", "interop", "loading", "phantom", "bench.scoring"),
     "einops": ("tracing", "encoders"),
     "transformers": (
         "encoders.hf_files",
@@ -42,8 +43,15 @@ HOMES: dict[str, tuple[str, ...]] = {
         "phantom",
     ),
     "open_clip": ("encoders.open_clip",),
-    "matplotlib": ("plots", "plot_cells", "plot_layout", "head_plots", "phantom.sheet"),
-    "seaborn": ("plots", "plot_cells"),
+    "matplotlib": (
+        "plots",
+        "plot_cells",
+        "plot_layout",
+        "head_plots",
+        "phantom.sheet",
+        "bench.figures",
+    ),
+    "seaborn": ("plots", "plot_cells", "bench.figures"),
     "tyro": ("cli",),
     "tokenizers": ("phantom",),
     "transformer_lens": ("interop.hooked", "interop.transformer_lens"),
@@ -61,6 +69,8 @@ LIGHT: dict[str, tuple[str, ...]] = {
     "negtrace.plots": ("torch", "transformers"),
     "negtrace.head_plots": ("torch", "transformers"),
     "negtrace.gallery": ("torch", "transformers"),
+    "negtrace.bench": ("numpy", "torch", "matplotlib", "pandas", "transformers"),
+    "negtrace.bench.figures": ("torch", "transformers"),
     "negtrace.pair_sources": ("torch", "matplotlib", "pandas", "transformers"),
     "negtrace.phantom": ("torch", "matplotlib", "pandas", "transformers"),
     "negtrace.interop.transformer_lens": ("transformer_lens", "nnsight", "pandas"),

@@ -24,9 +24,10 @@ from negtrace.phantom.model import WINDOWS, locality, pixels, scorer
 from negtrace.phantom.polarity import ask, questions
 from negtrace.phantom.radiograph import render
 from negtrace.phantom.reports import report
-from negtrace.phantom.retrieval import gallery, recall
+from negtrace.phantom.retrieval import gallery
 from negtrace.phantom.train import Recipe, make
 from negtrace.phantom.weights import digest, read
+from negtrace.ranks import recall
 
 SIDED = [finding for finding in PHANTOM_FINDINGS if "side" in FINDINGS[finding].attributes]
 

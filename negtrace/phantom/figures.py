@@ -5,7 +5,8 @@ __all__ = ["Figures", "measure"]
 from dataclasses import dataclass
 
 from negtrace.phantom.polarity import OPTIONS, Scorer, ask, questions
-from negtrace.phantom.retrieval import gallery, recall
+from negtrace.phantom.retrieval import gallery
+from negtrace.ranks import recall
 
 
 @dataclass(frozen=True, kw_only=True)

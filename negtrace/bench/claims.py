@@ -1,0 +1,229 @@
+"""Claim ranking: one right claim among some that are wrong in one attribute.
+
+After the claims of NAST (arXiv 2602.12498). Every other set is about an absent finding, where a
+denial is right; else whoever prefers affirmation would always win on existence.
+"""
+
+__all__ = [
+    "ATTRIBUTES",
+    "WHOLE",
+    "ClaimSet",
+    "phantom_sets",
+    "read_sets",
+    "results",
+    "text_sets",
+    "wrongs",
+]
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from negtrace.anchors import Anchor
+from negtrace.bench import baselines, scoring
+from negtrace.bench.items import Item
+from negtrace.bench.rates import Bootstrap, by_tag, correct
+from negtrace.bench.report import Noted, Row
+from negtrace.encoders.base import Encoder
+from negtrace.errors import BenchError, PairError
+from negtrace.language.claims import Claim
+from negtrace.language.findings import FINDINGS
+from negtrace.language.realize import sentence
+from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, Study, study
+
+ATTRIBUTES = ("existence", "location", "severity")
+
+WHOLE = "all of them"
+"""What results call a whole set."""
+
+_OTHERS: Mapping[str, tuple[str, ...]] = {
+    "left": ("right",),
+    "right": ("left",),
+    "bilateral": (),  # A finding on both sides is on the left too.
+    "upper": ("middle", "lower"),
+    "middle": ("upper", "lower"),
+    "lower": ("upper", "middle"),
+    "small": ("large",),
+    "large": ("small",),
+    "moderate": ("small", "large"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimSet:
+    """A right statement about an anchor, and wrong ones by the attribute they are wrong in."""
+
+    id: str
+    anchor: Anchor
+    right: str
+    wrong: tuple[tuple[str, str], ...]
+    """Attribute and statement."""
+    group: str
+    """Sets of one group share statements, and are drawn together by the bootstrap."""
+
+    def items(self, rng: Random) -> Iterator[Item]:
+        """Yield the whole set, then the right statement against the wrong ones of each attribute.
+
+        The whole is tagged `all of them`, the others by their attribute; places are shuffled.
+        """
+        attributes = dict.fromkeys(attribute for attribute, _ in self.wrong)
+        for level in (*attributes, WHOLE):
+            texts = [self.right, *(text for a, text in self.wrong if level in (a, WHOLE))]
+            rng.shuffle(texts)
+            yield Item(
+                id=f"{self.id}-{level}",
+                anchor=self.anchor,
+                texts=tuple(texts),
+                answer=texts.index(self.right),
+                group=self.group,
+                tags={"attribute": (level,)},
+            )
+
+
+def wrongs(claim: Claim) -> Iterator[tuple[str, Claim]]:
+    """Yield the claims that are wrong where `claim` is right, by one attribute.
+
+    A denial says nothing of where and how much, so it is wrong by existence alone.
+
+    >>> [name for name, _ in wrongs(Claim(finding="effusion", present=True, side="left"))]
+    ['existence', 'location']
+    """
+    yield "existence", claim.negate()
+    if not claim.present:
+        return
+    for attribute, field in (("location", "side"), ("location", "zone"), ("severity", "severity")):
+        for other in _OTHERS.get(getattr(claim, field) or "", ()):
+            changed: dict[str, Any] = {field: other}
+            yield attribute, replace(claim, **changed)
+
+
+def _set(name: str, anchor: Anchor, claim: Claim, *, seed: int, group: str) -> ClaimSet:
+    told = [(attribute, sentence(other, seed=seed)) for attribute, other in wrongs(claim)]
+    return ClaimSet(
+        id=name,
+        anchor=anchor,
+        right=sentence(claim, seed=seed),
+        wrong=tuple(dict.fromkeys(told)),
+        group=group,
+    )
+
+
+def phantom_sets(count: int, *, seed: int, size: int = 48) -> list[ClaimSet]:
+    """Return at least `count` sets on held-out radiographs, in pairs; findings take turns.
+
+    The first of a pair is about a study that has the finding, the second about one that has not,
+    where the same claim is denied: on existence both put the same two statements, so that words
+    alone are right once.
+    """
+    rng = Random(f"claims {seed}")  # noqa: S311
+    sets = []
+    for number in range(-(-count // 2)):
+        finding = PHANTOM_FINDINGS[number % len(PHANTOM_FINDINGS)]
+        draw = rng.getrandbits(32)
+        sick, claim = _patient(finding, rng, present=True)
+        healthy, _ = _patient(finding, rng, present=False)
+        for there, patient, right in (("", sick, claim), ("no-", healthy, claim.negate())):
+            anchor = Anchor(image=patient.image(size))
+            name = f"phantom-{number}-{there}{finding}"
+            sets.append(_set(name, anchor, right, seed=draw, group=str(number)))
+    return sets
+
+
+def _patient(finding: str, rng: Random, *, present: bool) -> tuple[Study, Claim]:
+    while True:
+        patient = study(rng.choice(HELD_OUT))
+        claim = patient.claims[PHANTOM_FINDINGS.index(finding)]
+        if claim.present == present:
+            return patient, claim
+
+
+def text_sets(count: int, *, seed: int) -> list[ClaimSet]:
+    """Return at least `count` sets, in pairs, on texts that affirm what is so.
+
+    The texts say nothing of side, zone and severity, so they ask about existence alone.
+    """
+    rng = Random(f"claims {seed}")  # noqa: S311
+    findings = list(FINDINGS.values())
+    sets = []
+    for number in range(-(-count // 2)):
+        finding, draw = findings[number % len(findings)], rng.getrandbits(32)
+        for there, text in ((True, finding.abnormal), (False, finding.normal)):
+            claim = Claim(finding=finding.key, present=there)
+            name = f"text-{number}-{'' if there else 'no-'}{finding.key}"
+            sets.append(_set(name, Anchor(text=text), claim, seed=draw, group=str(number)))
+    return sets
+
+
+def read_sets(path: Path | str) -> tuple[list[ClaimSet], list[Noted]]:
+    """Read claim sets from JSONL; image files are relative to the file's folder.
+
+    A line is `{"anchor": {"image": "a.png"} or {"text": ...}, "right": ..., "wrong":
+    [{"text": ..., "attribute": "severity"}, ...]}`, optionally with `id`. A line that cannot be
+    used is left out and noted.
+
+    Raises:
+        BenchError: for a file that cannot be read, or of which no line is usable.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise BenchError(f"{path.name} cannot be read ({error.strerror}); give JSONL") from error
+    sets: dict[str, ClaimSet] = {}
+    noted: list[Noted] = []
+    for row, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            one = _parsed(json.loads(line.decode()), path.parent, f"{path.name}:{row}")
+            if one.id in sets:
+                raise BenchError(f"the id {one.id!r} occurs before")
+            sets[one.id] = one
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            noted.append(Noted(file=path.name, row=row, code="claim_set", detail=repr(error)))
+    if not sets:
+        raise BenchError(
+            f"no claim set in {path.name}; expected objects of anchor, right and wrong, one a line"
+        )
+    return list(sets.values()), noted
+
+
+def _parsed(row: Mapping[str, Any], folder: Path, name: str) -> ClaimSet:
+    given = row["anchor"]
+    anchor = (
+        Anchor(text=given["text"]) if "text" in given else Anchor(image=folder / given["image"])
+    )
+    if anchor.text is None:
+        anchor.open_image()
+    wrong = tuple((str(other["attribute"]), str(other["text"])) for other in row["wrong"])
+    texts = [str(row["right"]), *(text for _, text in wrong)]
+    if not wrong or len(set(texts)) < len(texts) or not all(map(str.strip, texts)):
+        raise PairError("wrong statements must be there, distinct and not blank")
+    name = str(row.get("id", name))
+    return ClaimSet(id=name, anchor=anchor, right=texts[0], wrong=wrong, group=name)
+
+
+def items_of(sets: Sequence[ClaimSet], *, seed: int) -> list[Item]:
+    """Return every set, and its part of each attribute, as items."""
+    rng = Random(f"places {seed}")  # noqa: S311
+    return [item for one in sets for item in one.items(rng)]
+
+
+def results(
+    encoder: Encoder, items: Sequence[Item], bootstrap: Bootstrap, *, seed: int
+) -> list[Row]:
+    """Return accuracy over whole sets and by attribute, and the baselines'."""
+    rows: list[Row] = []
+    for scorer, scores in (
+        ("model", scoring.options(encoder, items)),
+        ("prior", scoring.options(encoder, items, uninformed=True)),
+        ("length", baselines.lengths(items)),
+        ("chance", baselines.guesses(items, seed=seed)),
+    ):
+        right = correct(items, scores)
+        found = by_tag(items, right, bootstrap, scorer=scorer, series="claims", axes=("attribute",))
+        rows += [row for row in found if row.axis == "attribute"]
+    return rows

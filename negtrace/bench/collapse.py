@@ -1,0 +1,123 @@
+"""Collapse: is a statement as near to its negation as to a paraphrase of itself?
+
+Recall hides it: a model may find the right image and still give a statement and its negation one
+embedding (Sammani, arXiv 2603.20554). Similarities are cosines between embeddings of statements.
+"""
+
+__all__ = ["Triple", "radiology_triples", "read_triples", "results"]
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from negtrace.bench import scoring
+from negtrace.bench.rates import Bootstrap
+from negtrace.bench.report import Noted, Row
+from negtrace.encoders.base import Encoder
+from negtrace.errors import BenchError
+from negtrace.language.findings import FINDINGS
+from negtrace.language.realize import twins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triple:
+    """A statement, its negation, and the same said in other words."""
+
+    caption: str
+    negation: str
+    paraphrase: str
+    unrelated: str | None = None
+    """The same sentence about something else."""
+    group: str
+    """Triples of one group are drawn together by the bootstrap."""
+
+    def __post_init__(self) -> None:
+        texts = (self.caption, self.negation, self.paraphrase)
+        if not all(text.strip() for text in texts) or len(set(texts)) < 3:
+            raise BenchError("caption, negation and paraphrase must be distinct and not blank")
+
+
+def radiology_triples() -> list[Triple]:
+    """Return every finding in every twin template, paraphrased by the next template."""
+    findings = list(FINDINGS.values())
+    found = []
+    for place, finding in enumerate(findings):
+        own, other = twins(finding), twins(findings[(place + 1) % len(findings)])
+        for template, (affirmed, negated) in enumerate(own):
+            found.append(
+                Triple(
+                    caption=affirmed,
+                    negation=negated,
+                    paraphrase=own[(template + 1) % len(own)][0],
+                    unrelated=other[template][0],
+                    group=finding.key,
+                )
+            )
+    return found
+
+
+def read_triples(path: Path | str) -> tuple[list[Triple], list[Noted]]:
+    """Read JSONL of objects with `caption`, `negation` and `paraphrase`; bad lines are noted.
+
+    Raises:
+        BenchError: for a file that cannot be read, or of which no line is usable.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise BenchError(f"{path.name} cannot be read ({error.strerror}); give JSONL") from error
+    found, noted = [], []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode())
+            texts = {key: str(row[key]) for key in ("caption", "negation", "paraphrase")}
+            found.append(Triple(**texts, group=str(number)))
+        except (ValueError, KeyError, TypeError) as error:
+            noted.append(Noted(file=path.name, row=number, code="triple", detail=repr(error)))
+    if not found:
+        raise BenchError(f"no line of {path.name} has caption, negation and paraphrase")
+    return found, noted
+
+
+def results(encoder: Encoder, triples: Sequence[Triple], bootstrap: Bootstrap) -> list[Row]:
+    """Return mean similarities; the margin of paraphrases over negations; how often it is lost."""
+    groups = [triple.group for triple in triples]
+    captions = [triple.caption for triple in triples]
+    nearness = {
+        "negation": scoring.similarities(encoder, captions, [t.negation for t in triples]),
+        "paraphrase": scoring.similarities(encoder, captions, [t.paraphrase for t in triples]),
+    }
+    margin = nearness["paraphrase"] - nearness["negation"]
+    unrelated = [triple.unrelated for triple in triples if triple.unrelated is not None]
+    if len(unrelated) == len(triples):
+        nearness["unrelated"] = scoring.similarities(encoder, captions, unrelated)
+    rows = [
+        _row("similarity", series, values, groups, bootstrap) for series, values in nearness.items()
+    ]
+    rows.append(_row("margin", "paraphrase - negation", margin, groups, bootstrap))
+    nearer = (margin <= 0).astype(float)
+    rows.append(_row("share", "negation as near as paraphrase", nearer, groups, bootstrap))
+    return rows
+
+
+def _row(
+    measure: str, series: str, values: np.ndarray, groups: Sequence[str], bootstrap: Bootstrap
+) -> Row:
+    mean, low, high = bootstrap.mean(values, groups)
+    return Row(
+        measure=measure,
+        scorer="model",
+        series=series,
+        axis="all",
+        level="all",
+        estimate=mean,
+        low=low,
+        high=high,
+        n=len(groups),
+    )

@@ -1,0 +1,154 @@
+"""Polarity questions: four statements on three findings, each in two wordings.
+
+After NAST's diagnostic benchmark (arXiv 2602.12498): the truth and three distinct flips of its
+labels, every question once in negated wording ("no cardiomegaly") and once in affirmative
+equivalents ("normal heart size").
+
+Questions come in quartets: the same four statements, and four cases of which each is right for
+another one of them. Whoever sees the statements alone chooses one of the four whatever the case,
+so it is right once in a quartet: a shortcut through the words is worth exactly chance. Places are
+balanced in a quartet too: every place holds the truth once.
+"""
+
+__all__ = ["WORDINGS", "Question", "items_of", "questions", "results"]
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from random import Random
+
+import numpy as np
+
+from negtrace.bench import baselines, scoring
+from negtrace.bench.items import Item
+from negtrace.bench.rates import Bootstrap, by_tag, correct
+from negtrace.bench.report import Row
+from negtrace.bench.supply import Case, Supply
+from negtrace.encoders.base import Encoder
+from negtrace.errors import BenchError
+from negtrace.language.realize import Wording
+from negtrace.options import Options, bare
+
+FINDINGS_ASKED = 3
+OPTIONS = 4
+TRIES = 200
+"""How often another three findings are tried before a quartet is given up."""
+
+WORDINGS: Mapping[str, Wording] = {"affirmative": "equivalent", "negated": "negated"}
+"""How results call the two wordings, and how the language does."""
+
+AXES = ("negated_findings", "finding")
+
+Pattern = tuple[bool, ...]
+PATTERNS: tuple[Pattern, ...] = tuple(product((False, True), repeat=FINDINGS_ASKED))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question(Options):
+    """A case and four statements on the same findings, one of which is true of it."""
+
+    case: Case
+    group: str
+    """Names the quartet."""
+
+    @property
+    def negated(self) -> int:
+        """How many findings the right statement denies."""
+        return sum(not claim.present for claim in self.options[self.answer])
+
+
+def questions(supply: Supply, count: int, *, seed: int) -> list[Question]:
+    """Return at least `count` questions, in whole quartets.
+
+    Raises:
+        BenchError: for a count below 1, or when no three findings have four combinations.
+    """
+    if count < 1:
+        raise BenchError(f"{count} questions were asked for; ask for at least one")
+    rng = Random(f"polarity {seed}")  # noqa: S311
+    quartets = -(-count // OPTIONS)
+    return [one for number in range(quartets) for one in _quartet(supply, f"q{number}", rng)]
+
+
+def _quartet(supply: Supply, group: str, rng: Random) -> list[Question]:
+    """Return one question for each of four combinations of labels on the same findings."""
+    findings, patterns = _subject(supply, rng)
+    seed = rng.getrandbits(32)
+    places = rng.sample(range(OPTIONS), OPTIONS)
+    asked = []
+    for truth, place in zip(patterns, places, strict=True):
+        order = [pattern for pattern in patterns if pattern != truth]
+        rng.shuffle(order)
+        order.insert(place, truth)
+        options = tuple(tuple(map(bare, findings, pattern)) for pattern in order)
+        case = supply.take(dict(zip(findings, truth, strict=True)), rng)
+        asked.append(Question(options=options, answer=place, seed=seed, case=case, group=group))
+    return asked
+
+
+def _subject(supply: Supply, rng: Random) -> tuple[tuple[str, ...], list[Pattern]]:
+    for _ in range(TRIES):
+        findings = tuple(rng.sample(tuple(supply.findings), FINDINGS_ASKED))
+        there = [p for p in PATTERNS if supply.can(dict(zip(findings, p, strict=True)))]
+        if len(there) >= OPTIONS:
+            return findings, rng.sample(there, OPTIONS)
+    raise BenchError(
+        f"no {FINDINGS_ASKED} of {len(supply.findings)} findings occur in {OPTIONS} combinations "
+        "of present and absent; give more cases, or more labels of each"
+    )
+
+
+def items_of(asked: Sequence[Question], wording: Wording) -> list[Item]:
+    """Return the questions in words."""
+    return [
+        Item(
+            id=f"{question.group}-{question.answer}-{question.case.id}",
+            anchor=question.case.anchor,
+            texts=question.texts(wording),
+            answer=question.answer,
+            group=question.group,
+            tags={
+                "negated_findings": (str(question.negated),),
+                "finding": tuple(claim.finding for claim in question.options[0]),
+            },
+        )
+        for question in asked
+    ]
+
+
+def results(
+    encoder: Encoder, asked: Sequence[Question], bootstrap: Bootstrap, *, seed: int
+) -> list[Row]:
+    """Put the questions in both wordings; return accuracy, the gap, and the baselines."""
+    rows: list[Row] = []
+    right: dict[str, np.ndarray] = {}
+    for series, wording in WORDINGS.items():
+        items = items_of(asked, wording)
+        right[series] = correct(items, scoring.options(encoder, items))
+        rows += by_tag(items, right[series], bootstrap, scorer="model", series=series, axes=AXES)
+        for scorer, scores in (
+            ("prior", scoring.options(encoder, items, uninformed=True)),
+            ("length", baselines.lengths(items)),
+            ("chance", baselines.guesses(items, seed=seed)),
+        ):
+            own = correct(items, scores)
+            rows += by_tag(items, own, bootstrap, scorer=scorer, series=series)
+    rows.append(_gap(right, [question.group for question in asked], bootstrap))
+    return rows
+
+
+def _gap(right: Mapping[str, np.ndarray], groups: Sequence[str], bootstrap: Bootstrap) -> Row:
+    """Return affirmative minus negated accuracy, paired by question."""
+    mean, low, high = bootstrap.mean(right["affirmative"] - right["negated"], groups)
+    return Row(
+        measure="gap",
+        scorer="model",
+        series="affirmative - negated",
+        axis="all",
+        level="all",
+        estimate=mean,
+        low=low,
+        high=high,
+        n=len(groups),
+        chance=0.0,
+    )

@@ -1,0 +1,105 @@
+"""Retrieval: each anchor's own statement among those of the others, and the other way round."""
+
+__all__ = ["KS", "Gallery", "phantom_galleries", "results", "text_galleries"]
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+from jaxtyping import Float
+
+from negtrace.anchors import Anchor
+from negtrace.bench import scoring
+from negtrace.bench.rates import Bootstrap
+from negtrace.bench.report import Row
+from negtrace.bench.supply import TextSupply
+from negtrace.encoders.base import Encoder
+from negtrace.errors import BenchError
+from negtrace.language.realize import realize
+from negtrace.options import bare
+from negtrace.phantom.retrieval import gallery
+from negtrace.ranks import standing
+
+KS = (1, 5, 10)
+
+SAID = 5
+"""Findings that a text and its caption are about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Anchors and their statements, row by row."""
+
+    anchors: tuple[Anchor, ...]
+    texts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.anchors) != len(self.texts) or len(self.texts) < 2:
+            raise BenchError(
+                f"a gallery of {len(self.anchors)} anchors and {len(self.texts)} statements; "
+                "expected as many of each, two or more"
+            )
+
+
+def phantom_galleries(count: int, *, seed: int) -> dict[str, Gallery]:
+    """Return held-out radiographs with reports that deny nothing, and with ones that deny."""
+    found = {}
+    for series, rate in (("affirmative", 0.0), ("with negation", 1.0)):
+        studies, reports = zip(*gallery(count, seed=seed, rate=rate), strict=True)
+        anchors = tuple(Anchor(image=study.image()) for study in studies)
+        found[series] = Gallery(anchors=anchors, texts=reports)
+    return found
+
+
+def text_galleries(count: int, *, seed: int) -> dict[str, Gallery]:
+    """Return texts that affirm five findings' states, and statements of the same in two wordings.
+
+    Both word what is there alike; what is not is affirmed to be normal, or denied.
+    """
+    rng = Random(f"texts {seed}")  # noqa: S311
+    supply, anchors = TextSupply(), []
+    told: dict[str, list[str]] = {"affirmative": [], "with negation": []}
+    for _ in range(count):
+        labels = {f: rng.random() < 0.5 for f in rng.sample(tuple(supply.findings), SAID)}
+        anchors.append(supply.take(labels, rng).anchor)
+        claims, draw = [bare(f, there) for f, there in labels.items()], rng.getrandbits(32)
+        told["affirmative"].append(realize(claims, wording="equivalent", seed=draw))
+        told["with negation"].append(realize(claims, wording="negated", seed=draw))
+    return {s: Gallery(anchors=tuple(anchors), texts=tuple(texts)) for s, texts in told.items()}
+
+
+def results(encoder: Encoder, galleries: Mapping[str, Gallery], bootstrap: Bootstrap) -> list[Row]:
+    """Return recall at 1, 5 and 10 of each gallery, both ways; a tie counts against the model."""
+    rows = []
+    for series, found in galleries.items():
+        scores = scoring.matrix(encoder, found.texts, found.anchors)
+        for axis, table in (("anchor to text", scores), ("text to anchor", scores.T)):
+            rows += _recalls(table, bootstrap, series=series, axis=axis)
+    return rows
+
+
+def _recalls(
+    scores: Float[np.ndarray, "row row"], bootstrap: Bootstrap, *, series: str, axis: str
+) -> list[Row]:
+    n = len(scores)
+    rank = standing(scores, np.arange(n))
+    groups: Sequence[str] = [str(place) for place in range(n)]
+    rows = []
+    for k in KS:
+        mean, low, high = bootstrap.mean((rank <= k).astype(float), groups)
+        rows.append(
+            Row(
+                measure="recall",
+                scorer="model",
+                series=series,
+                axis=axis,
+                level=f"R@{k}",
+                estimate=mean,
+                low=low,
+                high=high,
+                n=n,
+                chance=min(k / n, 1.0),
+            )
+        )
+    return rows

