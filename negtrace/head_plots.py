@@ -52,7 +52,7 @@ def head_heatmap(
     ax = new_axes(heatmap_size(table)) if ax is None else ax
     draw_cells(ax, table)
     if colour_bar:
-        draw_colour_bar([ax], table.label)
+        draw_colour_bar([ax], table)
     draw_title(ax, table.title, label_room(table))
     return ax
 
@@ -89,6 +89,6 @@ def heads_side_by_side(results: Sequence[Result], *, intervals: bool = False) ->
     ):
         draw_cells(ax, table)
         ax.set_title(words, fontsize=LARGE, loc="left")
-        draw_colour_bar([ax], table.label)
+        draw_colour_bar([ax], table)
     figure.suptitle(above, fontsize=LARGE, x=0.01, ha="left")
     return figure

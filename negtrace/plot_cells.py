@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from negtrace.plot_layout import LARGE, MEDIUM, SMALL, room, wrapped
+from negtrace.plot_layout import LARGE, MEDIUM, SMALL, cells_height, room, wrapped
 from negtrace.plot_tables import LEGIBLE, HeatmapTable
 
 ABSENT = "0.88"
@@ -53,8 +53,8 @@ def draw_cells(ax: Axes, table: HeatmapTable) -> None:
     ax.tick_params(length=0)
 
 
-def draw_colour_bar(sharing: list[Axes], label: str) -> None:
-    """Draw one colour bar beside the last of the axes that share it."""
+def draw_colour_bar(sharing: list[Axes], table: HeatmapTable) -> None:
+    """Draw one colour bar, of `table`, beside the last of the axes that share it."""
     ax = sharing[-1]
     width, height = (side / ax.figure.dpi for side in ax.bbox.size)
     bar = ax.figure.colorbar(
@@ -64,7 +64,9 @@ def draw_colour_bar(sharing: list[Axes], label: str) -> None:
         pad=0.015,
         aspect=height / 0.1,
     )
-    bar.set_label(wrapped(label, height, MEDIUM), fontsize=MEDIUM)
+    bar.set_ticks(np.linspace(-table.limit, table.limit, 5).tolist())
+    high = min(height, cells_height(table))
+    bar.set_label(wrapped(table.label, high, MEDIUM), fontsize=MEDIUM)
     bar.ax.tick_params(labelsize=MEDIUM)
     bar.outline.set_linewidth(0.4)
 

@@ -6,6 +6,7 @@ __all__ = [
     "MEDIUM",
     "SMALL",
     "bars_size",
+    "cells_height",
     "grid_size",
     "heatmap_size",
     "label_room",
@@ -37,6 +38,9 @@ BAR_ROOM = 0.65
 
 AXIS_ROOM = 0.65
 """Inches that the axis left of bars takes."""
+
+BENEATH = 0.7
+"""Inches that the names of columns take, beneath the cells."""
 
 NARROW = 1.2
 """Inches that a title gets at least."""
@@ -98,9 +102,9 @@ def _cells_width(table: HeatmapTable, *, least: float, most: float) -> float:
     return min(most, max(least, 0.16 * count))
 
 
-def _cells_height(table: HeatmapTable) -> float:
-    """Inches that the cells take with what stands beneath them."""
-    return 0.7 + max(1.2, (0.42 if table.intervals else 0.3) * len(table.rows))
+def cells_height(table: HeatmapTable) -> float:
+    """Inches that the cells take, as high as their text needs."""
+    return max(1.2, (0.42 if table.intervals else 0.3) * len(table.rows))
 
 
 def heatmap_size(table: HeatmapTable) -> tuple[float, float]:
@@ -108,7 +112,7 @@ def heatmap_size(table: HeatmapTable) -> tuple[float, float]:
     labels = label_room(table)
     width = labels + _cells_width(table, least=3.0, most=7.0) + BAR_ROOM
     title = wrapped(table.title, width - labels)
-    return width, _cells_height(table) + lines_high(title)
+    return width, BENEATH + cells_height(table) + lines_high(title)
 
 
 def pair_widths(tables: Sequence[HeatmapTable]) -> tuple[float, float]:
@@ -128,7 +132,9 @@ def panel_widths(tables: Sequence[HeatmapTable]) -> tuple[list[float], float]:
 
 def pair_height(tables: Sequence[HeatmapTable], above: str, titles: Sequence[str]) -> float:
     """Height of a figure of heatmaps side by side, under these titles."""
-    return max(map(_cells_height, tables)) + lines_high(above) + max(map(lines_high, titles))
+    return (
+        BENEATH + max(map(cells_height, tables)) + lines_high(above) + max(map(lines_high, titles))
+    )
 
 
 def bars_size(table: BarTable) -> tuple[float, float]:

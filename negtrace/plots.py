@@ -99,7 +99,7 @@ def heatmap(
     ax = new_axes(heatmap_size(table)) if ax is None else ax
     draw_cells(ax, table)
     if colour_bar:
-        draw_colour_bar([ax], table.label)
+        draw_colour_bar([ax], table)
     draw_title(ax, table.title, label_room(table))
     return ax
 
@@ -157,7 +157,7 @@ def both_directions(denoising: CTE | Effect, noising: CTE | Effect) -> Figure:
         draw_cells(ax, table)
         ax.set_title(words, fontsize=LARGE, loc="left")
     axes[1].tick_params(labelleft=tables[0].rows != tables[1].rows)
-    draw_colour_bar(list(axes), tables[0].label)
+    draw_colour_bar(list(axes), tables[0])
     figure.suptitle(above, fontsize=LARGE, x=0.01, ha="left")
     return figure
 

@@ -1,0 +1,306 @@
+"""Heads: their effect by hand, their pictures, and a study of them in a folder."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from golden.results import noisy, provenance, result
+from matplotlib.figure import Figure
+from test_plots import NAMES, assert_legible, words
+from test_sites import FAMILIES
+
+from negtrace.cte import CTE, Dropped
+from negtrace.errors import CTEError, SiteError
+from negtrace.experiment import run, run_heads
+from negtrace.export import read_json, write_json
+from negtrace.gallery import draw, summary, summary_of_heads
+from negtrace.head_plots import head_figure, head_heatmap, heads_side_by_side
+from negtrace.heads import HeadEffect, HeadSelectivity, head_effect, selectivity_of
+from negtrace.pair_sources import radiology_pairs
+from negtrace.plot_tables import head_table
+from negtrace.roles import ROLES
+from negtrace.scores import all_layer_scores, layer_scores
+from negtrace.tracing.selectivity import head_selectivity
+from negtrace.tracing.trace import trace
+
+PAIRS = radiology_pairs()[:6]
+
+
+def with_heads(
+    pairs: int = 8, blocks: int = 3, heads: int = 2, *, positions: str = "token", **changes: Any
+) -> CTE:
+    """Random effects of heads beside the residual stream's, which is the first site."""
+    if positions == "all":
+        changes |= {"roles": np.full((pairs, 1), len(ROLES)), "role_names": (*ROLES, "all")}
+    shape = 1 if positions == "all" else 8
+    rng = np.random.default_rng(1)
+    rest = result(rng.normal(size=(pairs, blocks + 1, shape)), rng.normal(3, 1, pairs), **changes)
+    own = rest.patched + rng.normal(0, 0.1, (pairs, heads, blocks + 1, shape))
+    own[:, :, 0] = np.nan
+    return dataclasses.replace(
+        rest,
+        sites=("resid", *(f"head.{head}" for head in range(heads))),
+        patched=np.concatenate([rest.patched, own], axis=1),
+        positions=positions,
+    )
+
+
+def selectivity(
+    pairs: int = 8, blocks: int = 3, heads: int = 2, model: str = "toy"
+) -> HeadSelectivity:
+    drawn = np.random.default_rng(2).normal(0.1, 0.2, (pairs, blocks, heads))
+    return selectivity_of(
+        drawn,
+        [f"p{place}" for place in range(pairs)],
+        layers=[f"blocks.{block}" for block in range(blocks)],
+        queries="later",
+        provenance=provenance(model=model),
+    )
+
+
+def test_an_effect_is_summed_over_positions() -> None:
+    cte = with_heads()
+    found = head_effect(cte)
+    sums = np.sign(cte.d)[:, None, None] * cte.numerators[:, 1:, 1:].sum(axis=3)
+    expected = sums.sum(axis=0) / np.abs(cte.d).sum()
+    np.testing.assert_allclose(found.values, expected.T)
+    assert (found.heads, found.layers) == ((0, 1), cte.layers[1:])
+    assert (found.low <= found.values).all()
+    assert (found.values <= found.high).all()
+    assert np.isnan(head_effect(with_heads(1)).low).all()
+
+
+def test_heads_go_by_number_whatever_the_order_of_sites() -> None:
+    cte = with_heads(heads=3)
+    turned = dataclasses.replace(
+        cte, sites=cte.sites[::-1], patched=np.ascontiguousarray(cte.patched[:, ::-1])
+    )
+    np.testing.assert_array_equal(head_effect(turned).values, head_effect(cte).values)
+
+
+def test_an_effect_of_all_positions_needs_no_raw_scores() -> None:
+    cte = with_heads(positions="all")
+    of_cte, of_effect = head_effect(cte), head_effect(cte.effect())
+    for name in ("values", "low", "high"):
+        np.testing.assert_allclose(getattr(of_effect, name), getattr(of_cte, name))
+    assert of_effect.n == of_cte.n == 8
+    with pytest.raises(CTEError, match="cannot be summed over tokens any more; pass the CTE"):
+        head_effect(with_heads().effect())
+
+
+def test_without_heads_there_is_nothing_to_reduce() -> None:
+    with pytest.raises(CTEError, match="no head was traced, only resid"):
+        head_effect(noisy())
+    with pytest.raises(CTEError, match="no head was traced"):
+        head_heatmap(noisy())
+    with pytest.raises(CTEError, match="at least one pair"):
+        selectivity(pairs=0)
+
+
+def test_the_top_heads_come_first_with_their_intervals() -> None:
+    found = head_effect(with_heads())
+    top = found.top(4)
+    assert [head.value for head in top] == sorted(found.values.ravel(), reverse=True)[:4]
+    first = top[0]
+    assert found.values[first.block - 1, first.head] == first.value
+    assert found.layers[first.block - 1] == first.layer
+    assert first.low <= first.value <= first.high
+
+
+def test_selectivity_is_a_mean_over_pairs_whatever_their_order() -> None:
+    drawn = np.arange(12.0).reshape(2, 3, 2)
+    about: dict[str, Any] = {
+        "layers": "abc",
+        "queries": "later",
+        "provenance": provenance(),
+        "resamples": 50,
+    }
+    one = selectivity_of(drawn, ["x", "y"], **about)
+    other = selectivity_of(drawn[::-1], ["y", "x"], **about)
+    np.testing.assert_allclose(one.values, drawn.mean(axis=0))
+    np.testing.assert_array_equal(one.low, other.low)
+    np.testing.assert_array_equal(one.low, drawn[0])  # of two pairs, some draws are one alone
+    np.testing.assert_array_equal(one.high, drawn[1])
+
+
+def test_frames_of_both_measures_share_their_columns() -> None:
+    frames = [head_effect(with_heads()).to_dataframe(), selectivity().to_dataframe()]
+    frame = pd.concat(frames)
+    assert list(frame["measure"].unique()) == ["effect", "selectivity"]
+    assert list(frame.columns[:7]) == [
+        *("layer", "block", "head", "value", "low", "high", "measure")
+    ]
+    assert len(frame) == 2 * 3 * 2
+    assert frame["value"].notna().all()
+    json.dumps([head_effect(with_heads(1)).described(), selectivity(1).described()])
+
+
+def test_a_table_says_what_is_drawn() -> None:
+    grid = dataclasses.replace(selectivity(), values=np.array([[0.31, -0.02]] * 3))
+    table = head_table(grid, intervals=True)
+    assert (table.rows, table.columns) == (("head 0", "head 1"), ("1", "2", "3"))
+    assert table.text == ((".31",) * 3, ("-.02",) * 3)
+    assert table.limit == 0.5
+    assert table.label.startswith("attention to the negator")
+    assert table.title == (
+        "toy: selectivity for the negator\n"
+        "largest difference over tokens behind it, n = 8 (0 dropped), mean over pairs"
+    )
+    mesh = head_heatmap(grid).collections[0]
+    assert mesh.get_clim() == (-0.5, 0.5)
+    nothing = dataclasses.replace(grid, values=np.full((3, 2), np.nan))
+    assert head_table(nothing).limit == 1
+
+
+def test_a_title_says_window_positions_and_estimator() -> None:
+    cte = dataclasses.replace(with_heads(positions="all"), window=3, estimator="attribution")
+    title = head_table(cte).title
+    for said in (
+        "attribution (APPROXIMATION)",
+        "window of 3 layers",
+        "heads, ",
+        "all positions at once",
+    ):
+        assert said in title
+    assert "heads, summed over positions" in head_table(with_heads()).title
+
+
+@pytest.mark.parametrize("model", NAMES, ids=["short", "long"])
+@pytest.mark.parametrize(("blocks", "heads"), [(1, 1), (3, 2), (8, 4), (12, 12), (24, 16)])
+def test_no_words_are_cut_off_or_meet(blocks: int, heads: int, model: str) -> None:
+    about = {"provenance": provenance(model=model)}
+    effects = [
+        head_effect(with_heads(4, blocks, heads, direction=direction, **about), resamples=9)
+        for direction in ("denoising", "noising")
+    ]
+    looks = selectivity(4, blocks, heads, model)
+    for figure in (
+        head_figure(effects[0]),
+        head_figure(looks, intervals=True),
+        heads_side_by_side([effects[0], looks]),
+        heads_side_by_side([*effects, looks]),
+    ):
+        assert_legible(figure)
+
+
+def test_a_grid_draws_where_it_is_told() -> None:
+    ax = Figure().subplots()
+    assert head_heatmap(selectivity(), ax, annotate=False, colour_bar=False) is ax
+    assert words(ax) == []
+
+
+def test_unlike_grids_do_not_stand_side_by_side() -> None:
+    with pytest.raises(CTEError, match="all of the same blocks"):
+        heads_side_by_side([selectivity(), selectivity(blocks=4)])
+    with pytest.raises(CTEError, match="0 grids of heads"):
+        heads_side_by_side([])
+
+
+def test_every_site_has_its_heatmap_and_heads_have_one_grid(tmp_path: Path) -> None:
+    ctes = [with_heads(direction=direction) for direction in ("noising", "denoising")]
+    documents = [read_json(write_json(cte, tmp_path / f"{cte.direction}.json")) for cte in ctes]
+    names = {path.name for path in draw(documents, tmp_path, ["png"])}
+    assert names == {
+        "heatmap_resid.png",
+        "head_heatmap.png",
+        "layer_importance_noising.png",
+        "layer_importance_denoising.png",
+    }
+    assert "effect of heads, largest: block " in summary(documents[0])[-1]
+
+
+def test_heads_without_raw_scores_cost_no_other_figure(tmp_path: Path) -> None:
+    document = read_json(write_json(with_heads(), tmp_path / "cte.json"))
+    (tmp_path / "cte.safetensors").unlink()
+    with pytest.raises(CTEError, match=r"cte\.safetensors"):
+        draw([document], tmp_path, ["png"])
+    assert (tmp_path / "layer_importance.png").exists()
+    whole = read_json(write_json(with_heads(positions="all"), tmp_path / "all.json"))
+    (tmp_path / "all.safetensors").unlink()
+    assert tmp_path / "head_heatmap.png" in draw([whole], tmp_path, ["png"])
+
+
+def test_a_sum_over_positions_that_were_not_patched_one_by_one_is_no_score() -> None:
+    cte = dataclasses.replace(noisy(), positions="role")
+    assert tuple(all_layer_scores(cte)) == ("cue", "transport")
+    with pytest.raises(CTEError, match="positions 'token', not 'role'"):
+        layer_scores(cte, "nast")
+
+
+@pytest.mark.parametrize("positions", ["token", "all"])
+def test_an_experiment_of_every_site(tmp_path: Path, positions: str) -> None:
+    sites = ("resid", "attn_out", "mlp_out", "head")
+    encoder = FAMILIES["clip"](torch.float32)
+    run(
+        encoder,
+        tmp_path,
+        PAIRS,
+        directions=["noising"],
+        sites=sites,
+        positions=positions,
+        formats=["png"],
+        progress=False,
+    )
+    figures = {path.stem for path in tmp_path.glob("*.png")}
+    assert figures == {
+        *("heatmap_resid", "heatmap_attn_out", "heatmap_mlp_out"),
+        *("head_heatmap", "layer_importance"),
+    }
+    methods = {one.method for one in read_json(tmp_path / "noising.json").scores}
+    assert "component" in methods
+    assert ("nast" in methods) == (positions == "token")
+
+
+def test_a_study_of_heads(tmp_path: Path) -> None:
+    encoder = FAMILIES["clip"](torch.float32)
+    study = run_heads(encoder, tmp_path, PAIRS, formats=["png"], progress=False)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("heads_noising.json", "heads_noising.safetensors"),
+        *("heads.csv", "heads.json", "head_heatmap.png"),
+    }
+    assert set(study.files) == set(tmp_path.iterdir())
+    cte = trace(encoder, PAIRS, direction="noising", sites=["head"], positions="all")
+    np.testing.assert_allclose(study.effect.values, head_effect(cte).values, atol=1e-5)
+    looks = head_selectivity(encoder, PAIRS)
+    table = pd.read_csv(tmp_path / "heads.csv")
+    written = table[table["measure"] == "selectivity"]["value"]
+    np.testing.assert_allclose(written, looks.values.ravel(), atol=1e-6)
+    stored = json.loads((tmp_path / "heads.json").read_text())
+    assert [one["measure"] for one in stored["measures"]] == ["effect", "selectivity"]
+    assert stored["measures"][1]["ids"] == sorted(pair.id for pair in PAIRS)
+    assert stored["no_selectivity"] is None
+    text = "".join(path.read_text("utf-8") for path in tmp_path.glob("heads*.[jc]s*"))
+    assert not any(pair.true in text or pair.false in text for pair in PAIRS)
+    told = summary_of_heads(study.effect, study.selectivity)
+    assert told[-1].startswith("  Spearman correlation of selectivity with effect over heads: ")
+
+
+def test_a_study_where_attention_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise SiteError("no patterns here")
+
+    monkeypatch.setattr("negtrace.experiment.head_selectivity", refuse)
+    encoder = FAMILIES["clip"](torch.float32)
+    study = run_heads(encoder, tmp_path, PAIRS, formats=["png"], progress=False)
+    assert (study.selectivity, study.refused) == (None, "no patterns here")
+    assert json.loads((tmp_path / "heads.json").read_text())["no_selectivity"] == "no patterns here"
+    assert (tmp_path / "head_heatmap.png").exists()
+    assert len(summary_of_heads(study.effect, None)) == 2
+
+
+def test_a_study_of_heads_that_cannot_be_reached(tmp_path: Path) -> None:
+    with pytest.raises(SiteError, match="no head in"):
+        run_heads(FAMILIES["fused"](torch.float32), tmp_path, PAIRS, progress=False)
+
+
+def test_dropped_pairs_are_in_the_title() -> None:
+    grid = dataclasses.replace(selectivity(), dropped=(Dropped(id="x", code="c", reason="r"),))
+    assert "n = 8 (1 dropped)" in head_table(grid).title
+    assert isinstance(head_effect(with_heads()), HeadEffect)
