@@ -18,7 +18,7 @@ from negtrace.encoders.hf_dual import DualEncoder
 from negtrace.encoders.hf_text import TextEncoder
 from negtrace.encoders.tokenizing import StatementTokenizer
 from negtrace.encoders.wrap import wrap
-from negtrace.errors import EncoderError
+from negtrace.errors import EncoderError, NegtraceWarning
 from negtrace.loading import load
 from negtrace.pair_sources import radiology_pairs
 from negtrace.tracing.trace import trace
@@ -140,7 +140,8 @@ def test_half_precision_loads_and_traces_near_the_float32_scores(dtype: str) -> 
     assert next(half.model.parameters()).dtype is getattr(torch, dtype)
     assert check(half).passed
     pairs = radiology_pairs()[:4]
-    found = trace(half, pairs, progress=False)
+    with pytest.warns(NegtraceWarning, match=f"traced in {dtype}"):
+        found = trace(half, pairs, progress=False)
     exact = trace(whole, pairs, progress=False)
     loose = 0.02 if dtype == "float16" else 0.15
     np.testing.assert_allclose(found.patched, exact.patched, atol=loose * whole.scale)
