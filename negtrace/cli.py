@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from negtrace.export import Document
+    from negtrace.pairs import Pair
 
 # Everything heavy is imported by the command that needs it: `--help` must answer at once.
 
@@ -103,8 +104,6 @@ class Trace:
         """Trace, write and say what was found."""
         from negtrace.experiment import run
         from negtrace.loading import load
-        from negtrace.pair_sources import radiology_pairs
-        from negtrace.pairs import read_pairs
         from negtrace.schema.files import require_writable
         from negtrace.tracing.corruption import CORRUPTIONS
         from negtrace.tracing.sweep import DIRECTIONS
@@ -112,12 +111,7 @@ class Trace:
         require_writable(self.out)
         _ = CORRUPTIONS[self.corruption]
         settings = _settings(self.set)
-        pairs = (
-            read_pairs(self.pairs, on_error="skip" if self.skip_bad else "raise")
-            if self.pairs
-            else radiology_pairs()
-        )
-        step = -(-len(pairs) // self.limit) if self.limit else 1
+        pairs = _pairs(self.pairs, self.limit, skip_bad=self.skip_bad)
         encoder = load(
             self.model,
             name=self.name,
@@ -131,7 +125,7 @@ class Trace:
             run(
                 encoder,
                 self.out,
-                pairs[::step],
+                pairs,
                 directions=DIRECTIONS if self.direction == "both" else (self.direction,),
                 corruption=self.corruption,
                 settings=settings,
@@ -145,6 +139,102 @@ class Trace:
                 formats=self.formats,
             ),
             self.out,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads:
+    """Study a model's attention heads: causal effect and negator selectivity of each."""
+
+    model: Positional[str]
+    """`phantom`, a folder, or a name on the hub."""
+    pairs: Path | None = None
+    """JSONL of pairs; the built-in radiology pairs, anchored on text, when not given."""
+    limit: int | None = None
+    """Use about this many of the pairs, evenly spaced; all when not given."""
+    out: Path = Path("negtrace-out")
+    """Folder to write into."""
+    direction: Literal["denoising", "noising"] = "noising"
+    """Restore the clean heads in the corrupted run, or inject the corrupted ones."""
+    formats: tuple[Format, ...] = ("png", "svg", "pdf")
+    """Formats of the figure."""
+
+    def run(self) -> None:
+        """Trace every head, look at its attention, write and say what was found."""
+        from negtrace.experiment import run_heads
+        from negtrace.gallery import summary_of_heads
+        from negtrace.loading import load
+        from negtrace.schema.files import require_writable
+
+        require_writable(self.out)
+        pairs = _pairs(self.pairs, self.limit)
+        found = run_heads(
+            load(self.model), self.out, pairs, direction=self.direction, formats=self.formats
+        )
+        _say(*summary_of_heads(found.effect, found.selectivity))
+        _say(f"written to {self.out}: {', '.join(sorted(path.name for path in found.files))}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cues:
+    """Find the negation cues of a file, line by line or in a column."""
+
+    file: Positional[Path]
+    """Text, CSV, TSV or JSONL."""
+    column: str | None = None
+    """Column or field that holds the text."""
+    include_text: bool = False
+    """Show the cues' words too; reports may be patients'."""
+
+    def run(self) -> None:
+        """Print a line of JSON for each cue."""
+        from dataclasses import asdict
+
+        from negtrace.language.cue_files import cue_rows
+
+        for row in cue_rows(self.file, column=self.column, include_text=self.include_text):
+            _say(json.dumps(asdict(row), ensure_ascii=False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Ask models what statements deny: polarity, claims, retrieval, collapse, negbench."""
+
+    models: Positional[tuple[str, ...]] = ("phantom",)
+    """One model, or several to compare in one figure."""
+    suite: Literal["polarity", "claims", "retrieval", "collapse", "negbench"] = "polarity"
+    """What is asked."""
+    data: str | None = None
+    """`phantom`, `text`, or a file: CheXpert-style CSV, claim sets (JSONL), NegBench CSV, VALSE."""
+    images: Path | None = None
+    """Folder that the image paths of the data start from."""
+    count: int = 600
+    """Questions, claim sets or statements."""
+    seed: int = 0
+    """Which ones."""
+    out: Path = Path("negtrace-out")
+    """Folder to write into."""
+    include_text: bool = False
+    """Keep statements and paths in what is written; they may be patients'."""
+
+    def run(self) -> None:
+        """Ask, write the reports and the figure, and say where they are."""
+        from negtrace import bench
+        from negtrace.loading import load
+        from negtrace.schema.files import require_writable
+
+        require_writable(self.out)
+        config = bench.Config(
+            suite=self.suite,
+            data=self.data,
+            images=self.images,
+            count=self.count,
+            seed=self.seed,
+            include_text=self.include_text,
+        )
+        bench.run([load(model) for model in self.models], config, out=self.out)
+        _say(
+            f"written to {self.out}: {', '.join(sorted(path.name for path in self.out.iterdir()))}"
         )
 
 
@@ -228,7 +318,7 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class MakePairs:
     """Write pairs as JSONL: `radiology`, `phantom`, or `valse` from its JSON file."""
 
     source: Positional[str]
@@ -275,10 +365,13 @@ class Models:
 COMMANDS = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Trace, tyro.conf.subcommand("trace")]
+    | Annotated[Heads, tyro.conf.subcommand("heads")]
+    | Annotated[Cues, tyro.conf.subcommand("cues")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Plot, tyro.conf.subcommand("plot")]
     | Annotated[Scores, tyro.conf.subcommand("scores")]
     | Annotated[Check, tyro.conf.subcommand("check")]
-    | Annotated[Pairs, tyro.conf.subcommand("pairs")]
+    | Annotated[MakePairs, tyro.conf.subcommand("pairs")]
     | Annotated[Models, tyro.conf.subcommand("models")]
 )
 
@@ -295,6 +388,16 @@ def _settings(given: Sequence[str]) -> dict[str, object]:
         except json.JSONDecodeError:
             settings[name] = value
     return settings
+
+
+def _pairs(path: Path | None, limit: int | None, *, skip_bad: bool = False) -> "list[Pair]":
+    """Return the pairs of a file, or the built-in ones, about `limit` of them, evenly spaced."""
+    from negtrace.pair_sources import radiology_pairs
+    from negtrace.pairs import read_pairs
+
+    on_error: Literal["skip", "raise"] = "skip" if skip_bad else "raise"
+    pairs = read_pairs(path, on_error=on_error) if path else radiology_pairs()
+    return pairs[:: -(-len(pairs) // limit) if limit else 1]
 
 
 def _positions(given: Sequence[str]) -> str | Sequence[str]:

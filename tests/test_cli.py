@@ -211,3 +211,42 @@ def test_a_changed_file_is_refused(toy: Path, capsys: pytest.CaptureFixture[str]
     changed.write_text(json.dumps(document))
     assert main(["plot", str(changed)]) == 1
     assert "version" in capsys.readouterr().err
+
+
+def test_heads_are_studied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["heads", "phantom", "--limit", "4", "--formats", "png", "--out", str(tmp_path)]
+    assert main(command) == 0
+    assert "noising: " in capsys.readouterr().out
+    assert {"head_heatmap.png", "heads.csv", "heads_noising.json"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
+
+
+def test_cues_of_a_file_are_listed_without_its_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "reports.txt"
+    file.write_text("There is a nodule.\nThere is no evidence of pneumothorax.\n", "utf-8")
+    assert main(["cues", str(file)]) == 0
+    [row] = capsys.readouterr().out.splitlines()
+    assert json.loads(row)["line"] == 2
+    assert "evidence" not in str({k: v for k, v in json.loads(row).items() if k != "reason"})
+    assert main(["cues", str(file), "--include-text"]) == 0
+    assert "no evidence of" in capsys.readouterr().out
+
+
+def test_a_benchmark_is_written(tmp_path: Path) -> None:
+    assert main(["bench", "phantom", "--count", "24", "--out", str(tmp_path)]) == 0
+    assert {path.suffix for path in tmp_path.iterdir()} >= {".json", ".png"}
+
+
+def test_sites_and_estimates_are_chosen_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["trace", "phantom", "--limit", "4", "--formats", "png", "--out", str(tmp_path)]
+    chosen = ["--sites", "resid", "attn_out", "--method", "attribution", "--verify", "5"]
+    assert main([*command, *chosen, "--positions", "cue", "end"]) == 0
+    assert "an APPROXIMATION by attribution; 5 largest and 5 random" in capsys.readouterr().out
+    assert {"heatmap_resid.png", "heatmap_attn_out.png"} <= {p.name for p in tmp_path.iterdir()}
+    assert main([*command, "--sites", "head.99"]) == 1
+    assert "no head '99'; phantom has heads 0 to 3" in capsys.readouterr().err
