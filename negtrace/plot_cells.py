@@ -89,7 +89,7 @@ def _hatch(ax: Axes, table: HeatmapTable) -> None:
 def _annotate(ax: Axes, table: HeatmapTable) -> None:
     for (row, column), value in np.ndenumerate(table.values):
         small = table.small_text[row][column]
-        colour = "white" if abs(value) > 0.5 * table.limit else "0.1"
+        colour = "white" if abs(value) > 0.6 * table.limit else "0.1"
         middle, upper = column + 0.5, row + (0.36 if small else 0.5)
         words: dict[str, Any] = {"ha": "center", "va": "center", "color": colour}
         ax.text(middle, upper, table.text[row][column], fontsize=MEDIUM, **words)

@@ -256,7 +256,7 @@ def _joined(said: Mapping[str, str], *kinds: str) -> str:
 def _reach(values: Float[np.ndarray, "row column"]) -> float:
     """The least round number that no value goes beyond; 1 where there is no value."""
     largest = np.abs(values[~np.isnan(values)]).max(initial=0.0)
-    steps = [step * 10.0**power for power in range(-3, 3) for step in (1, 2, 5)]
+    steps = [step * 10.0**power for power in range(-3, 3) for step in (1, 2, 3, 4, 5, 6, 8)]
     return next((step for step in steps if largest and largest <= step), 1.0)
 
 
