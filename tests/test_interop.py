@@ -20,7 +20,14 @@ import negtrace
 from negtrace.anchors import Anchor
 from negtrace.cte import CTE
 from negtrace.encoders.base import Encoder, weights_digest
-from negtrace.errors import EncoderError, NegtraceError, SiteError, TraceError, UnknownNameError
+from negtrace.errors import (
+    EncoderError,
+    NegtraceError,
+    NegtraceWarning,
+    SiteError,
+    TraceError,
+    UnknownNameError,
+)
 from negtrace.interop import nnsight as by_nnsight
 from negtrace.interop import transformer_lens as by_lens
 from negtrace.interop.extra import package
@@ -56,6 +63,12 @@ sweepers = pytest.mark.parametrize("sweeper", SWEEPERS)
 
 def trace(encoder: Encoder, **options: Any) -> CTE:
     return negtrace.trace(encoder, PAIRS, progress=False, **options)
+
+
+def hooked_trace(encoder: Encoder, **options: Any) -> CTE:
+    """Trace an encoder whose model has a hook of the test's own, which negtrace reports."""
+    with pytest.warns(NegtraceWarning, match="hooks of your own"):
+        return trace(encoder, **options)
 
 
 def assert_same(found: CTE, wanted: CTE, *, single: bool = False) -> None:
@@ -150,7 +163,7 @@ def test_what_is_done_is_not_run_again(sweeper: str, tmp_path: Path) -> None:
     whole = trace(encoder, sweeper=SWEEPERS[sweeper], checkpoint=progress)
     calls: list[int] = []
     handle = encoder.blocks[-1].register_forward_hook(lambda *_: calls.append(1))
-    again = trace(encoder, sweeper=SWEEPERS[sweeper], checkpoint=progress)
+    again = hooked_trace(encoder, sweeper=SWEEPERS[sweeper], checkpoint=progress)
     handle.remove()
     assert np.array_equal(again.patched, whole.patched, equal_nan=True)
     assert len(calls) <= len({pair.anchor for pair in PAIRS})  # the anchors alone
@@ -169,7 +182,7 @@ def test_the_model_is_untouched_after_an_exception(sweeper: str) -> None:
     encoder.model.train()
     handle = encoder.blocks[1].register_forward_hook(fail)
     with untouched(encoder.model), pytest.raises(RuntimeError, match="out of memory"):
-        trace(encoder, sweeper=SWEEPERS[sweeper])
+        hooked_trace(encoder, sweeper=SWEEPERS[sweeper])
     handle.remove()
 
 
@@ -393,7 +406,7 @@ def test_rows_are_cut_to_the_tokens_that_may_run_at_once() -> None:
     encoder = clip(torch.float64)
     rows: list[int] = []
     handle = encoder.blocks[0].register_forward_hook(lambda _, args, __: rows.append(len(args[0])))
-    small = trace(encoder, sweeper=by_nnsight.sweep, row_tokens=40)
+    small = hooked_trace(encoder, sweeper=by_nnsight.sweep, row_tokens=40)
     handle.remove()
     assert max(rows) == 5  # of 8 tokens, or more of fewer
     assert_same(small, trace(encoder))
