@@ -155,7 +155,7 @@ def test_pairs_are_written_and_traced(
     ("args", "said"),
     [
         (["trace", "nowhere/model"], "built-in name (phantom, toy)"),
-        (["trace", "toy", "--corruption", "shake"], "unknown corruption 'shake'; known: mask"),
+        (["trace", "toy", "--corruption", "shake"], "unknown corruption 'shake'; known: "),
         (["trace", "toy", "--pairs", "none.jsonl"], "none.jsonl"),
         (["plot", "none.json"], "none.json"),
         (["check", "nowhere/model"], "nowhere/model: cannot read its config"),
