@@ -231,6 +231,7 @@ def test_unknown_names_list_the_known_ones() -> None:
     assert known <= {*CORRUPTIONS}
 
 
+@pytest.mark.filterwarnings("ignore:hooks of your own")  # what interrupts is a hook
 def test_an_interrupted_trace_goes_on_to_the_identical_result(tmp_path: Path) -> None:
     encoder, saved = clip(), tmp_path / "denoising.partial"
     options = {"row_tokens": 600, "progress": False}
