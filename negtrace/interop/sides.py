@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from negtrace.encoders.base import Encoder, batched
 from negtrace.tracing.contrast import Contrast, Run, Sources
 from negtrace.tracing.plan import Plan
-from negtrace.tracing.sweep import Direction, groups_in
+from negtrace.tracing.sweep import Direction, by_length, groups_in
 
 REACHED = ("head", "attn_out", "mlp_out")
 """The sites inside a block, in the order in which a forward reaches them."""
@@ -107,10 +107,5 @@ def equally_long(
     contrasts: Sequence[Contrast], size: int, done: Collection[int]
 ) -> Iterator[Sequence[int]]:
     """Yield indices of contrasts of one length on both sides, at most `size`, without `done`."""
-    by_lengths: dict[tuple[int, int], list[int]] = {}
-    for index, contrast in enumerate(contrasts):
-        if index not in done:
-            lengths = len(contrast.clean.ids), len(contrast.corrupt.ids)
-            by_lengths.setdefault(lengths, []).append(index)
-    for _, indices in sorted(by_lengths.items()):
-        yield from batched(indices, size)
+    for _, indices in by_length(contrasts):
+        yield from batched([index for index in indices if index not in done], size)
