@@ -3,11 +3,20 @@
 __all__ = [
     "CTE",
     "Anchor",
+    "Claim",
     "Encoder",
     "Pair",
+    "Prompt",
     "__version__",
+    "all_layer_scores",
     "check",
+    "counterfactuals",
+    "find_cues",
+    "head_effect",
+    "head_heatmap",
+    "head_selectivity",
     "heatmap",
+    "is_negated",
     "layer_importance",
     "layer_scores",
     "load",
@@ -28,21 +37,38 @@ if TYPE_CHECKING:
     from negtrace.cte import CTE
     from negtrace.encoders.base import Encoder
     from negtrace.encoders.check import check
+    from negtrace.encoders.prompt import Prompt
     from negtrace.encoders.wrap import wrap
+    from negtrace.head_plots import head_heatmap
+    from negtrace.heads import head_effect
+    from negtrace.language.claims import Claim
+    from negtrace.language.counterfactuals import counterfactuals
+    from negtrace.language.cues import find_cues
+    from negtrace.language.decisions import is_negated
     from negtrace.loading import load
     from negtrace.pair_sources import radiology_pairs
     from negtrace.pairs import Pair, read_pairs, write_pairs
     from negtrace.plots import heatmap, layer_importance
-    from negtrace.scores import layer_scores
+    from negtrace.scores import all_layer_scores, layer_scores
+    from negtrace.tracing.selectivity import head_selectivity
     from negtrace.tracing.trace import trace
 
 _HOMES = {
     "CTE": "negtrace.cte",
     "Anchor": "negtrace.anchors",
+    "Claim": "negtrace.language.claims",
     "Encoder": "negtrace.encoders.base",
     "Pair": "negtrace.pairs",
+    "Prompt": "negtrace.encoders.prompt",
+    "all_layer_scores": "negtrace.scores",
     "check": "negtrace.encoders.check",
+    "counterfactuals": "negtrace.language.counterfactuals",
+    "find_cues": "negtrace.language.cues",
+    "head_effect": "negtrace.heads",
+    "head_heatmap": "negtrace.head_plots",
+    "head_selectivity": "negtrace.tracing.selectivity",
     "heatmap": "negtrace.plots",
+    "is_negated": "negtrace.language.decisions",
     "layer_importance": "negtrace.plots",
     "layer_scores": "negtrace.scores",
     "load": "negtrace.loading",
@@ -54,8 +80,13 @@ _HOMES = {
 }
 
 
+_ROOMS = frozenset({"bench", "export", "interop", "language", "phantom"})
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import negtrace` alone loads nothing heavy."""
+    if name in _ROOMS:
+        return importlib.import_module(f"negtrace.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'negtrace' has no attribute {name!r}; see negtrace.__all__")
     value = getattr(importlib.import_module(_HOMES[name]), name)
@@ -64,4 +95,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_ROOMS})

@@ -1,0 +1,48 @@
+"""The command line: a thin table of frozen configs; the fields' docs are the help text."""
+
+__all__ = ["COMMANDS", "main"]
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+import negtrace
+from negtrace.cli.benchmark import Bench
+from negtrace.cli.language import Cues, MakePairs
+from negtrace.cli.models import Check, Models
+from negtrace.cli.printing import show_warning
+from negtrace.cli.results import Plot, Scores
+from negtrace.cli.tracing import Demo, Heads, Trace
+from negtrace.errors import NegtraceError, NegtraceWarning
+
+# Everything heavy is imported by the command that needs it: `--help` must answer at once.
+
+COMMANDS = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Trace, tyro.conf.subcommand("trace")]
+    | Annotated[Heads, tyro.conf.subcommand("heads")]
+    | Annotated[Cues, tyro.conf.subcommand("cues")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
+    | Annotated[Plot, tyro.conf.subcommand("plot")]
+    | Annotated[Scores, tyro.conf.subcommand("scores")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
+    | Annotated[MakePairs, tyro.conf.subcommand("pairs")]
+    | Annotated[Models, tyro.conf.subcommand("models")]
+)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command; return 1 after an error that negtrace raised on purpose."""
+    command = tyro.cli(COMMANDS, prog="negtrace", args=args, description=negtrace.__doc__)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", NegtraceWarning)
+            warnings.showwarning = show_warning
+            command.run()
+    except NegtraceError as error:
+        sys.stderr.write(f"negtrace: {error}\n")
+        return 1
+    return 0
