@@ -1,6 +1,8 @@
 """The API page: what `negtrace` offers is what it lists, and it is documented."""
 
 import inspect
+import subprocess
+import sys
 
 import pytest
 
