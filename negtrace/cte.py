@@ -5,12 +5,12 @@ __all__ = ["CTE", "FLOOR", "SEGMENTS", "TAU", "Dropped", "Provenance"]
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from negtrace.effect import Effect, Groups, Reduction, estimate, role_groups, token_groups
+from negtrace.effect import Effect, Groups, Reducing, Reduction, estimate, role_groups, token_groups
 from negtrace.errors import CTEError
 from negtrace.intervals import AGGREGATES
 from negtrace.roles import ROLES
@@ -147,17 +147,18 @@ class CTE:
     def keep(
         self,
         *,
-        aggregate: str,
-        segment: str,
-        condition: str | None,
-        floor: float | None,
-        confidence: float,
-        resamples: int,
-        seed: int,
+        aggregate: str = "ratio_of_means",
+        segment: str = "all",
+        condition: str | None = None,
+        floor: float | None = None,
+        confidence: float = 0.95,
+        resamples: int = 1000,
+        seed: int = 0,
     ) -> tuple["CTE", Reduction]:
         """The pairs that a reduction keeps, ordered by id, and its description.
 
-        The order makes a seeded bootstrap independent of the order of pairs.
+        The order makes a seeded bootstrap independent of the order of pairs. `effect` says what
+        the options mean.
 
         Raises:
             CTEError: when |d| of every selected pair is 0 or below the floor.
@@ -201,46 +202,29 @@ class CTE:
             roles = np.where((roles == pad) & untouched, -1, roles)
         return (role_groups if axis == "role" else token_groups)(roles, self.role_names)
 
-    def effect(
-        self,
-        *,
-        aggregate: str = "ratio_of_means",
-        segment: str = "all",
-        condition: str | None = None,
-        axis: str = "role",
-        floor: float | None = None,
-        confidence: float = 0.95,
-        resamples: int = 1000,
-        seed: int = 0,
-    ) -> Effect:
+    def effect(self, *, axis: str = "role", **how: Unpack[Reducing]) -> Effect:
         """The effect over pairs, with bootstrap intervals over pairs.
 
         Args:
-            aggregate: `ratio_of_means` (each pair oriented by the sign of its own d),
-                `mean_of_ratios` or `median`.
-            segment: `all`, `correct`, `ambiguous` or `incorrect`.
-            condition: which statement is true: `negated`, `affirmative`, None for both.
             axis: `role` pools tokens of one role, weighted by their number; `token` keeps them.
-            floor: pairs with a smaller |d| are left out and counted; None takes `FLOOR`.
-            confidence: of the percentile interval.
-            resamples: bootstrap draws; 0 gives no intervals.
-            seed: of the draws.
+            **how: any of
+
+                * aggregate: `ratio_of_means` (the default; each pair oriented by the sign of its
+                  own d), `mean_of_ratios` or `median`;
+                * segment: `all` (the default), `correct`, `ambiguous` or `incorrect`;
+                * condition: which statement is true: `negated`, `affirmative`, None for both;
+                * floor: pairs with a smaller |d| are left out and counted; None takes `FLOOR`;
+                * confidence: of the percentile interval, .95;
+                * resamples: bootstrap draws, 1000; 0 gives no intervals;
+                * seed: of the draws, 0.
 
         Raises:
             CTEError: when no pair is left, or the pairs' tokens cannot be matched one by one.
             UnknownNameError: when a name is not known.
         """
-        kept, how = self.keep(
-            aggregate=aggregate,
-            segment=segment,
-            condition=condition,
-            floor=floor,
-            confidence=confidence,
-            resamples=resamples,
-            seed=seed,
-        )
+        kept, reduction = self.keep(**how)
         return estimate(
-            how,
+            reduction,
             numerators=kept.numerators,
             d=kept.d,
             groups=kept.groups(axis),

@@ -12,7 +12,7 @@ __all__ = [
 ]
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -80,6 +80,18 @@ def _numbered(names: list[str]) -> tuple[str, ...]:
         f"{name} {names[: place + 1].count(name)}" if names.count(name) > 1 else name
         for place, name in enumerate(names)
     )
+
+
+class Reducing(TypedDict, total=False):
+    """How pairs are reduced to an effect; `CTE.effect` says what each option means."""
+
+    aggregate: str
+    segment: str
+    condition: str | None
+    floor: float | None
+    confidence: float
+    resamples: int
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

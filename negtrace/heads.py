@@ -8,13 +8,13 @@ __all__ = ["Head", "HeadEffect", "HeadGrid", "HeadSelectivity", "head_effect", "
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Unpack
 
 import numpy as np
 from jaxtyping import Float
 
 from negtrace.cte import CTE
-from negtrace.effect import Effect, Groups, Reduction, gather
+from negtrace.effect import Effect, Groups, Reducing, Reduction, gather
 from negtrace.errors import CTEError
 from negtrace.intervals import AGGREGATES, interval, resample
 from negtrace.schema.provenance import Dropped, Provenance
@@ -139,29 +139,13 @@ class HeadSelectivity(HeadGrid):
         return len(self.ids)
 
 
-def head_effect(
-    result: CTE | Effect,
-    *,
-    aggregate: str = "ratio_of_means",
-    segment: str = "all",
-    condition: str | None = None,
-    floor: float | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> HeadEffect:
+def head_effect(result: CTE | Effect, **how: Unpack[Reducing]) -> HeadEffect:
     """The effect of every head that `result` has a site for, summed over positions.
 
     Args:
         result: traced at `sites=("head",)`; an effect that is already reduced will do where all
             positions were patched at once, and the other arguments are then its own.
-        aggregate: as in `CTE.effect`; so are the other arguments.
-        segment: as there.
-        condition: as there.
-        floor: as there.
-        confidence: of the interval.
-        resamples: bootstrap draws over pairs; 0 gives no intervals.
-        seed: of the draws.
+        **how: as in `CTE.effect`.
 
     Raises:
         CTEError: when no head was traced, no pair is left, or an effect is not of all positions
@@ -171,23 +155,17 @@ def head_effect(
     places = _heads_in(result.sites)
     if isinstance(result, Effect):
         return _of_effect(result, places)
-    kept, how = result.keep(
-        aggregate=aggregate,
-        segment=segment,
-        condition=condition,
-        floor=floor,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
-    )
+    kept, reduction = result.keep(**how)
     token = (kept.roles >= 0)[:, :, None]
     groups = Groups(labels=("sum",), member=token, summed=True)
     cells = gather(kept.numerators[:, list(places.values())], kept.d, groups)
-    weights = resample(how.n, resamples=resamples, seed=seed)
-    draws = AGGREGATES[aggregate](cells, weights)[:, :, 1:, 0]  # no head writes at `embed`
-    low, high = interval(draws[1:] if how.n > 1 else draws[:0], confidence=confidence)
+    weights = resample(reduction.n, resamples=reduction.resamples, seed=reduction.seed)
+    # No head writes at `embed`.
+    draws = AGGREGATES[reduction.aggregate](cells, weights)[:, :, 1:, 0]
+    kept_draws = draws[1:] if reduction.n > 1 else draws[:0]
+    low, high = interval(kept_draws, confidence=reduction.confidence)
     return HeadEffect(
-        **vars(how),
+        **vars(reduction),
         layers=result.layers[1:],
         heads=tuple(places),
         values=draws[0].T,

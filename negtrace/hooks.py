@@ -12,6 +12,7 @@ pooling, projection. Blocks return their *own* base output because some towers r
 
 __all__ = [
     "Capture",
+    "Edit",
     "Tap",
     "captured",
     "edited",
@@ -94,13 +95,18 @@ class Capture:
     tapped: dict[str, list[Tensor]] = field(default_factory=dict)
     """By site, what its tap in each block held, [run token width]."""
 
+    @property
+    def stream(self) -> list[Tensor]:
+        """The residual stream, layer by layer, `embed` first."""
+        return [*self.embed, *map(hidden_of, self.outputs)]
+
     def states(self) -> Float[Tensor, "layer run token width"]:
-        """Return the residual stream at every layer, `embed` first.
+        """Return the residual stream at every layer in one tensor, `embed` first.
 
         Raises:
             EncoderError: when the blocks' outputs are not states of one shape.
         """
-        states = [*self.embed, *map(hidden_of, self.outputs)]
+        states = self.stream
         shapes = dict.fromkeys(tuple(state.shape) for state in states)
         if len(shapes) != 1:
             raise EncoderError(
@@ -213,8 +219,9 @@ def captured(
 
 def _kept_in(kept: list[Tensor]) -> Edit:
     def keep(hidden: Tensor) -> Tensor:
-        kept.append(hidden)
-        return hidden
+        # A node of its own: its gradient is that of this module's reading alone.
+        kept.append(hidden.view_as(hidden))
+        return kept[-1]
 
     return keep
 

@@ -23,13 +23,13 @@ __all__ = [
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from negtrace.cte import CTE
-from negtrace.effect import Groups, Reduction, gather, role_groups, token_groups
+from negtrace.effect import Groups, Reducing, Reduction, gather, role_groups, token_groups
 from negtrace.errors import CTEError
 from negtrace.intervals import AGGREGATES, interval, resample, spearman
 from negtrace.registry import Registry
@@ -229,18 +229,7 @@ def _weighted_std(
     return np.asarray(np.sqrt((share * (effect - mean) ** 2).sum(axis=2)))
 
 
-def layer_scores(
-    cte: CTE,
-    method: str,
-    *,
-    aggregate: str = "ratio_of_means",
-    segment: str = "all",
-    condition: str | None = None,
-    floor: float | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> LayerScores:
+def layer_scores(cte: CTE, method: str, **how: Unpack[Reducing]) -> LayerScores:
     """Score every block of `cte` by `method`; the other arguments are those of `CTE.effect`.
 
     Raises:
@@ -249,56 +238,30 @@ def layer_scores(
         UnknownNameError: when a name is not known.
     """
     way = METHODS[method]
-    kept, how = cte.keep(
-        aggregate=aggregate,
-        segment=segment,
-        condition=condition,
-        floor=floor,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
-    )
+    kept, reduction = cte.keep(**how)
+    n, confidence = reduction.n, reduction.confidence
     if lack := way.lacks(kept):
-        raise CTEError(f"layer score {method!r} needs what these {how.n} pairs lack: {lack}")
-    weights = resample(how.n, resamples=resamples, seed=seed)
-    drawn = way.score(Draws(kept=kept, aggregate=aggregate, weights=weights))
-    low, high = interval(drawn[1:] if how.n > 1 else drawn[:0], confidence=confidence)
+        raise CTEError(f"layer score {method!r} needs what these {n} pairs lack: {lack}")
+    weights = resample(n, resamples=reduction.resamples, seed=reduction.seed)
+    drawn = way.score(Draws(kept=kept, aggregate=reduction.aggregate, weights=weights))
+    low, high = interval(drawn[1:] if n > 1 else drawn[:0], confidence=confidence)
     return LayerScores(
-        **vars(how),
+        **vars(reduction),
         method=method,
         layers=cte.layers[1:],
         values=drawn[0],
         low=low,
         high=high,
         alpha=_min_max(drawn[0]),
-        rank_stability=_stability(drawn) if how.n > 1 else float("nan"),
+        rank_stability=_stability(drawn) if n > 1 else float("nan"),
     )
 
 
-def all_layer_scores(
-    cte: CTE,
-    *,
-    aggregate: str = "ratio_of_means",
-    segment: str = "all",
-    condition: str | None = None,
-    floor: float | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, LayerScores]:
+def all_layer_scores(cte: CTE, **how: Unpack[Reducing]) -> dict[str, LayerScores]:
     """Every method that the kept pairs have the sites and the cue for, by name."""
-    options: dict[str, Any] = {
-        "aggregate": aggregate,
-        "segment": segment,
-        "condition": condition,
-        "floor": floor,
-        "confidence": confidence,
-        "resamples": resamples,
-        "seed": seed,
-    }
-    kept, _ = cte.keep(**options)
+    kept, _ = cte.keep(**how)
     possible = [method for method in METHODS if METHODS[method].lacks(kept) is None]
-    return {method: layer_scores(cte, method, **options) for method in possible}
+    return {method: layer_scores(cte, method, **how) for method in possible}
 
 
 def _min_max(values: Float[np.ndarray, " block"]) -> Float[np.ndarray, " block"]:

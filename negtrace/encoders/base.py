@@ -215,7 +215,6 @@ class Encoder(ABC):
         Raises:
             SiteError: when a block does not offer one, with the reason.
         """
-        modules = dict(self.model.named_modules())
         found = []
         for site in sites:
             if site not in INNER:
@@ -225,7 +224,7 @@ class Encoder(ABC):
                 if module is None:
                     raise SiteError(f"{self.name}: no {site} in {name}: {block.lacking[site]}")
                 at: Literal["input", "output"] = "input" if site == "head" else "output"
-                found.append(Tap(site=site, module=modules[module], at=at))
+                found.append(Tap(site=site, module=self.model.get_submodule(module), at=at))
         return found
 
     @property

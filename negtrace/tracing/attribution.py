@@ -12,7 +12,6 @@ An estimate is a prefilter: let `trace(..., verify=K)` run some of its cells exa
 __all__ = ["ESTIMATORS", "estimator_named"]
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
 from functools import partial
 
 import torch
@@ -22,18 +21,19 @@ from torch import Tensor
 
 from negtrace.encoders.base import Encoder, batched
 from negtrace.errors import TraceError, UnknownNameError
-from negtrace.hooks import captured, hidden_of, input_edited
-from negtrace.tracing.batch import Batch
+from negtrace.hooks import Edit, Tap
+from negtrace.tracing.batch import Batch, Side, run_side
 from negtrace.tracing.corruption import Contrast
 from negtrace.tracing.plan import Plan
 from negtrace.tracing.sweep import (
     Direction,
+    Sourced,
     Sweeper,
     Swept,
-    both_sides,
     by_length,
     no_effect,
     progress_bar,
+    runs_of,
     set_out_sides,
     sweep,
     swept_of,
@@ -83,15 +83,33 @@ def _estimated(
                 if all(index in done for index in indices):
                     continue
                 chosen, anchor = [contrasts[i] for i in indices], anchors[list(indices)]
-                sides = both_sides(encoder, chosen, anchor, direction, plan)
-                batch = set_out_sides(encoder, chosen, *sides, anchor, direction, plan)
-                patched = no_effect(batch) + _change(encoder, batch, steps)
+                sides, batch, grads = _run(encoder, chosen, anchor, direction, plan, steps)
+                patched = no_effect(batch) + _change(encoder, batch, grads)
                 yield from swept_of(indices, chosen, *sides, patched, direction)
 
 
-def _change(encoder: Encoder, batch: Batch, steps: int) -> Float[Tensor, "site layer run group"]:
+def _run(
+    encoder: Encoder,
+    contrasts: Sequence[Contrast],
+    anchors: Float[Tensor, "run dim"],
+    direction: Direction,
+    plan: Plan,
+    steps: int,
+) -> tuple[tuple[Side, Side], Batch, Grads]:
+    """Run both sides of a batch, and return them with the gradient at the one that is patched."""
+    clean, corrupt = runs_of(contrasts)
+    restoring = direction == "denoising"
+    patched, other = (corrupt, clean) if restoring else (clean, corrupt)
+    donor = run_side(encoder, other, anchors, plan, keep=False)
+    # One forward gives the base run's states and its gradient.
+    base, grads = _differentiated(encoder, patched, anchors, plan, lambda hidden: hidden)
+    sides = (donor, base) if restoring else (base, donor)
+    batch = set_out_sides(encoder, contrasts, *sides, anchors, direction, plan)
+    return sides, batch, _averaged(encoder, batch, patched, steps) if steps else grads
+
+
+def _change(encoder: Encoder, batch: Batch, grads: Grads) -> Float[Tensor, "site layer run group"]:
     """Return the estimated change of every cell's score."""
-    grads = _averaged(encoder, batch, steps)
     layers = torch.arange(len(encoder.layers), device=batch.needed.device)
     changes = []
     for site in batch.plan.sites:
@@ -113,42 +131,55 @@ def _change(encoder: Encoder, batch: Batch, steps: int) -> Float[Tensor, "site l
     return total.cpu().double()
 
 
-def _averaged(encoder: Encoder, batch: Batch, steps: int) -> Grads:
-    """Return the gradient at the base run, or its mean at the middle of each step to the donor."""
+def _averaged(encoder: Encoder, batch: Batch, runs: Sequence[Sourced], steps: int) -> Grads:
+    """Return the mean gradient at the middle of each step from the base run to the donor."""
     start = batch.base_states[0]
     way = torch.where(batch.exists_token[..., None], batch.donor_embed - start, 0)
-    fractions = [(step + 0.5) / steps for step in range(steps)] or [0.0]
-    found = [_gradients(encoder, batch, start + fraction * way) for fraction in fractions]
-    return {kind: torch.stack([one[kind] for one in found]).mean(dim=0) for kind in found[0]}
+    total: Grads = {}
+    for step in range(steps):
+        state = start + (step + 0.5) / steps * way
+        _, grads = _differentiated(encoder, runs, batch.anchors, batch.plan, partial(_put, state))
+        total = {kind: total.get(kind, 0) + grad / steps for kind, grad in grads.items()}
+    return total
 
 
-def _gradients(encoder: Encoder, batch: Batch, embed: Float[Tensor, "run token width"]) -> Grads:
-    """Return the gradient of each run's score by its states, started from `embed`."""
-    inner, inputs = batch.plan.inner, []
+def _put(state: Tensor, _: Tensor) -> Tensor:
+    return state
 
-    def apart(hidden: Float[Tensor, "run token width"]) -> Float[Tensor, "run token width"]:
-        # A node of its own, which a read-out of several layers does not read.
-        inputs.append(hidden.clone())
-        return inputs[-1]
 
-    with torch.inference_mode(mode=False), torch.enable_grad(), ExitStack() as stack:
-        # Copies: tensors made in inference mode cannot be part of a graph.
-        embed = embed.clone().requires_grad_()
-        ids, anchors = batch.base.ids.clone(), batch.anchors.clone()
-        taps = encoder.taps(inner)
-        capture = stack.enter_context(captured(encoder.blocks, lambda _: embed, taps))
-        for block in encoder.blocks:
-            stack.enter_context(input_edited(block, apart))
-        score = encoder.score(encoder.encode(ids), anchors).sum()
-        stream = [embed, *map(hidden_of, capture.outputs)]
-        wanted = [stream, inputs, *(capture.tapped[kind] for kind in inner)]
-        flat = [state for states in wanted for state in states]
-        grads = iter(torch.autograd.grad(score, flat, allow_unused=True, materialize_grads=True))
-    found: Grads = {"resid": torch.stack([next(grads) for _ in stream])}
-    given = torch.stack([next(grads) for _ in inputs])
-    # Kept with the layer before, whose state it is; nothing is given the last one.
-    found["resid_pre"] = torch.cat([given, torch.zeros_like(given[:1])])
-    for kind in inner:
-        by_block = torch.stack([next(grads) for _ in encoder.blocks])
-        found[kind] = torch.cat([torch.zeros_like(by_block[:1]), by_block])
-    return found
+def _differentiated(
+    encoder: Encoder,
+    runs: Sequence[Sourced],
+    anchors: Float[Tensor, "run dim"],
+    plan: Plan,
+    embed: Edit,
+) -> tuple[Side, Grads]:
+    """Run one side, block 0 given `embed` of its input, and take its scores' gradient by state."""
+    inputs = [Tap(site="resid_pre", module=block, at="input") for block in encoder.blocks]
+    taps = inputs if any(site.kind == "resid_pre" for site in plan.sites) else ()
+
+    def leaf(hidden: Float[Tensor, "run token width"]) -> Float[Tensor, "run token width"]:
+        # A copy: what was made in inference mode cannot be part of a graph.
+        return embed(hidden).detach().clone().requires_grad_()
+
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        side = run_side(encoder, runs, anchors.clone(), plan, keep=False, embed=leaf, taps=taps)
+        wanted = {"resid": side.capture.stream, **side.capture.tapped}
+        flat = [state for states in wanted.values() for state in states]
+        found = torch.autograd.grad(
+            side.scores.sum(), flat, allow_unused=True, materialize_grads=True
+        )
+    grads = iter(found)
+    by_kind = {kind: torch.stack([next(grads) for _ in states]) for kind, states in wanted.items()}
+    return side, {kind: _by_layer(kind, grad) for kind, grad in by_kind.items()}
+
+
+def _by_layer(
+    kind: str, grad: Float[Tensor, "place run token width"]
+) -> Float[Tensor, "layer run token width"]:
+    """Return gradients with a place for every layer, `embed` included."""
+    if kind == "resid":
+        return grad
+    none = torch.zeros_like(grad[:1])
+    # An input is kept with the layer before, whose state it is; nothing is given the last one.
+    return torch.cat([grad, none] if kind == "resid_pre" else [none, grad])

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from negtrace.encoders.base import Encoder, Kept
 from negtrace.errors import EncoderError
-from negtrace.hooks import Capture, captured
+from negtrace.hooks import Capture, Edit, Tap, captured
 from negtrace.tracing.corruption import Run, Sources
 from negtrace.tracing.plan import Group, Plan, Site
 
@@ -88,22 +88,25 @@ def run_side(
     plan: Plan,
     *,
     keep: bool,
+    embed: Edit | None = None,
+    taps: Sequence[Tap] = (),
 ) -> Side:
     """Run one side of a batch plainly and keep every layer's state.
 
-    `keep` asks for the keys and values that tails attend to as well.
+    `keep` asks for the keys and values that tails attend to as well, `embed` edits the input of
+    block 0 after the runs' own edits, and `taps` are read besides the plan's sites.
     """
     ids = torch.tensor([run.ids for run, _ in runs], device=anchors.device)
 
     def edit(hidden: Float[Tensor, "run token width"]) -> Float[Tensor, "run token width"]:
-        return torch.stack(
-            [run.edit(row) if run.edit else row for (run, _), row in zip(runs, hidden, strict=True)]
-        )
+        if any(run.edit for run, _ in runs):
+            rows = zip(runs, hidden, strict=True)
+            hidden = torch.stack([run.edit(row) if run.edit else row for (run, _), row in rows])
+        return embed(hidden) if embed else hidden
 
-    edited = any(run.edit for run, _ in runs)
     prefix = encoder.prefix_attention if keep else None
     with (
-        captured(encoder.blocks, edit if edited else None, encoder.taps(plan.inner)) as capture,
+        captured(encoder.blocks, edit, [*encoder.taps(plan.inner), *taps]) as capture,
         nullcontext() if prefix is None else prefix.keeping() as kept,
     ):
         text = encoder.encode_against(ids, anchors)

@@ -10,6 +10,7 @@ __all__ = [
     "ROW_TOKENS",
     "Direction",
     "Only",
+    "Sourced",
     "Sweeper",
     "Swept",
     "both_sides",
@@ -17,6 +18,7 @@ __all__ = [
     "groups_in",
     "no_effect",
     "progress_bar",
+    "runs_of",
     "set_out_sides",
     "sweep",
     "swept_of",
@@ -34,12 +36,15 @@ from tqdm import tqdm
 
 from negtrace.encoders.base import Encoder, batched
 from negtrace.tracing.batch import Batch, Side, run_side, set_out
-from negtrace.tracing.corruption import Contrast, Run
+from negtrace.tracing.corruption import Contrast, Run, Sources
 from negtrace.tracing.plan import Group, Plan
 from negtrace.tracing.rows import swept_rows
 
 Direction = Literal["denoising", "noising"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+
+Sourced = tuple[Run, Sources]
+"""A run, and the other side's positions that stand for each of its own."""
 
 ROW_TOKENS = 4096
 """Default number of tokens that run at once; bounds memory, and is near the fastest on a CPU."""
@@ -154,11 +159,18 @@ def both_sides(
 ) -> tuple[Side, Side]:
     """Run the clean and the corrupted side of a batch; the patched one keeps keys and values."""
     restoring = direction == "denoising"
-    clean = [(c.clean, c.clean_from_corrupt) for c in contrasts]
-    corrupt = [(c.corrupt, c.corrupt_from_clean) for c in contrasts]
+    clean, corrupt = runs_of(contrasts)
     return (
         run_side(encoder, clean, anchors, plan, keep=not restoring),
         run_side(encoder, corrupt, anchors, plan, keep=restoring),
+    )
+
+
+def runs_of(contrasts: Sequence[Contrast]) -> tuple[list[Sourced], list[Sourced]]:
+    """Return the clean and the corrupted runs, each with where its positions come from."""
+    return (
+        [(c.clean, c.clean_from_corrupt) for c in contrasts],
+        [(c.corrupt, c.corrupt_from_clean) for c in contrasts],
     )
 
 
