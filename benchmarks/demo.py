@@ -4,9 +4,6 @@ python benchmarks/demo.py --out benchmarks/results/demo.json
 """
 
 import argparse
-import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -14,6 +11,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from record import machine, record
 
 
 def seconds(*command: str) -> float:
@@ -35,16 +34,12 @@ def main() -> None:
         demo = [seconds("demo", "--out", folder) for _ in range(options.repeats)]
         shown = [seconds("--help") for _ in range(options.repeats)]
     figures = {
-        "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores",
+        **machine(),
         "demo_s": statistics.median(demo),
         "demo_peak_memory_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
         "help_s": statistics.median(shown),
     }
-    text = json.dumps(figures, indent=2) + "\n"
-    sys.stdout.write(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text, "utf-8")
+    record(figures, options.out)
 
 
 if __name__ == "__main__":

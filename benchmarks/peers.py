@@ -20,9 +20,6 @@ A peer that is not installed is left out, and the table says so.
 import argparse
 import contextlib
 import io
-import json
-import os
-import platform
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -31,10 +28,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from record import machine, record
 from sweep import FIRST, clip, contrast, swept, timed
 from torch import Tensor, nn
 
-import negtrace
 from negtrace.encoders.hf_dual import DualEncoder
 from negtrace.interop import nnsight as by_nnsight
 from negtrace.interop.transformer_lens import Hooked
@@ -160,15 +157,14 @@ def measure(repeats: int, count: int) -> dict[str, dict[str, Any]]:
     """Return the figures of negtrace and of every peer that is installed."""
     encoder, pixels = clip(torch.float32), torch.randn(1, 3, 224, 224)
     pairs = [contrast(seed) for seed in range(count)]
-    one_s, _ = timed(lambda: swept(encoder, pairs[:1], pixels), repeats)
-    many_s, ours = timed(lambda: swept(encoder, pairs, pixels), repeats)
-    figures: dict[str, dict[str, Any]] = {
-        "negtrace": {"one_pair_ms": one_s * 1e3, "many_pairs_ms_a_pair": many_s / count * 1e3}
-    }
+    figures: dict[str, dict[str, Any]] = {}
     for name, peer in PEERS.items():
         if find_spec(name) is None:
             figures[name] = {"version": "not installed"}
             continue
+        # Measured anew beside every peer: a machine's speed drifts.
+        one_s, _ = timed(lambda: swept(encoder, pairs[:1], pixels), repeats)
+        many_s, ours = timed(lambda: swept(encoder, pairs, pixels), repeats)
         alone_s, _ = timed(lambda peer=peer: peer(encoder, pairs[:1], pixels), repeats)
         batch_s, theirs = timed(
             lambda peer=peer: peer(encoder, pairs, pixels), repeats, warm_up=False
@@ -177,6 +173,8 @@ def measure(repeats: int, count: int) -> dict[str, dict[str, Any]]:
             "version": version(name),
             "one_pair_ms": alone_s * 1e3,
             "many_pairs_ms_a_pair": batch_s / count * 1e3,
+            "negtrace_one_pair_ms": one_s * 1e3,
+            "negtrace_many_pairs_ms_a_pair": many_s / count * 1e3,
             "over_one_pair": alone_s / one_s,
             "over_many_pairs": batch_s / many_s,
             "one_pair_over_negtraces_many": alone_s / (many_s / count),
@@ -195,26 +193,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    machine = {
-        "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} core(s)",
-        "threads": options.threads,
-        "pairs": options.pairs,
-        "repeats": options.repeats,
-        "torch": torch.__version__,
-        "negtrace": negtrace.__version__,
-    }
     with torch.inference_mode():
         figures = measure(options.repeats, options.pairs)
-    for name, value in machine.items():
-        print(f"{name:10} {value}")
-    for name, row in figures.items():
-        print(name)
-        for key, value in row.items():
-            print(f"  {key:30} {value if isinstance(value, str) else format(value, '.4g')}")
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**machine, "figures": figures}, indent=2)
-        options.out.write_text(text + "\n", "utf-8")
+    about = {"pairs": options.pairs, "repeats": options.repeats, "figures": figures}
+    record({**machine(threads=options.threads), **about}, options.out)
 
 
 if __name__ == "__main__":

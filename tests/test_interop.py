@@ -1,7 +1,6 @@
 """Other toolkits give the same numbers, and hand back the model as it came."""
 
 import copy
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -139,7 +138,10 @@ def test_the_same_effect_in_float64(
 @layouts
 def test_the_same_scores_in_float32(sweeper: str, layout: str) -> None:
     encoder = LAYOUTS[layout](torch.float32)
-    assert_same(trace(encoder, sweeper=SWEEPERS[sweeper]), trace(encoder), single=True)
+    found, own = trace(encoder, sweeper=SWEEPERS[sweeper]), trace(encoder)
+    assert_same(found, own, single=True)
+    assert found.provenance.config["sweeper"] == f"negtrace.interop.{sweeper}.sweep"
+    assert own.provenance.config["sweeper"] is None
 
 
 @sweepers
@@ -205,7 +207,10 @@ def test_a_site_the_model_lacks_is_refused(sweeper: str) -> None:
             return hidden
 
     encoder = negtrace.wrap(Tower(), word_tokenizer())
-    assert_same(trace(encoder, sweeper=SWEEPERS[sweeper]), trace(encoder), single=True)
+    found, own = trace(encoder, sweeper=SWEEPERS[sweeper]), trace(encoder)
+    assert_same(found, own, single=True)
+    assert found.provenance.config["sweeper"] == f"negtrace.interop.{sweeper}.sweep"
+    assert own.provenance.config["sweeper"] is None
     with pytest.raises(SiteError, match="attn_out"):
         trace(encoder, sites=["attn_out"], sweeper=SWEEPERS[sweeper])
 
@@ -497,13 +502,3 @@ def test_a_missing_package_is_named_with_its_extra(
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(NegtraceError, match=rf"{name} is not installed.*negtrace\[interop\]"):
         trace(clip(), sweeper=SWEEPERS[name])
-
-
-def test_the_page_on_interop_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "interop.md").read_text("utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) >= 4
-    monkeypatch.chdir(tmp_path)
-    source = tmp_path / "page.py"
-    source.write_text("\n".join(blocks), "utf-8")  # nnsight reads the source of a trace
-    exec(compile(source.read_text("utf-8"), str(source), "exec"), {"__name__": "page"})  # noqa: S102

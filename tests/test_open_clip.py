@@ -119,6 +119,11 @@ def test_names_without_weights_and_unknown_ones_say_what_is_expected(tmp_path: P
         load(folder)
 
 
+def test_a_revision_is_refused_rather_than_ignored() -> None:
+    with pytest.raises(EncoderError, match=r"'v1' of hf-hub:a/b: .*download that revision"):
+        load("hf-hub:a/b", revision="v1")
+
+
 def test_without_open_clip_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(EncoderError, match=r"needs open_clip: pip install 'negtrace\[open_clip\]'"):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,11 @@ def trace(
         made = made.prepared(pairs, encoder)
         jobs, dropped = prepare(encoder, pairs, made, positions)
         require_some(jobs, dropped)
-        settled = {"method": method, "steps": steps if method == "integrated_gradients" else None}
+        settled = {
+            "method": method,
+            "steps": steps if method == "integrated_gradients" else None,
+            "sweeper": _named_engine(sweeper),
+        }
         made_by = _provenance(encoder, jobs, made, way, plan, _named(positions), settled)
         saved = Checkpoint(checkpoint, _key(made_by, jobs, row_tokens)) if checkpoint else None
         work = Work.of(encoder, jobs, way, plan, row_tokens)
@@ -270,6 +275,14 @@ def _named(positions: Positions) -> str:
     if isinstance(positions, str):
         return positions
     return "given" if isinstance(positions, Mapping) else ", ".join(positions)
+
+
+def _named_engine(sweeper: Sweeper | None) -> str | None:
+    """Return which other engine was given, by its place in the code."""
+    made = sweeper.func if isinstance(sweeper, partial) else sweeper
+    if made is None:
+        return None
+    return f"{made.__module__}.{getattr(made, '__qualname__', type(made).__qualname__)}"
 
 
 def _now() -> str:
