@@ -128,7 +128,7 @@ def sweep(
             yield from swept_of(indices, chosen, clean, corrupt, patched, direction)
 
 
-def progress_bar(pairs: int, direction: str, shown: bool | None) -> "tqdm[None]":
+def progress_bar(pairs: int, direction: str, shown: bool | None) -> tqdm:
     """Return a bar over pairs; None shows it on a terminal only."""
     return tqdm(
         total=pairs, unit="pair", disable=None if shown is None else not shown, desc=direction
