@@ -1,6 +1,14 @@
 """Where pairs come from: built-in radiology, the phantom's radiographs, VALSE existence."""
 
-__all__ = ["SOURCES", "Source", "pairs_from", "phantom_pairs", "radiology_pairs", "valse_pairs"]
+__all__ = [
+    "SOURCES",
+    "Source",
+    "pairs_from",
+    "phantom_pairs",
+    "radiology_pairs",
+    "valse_pair",
+    "valse_pairs",
+]
 
 import json
 import re
@@ -137,7 +145,7 @@ def valse_pairs(
             category=NegtraceWarning,
             stacklevel=2,
         )
-    return [_valse_pair(key, row, rephrase, images) for key, row in usable.items()]
+    return [valse_pair(key, row, rephrase=rephrase, images=images) for key, row in usable.items()]
 
 
 def _valse_rows(path: Path) -> Mapping[str, Mapping[str, Any]]:
@@ -156,7 +164,14 @@ def _valse_rows(path: Path) -> Mapping[str, Mapping[str, Any]]:
     return dict(rows)
 
 
-def _valse_pair(key: str, row: Mapping[str, Any], rephrase: bool, images: Path | None) -> Pair:
+def valse_pair(
+    key: str, row: Mapping[str, Any], *, rephrase: bool = True, images: Path | None = None
+) -> Pair:
+    """Return one row of VALSE existence as a pair, as `valse_pairs` does.
+
+    Raises:
+        PairError: for a row without a "no", or whose image is not there.
+    """
     emptied = row["provenance_of_foils"] == "something_to_zero"
     affirmed, negated = (row["caption"], row["foil"]) if emptied else (row["foil"], row["caption"])
     anchor = Anchor(text=_photo(affirmed)) if images is None else _picture(row, images)

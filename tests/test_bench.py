@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from negtrace import bench, load
 from negtrace.anchors import Anchor
 from negtrace.bench import baselines, claims, polarity, scoring
+from negtrace.bench.context import fitting
 from negtrace.bench.figures import bars, draw
-from negtrace.bench.items import Item, fitting
+from negtrace.bench.items import Item
 from negtrace.bench.rates import Bootstrap, correct
 from negtrace.bench.report import schema
 from negtrace.bench.supply import Case, Cases, PhantomSupply, TextSupply

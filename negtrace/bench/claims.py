@@ -22,12 +22,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from negtrace.anchors import Anchor
-from negtrace.bench import baselines, scoring
 from negtrace.bench.items import Item
-from negtrace.bench.rates import Bootstrap, by_tag, correct
+from negtrace.bench.pictures import look
+from negtrace.bench.rates import Bootstrap, by_tag
 from negtrace.bench.report import Noted, Row
-from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError, PairError
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
@@ -181,9 +183,14 @@ def read_sets(path: Path | str) -> tuple[list[ClaimSet], list[Noted]]:
             one = _parsed(json.loads(line.decode()), path.parent, f"{path.name}:{row}")
             if one.id in sets:
                 raise BenchError(f"the id {one.id!r} occurs before")
-            sets[one.id] = one
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             noted.append(Noted(file=path.name, row=row, code="claim_set", detail=repr(error)))
+            continue
+        image = one.anchor.image
+        note = look(image, file=path.name, row=row) if isinstance(image, Path) else None
+        noted += [note] if note is not None else []
+        if note is None or not note.skipped:
+            sets[one.id] = one
     if not sets:
         raise BenchError(
             f"no claim set in {path.name}; expected objects of anchor, right and wrong, one a line"
@@ -196,8 +203,6 @@ def _parsed(row: Mapping[str, Any], folder: Path, name: str) -> ClaimSet:
     anchor = (
         Anchor(text=given["text"]) if "text" in given else Anchor(image=folder / given["image"])
     )
-    if anchor.text is None:
-        anchor.open_image()
     wrong = tuple((str(other["attribute"]), str(other["text"])) for other in row["wrong"])
     texts = [str(row["right"]), *(text for _, text in wrong)]
     if not wrong or len(set(texts)) < len(texts) or not all(map(str.strip, texts)):
@@ -213,17 +218,17 @@ def items_of(sets: Sequence[ClaimSet], *, seed: int) -> list[Item]:
 
 
 def results(
-    encoder: Encoder, items: Sequence[Item], bootstrap: Bootstrap, *, seed: int
+    items: Sequence[Item], right: Mapping[str, Float[np.ndarray, " item"]], bootstrap: Bootstrap
 ) -> list[Row]:
-    """Return accuracy over whole sets and by attribute, and the baselines'."""
+    """Return each scorer's accuracy over whole sets and by attribute.
+
+    Args:
+        items: what was asked.
+        right: by scorer, 1 for each item that it got right, else 0.
+        bootstrap: how intervals are made.
+    """
     rows: list[Row] = []
-    for scorer, scores in (
-        ("model", scoring.options(encoder, items)),
-        ("prior", scoring.options(encoder, items, uninformed=True)),
-        ("length", baselines.lengths(items)),
-        ("chance", baselines.guesses(items, seed=seed)),
-    ):
-        right = correct(items, scores)
-        found = by_tag(items, right, bootstrap, scorer=scorer, series="claims", axes=("attribute",))
+    for scorer, own in right.items():
+        found = by_tag(items, own, bootstrap, scorer=scorer, series="claims", axes=("attribute",))
         rows += [row for row in found if row.axis == "attribute"]
     return rows

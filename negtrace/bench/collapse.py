@@ -4,7 +4,7 @@ Recall hides it: a model may find the right image and still give a statement and
 embedding (Sammani, arXiv 2603.20554). Similarities are cosines between embeddings of statements.
 """
 
-__all__ = ["Triple", "radiology_triples", "read_triples", "results"]
+__all__ = ["Triple", "fitting", "radiology_triples", "read_triples", "results"]
 
 import json
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from negtrace.bench import scoring
+from negtrace.bench.context import require_some, too_long
 from negtrace.bench.rates import Bootstrap
 from negtrace.bench.report import Noted, Row
 from negtrace.encoders.base import Encoder
@@ -36,8 +37,14 @@ class Triple:
 
     def __post_init__(self) -> None:
         texts = (self.caption, self.negation, self.paraphrase)
-        if not all(text.strip() for text in texts) or len(set(texts)) < 3:
+        if not all(map(str.strip, texts)) or len(set(texts)) < 3:
             raise BenchError("caption, negation and paraphrase must be distinct and not blank")
+
+    @property
+    def texts(self) -> list[str]:
+        """Everything that is said."""
+        texts = (self.caption, self.negation, self.paraphrase, self.unrelated)
+        return [text for text in texts if text is not None]
 
 
 def radiology_triples() -> list[Triple]:
@@ -83,6 +90,23 @@ def read_triples(path: Path | str) -> tuple[list[Triple], list[Noted]]:
     if not found:
         raise BenchError(f"no line of {path.name} has caption, negation and paraphrase")
     return found, noted
+
+
+def fitting(encoder: Encoder, triples: Sequence[Triple]) -> tuple[list[Triple], list[Noted]]:
+    """Return the triples whose every text the encoder can read, and a note on each other.
+
+    Raises:
+        BenchError: when there is none.
+    """
+    kept, noted = [], []
+    for triple in triples:
+        longest = max(len(tokens) for tokens in encoder.tokenize(triple.texts))
+        if longest <= encoder.max_tokens:
+            kept.append(triple)
+        else:
+            noted.append(too_long(encoder, f"triple {triple.group}", longest))
+    require_some(encoder, kept, len(triples))
+    return kept, noted
 
 
 def results(encoder: Encoder, triples: Sequence[Triple], bootstrap: Bootstrap) -> list[Row]:

@@ -10,7 +10,7 @@ so it is right once in a quartet: a shortcut through the words is worth exactly 
 balanced in a quartet too: every place holds the truth once.
 """
 
-__all__ = ["WORDINGS", "Question", "items_of", "questions", "results"]
+__all__ = ["WORDINGS", "Question", "fitting", "items_of", "questions", "results"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,12 @@ from itertools import product
 from random import Random
 
 import numpy as np
+from jaxtyping import Float
 
-from negtrace.bench import baselines, scoring
+from negtrace.bench import context
 from negtrace.bench.items import Item
-from negtrace.bench.rates import Bootstrap, by_tag, correct
-from negtrace.bench.report import Row
+from negtrace.bench.rates import Bootstrap, by_tag
+from negtrace.bench.report import Noted, Row
 from negtrace.bench.supply import Case, Supply
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
@@ -116,29 +117,50 @@ def items_of(asked: Sequence[Question], wording: Wording) -> list[Item]:
     ]
 
 
-def results(
-    encoder: Encoder, asked: Sequence[Question], bootstrap: Bootstrap, *, seed: int
-) -> list[Row]:
-    """Put the questions in both wordings; return accuracy, the gap, and the baselines."""
-    rows: list[Row] = []
-    right: dict[str, np.ndarray] = {}
-    for series, wording in WORDINGS.items():
+def fitting(encoder: Encoder, asked: Sequence[Question]) -> tuple[list[Question], list[Noted]]:
+    """Return the quartets that the encoder can read in both wordings, and a note on each other.
+
+    Raises:
+        BenchError: when there is none.
+    """
+    longest: dict[str, int] = {}
+    for wording in WORDINGS.values():
         items = items_of(asked, wording)
-        right[series] = correct(items, scoring.options(encoder, items))
-        rows += by_tag(items, right[series], bootstrap, scorer="model", series=series, axes=AXES)
-        for scorer, scores in (
-            ("prior", scoring.options(encoder, items, uninformed=True)),
-            ("length", baselines.lengths(items)),
-            ("chance", baselines.guesses(items, seed=seed)),
-        ):
-            own = correct(items, scores)
-            rows += by_tag(items, own, bootstrap, scorer=scorer, series=series)
-    rows.append(_gap(right, [question.group for question in asked], bootstrap))
-    return rows
+        texts = [(text, item) for item in items for text in item.texts]
+        read = context.counts(encoder, [t for t, _ in texts], [item.anchor for _, item in texts])
+        for (_, item), count in zip(texts, read, strict=True):
+            longest[item.group] = max(count, longest.get(item.group, 0))
+    long = {group: count for group, count in longest.items() if count > encoder.max_tokens}
+    kept = [question for question in asked if question.group not in long]
+    context.require_some(encoder, kept, len(asked))
+    return kept, [context.too_long(encoder, group, count) for group, count in long.items()]
+
+
+def results(
+    asked: Sequence[Question],
+    right: Mapping[str, Mapping[str, Float[np.ndarray, " item"]]],
+    bootstrap: Bootstrap,
+) -> list[Row]:
+    """Return accuracy in both wordings, the gap, and the baselines.
+
+    Args:
+        asked: the questions.
+        right: by wording (`affirmative`, `negated`) and by scorer, 1 for each question that it
+            got right, else 0.
+        bootstrap: how intervals are made.
+    """
+    rows: list[Row] = []
+    for series, scorers in right.items():
+        items = items_of(asked, WORDINGS[series])
+        for scorer, own in scorers.items():
+            axes = AXES if scorer == "model" else ()
+            rows += by_tag(items, own, bootstrap, scorer=scorer, series=series, axes=axes)
+    models = {series: scorers["model"] for series, scorers in right.items()}
+    return [*rows, _gap(models, [question.group for question in asked], bootstrap)]
 
 
 def _gap(right: Mapping[str, np.ndarray], groups: Sequence[str], bootstrap: Bootstrap) -> Row:
-    """Return affirmative minus negated accuracy, paired by question."""
+    """Return affirmative minus negated accuracy, paired by question, drawn by quartet."""
     mean, low, high = bootstrap.mean(right["affirmative"] - right["negated"], groups)
     return Row(
         measure="gap",

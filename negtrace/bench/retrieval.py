@@ -1,6 +1,6 @@
 """Retrieval: each anchor's own statement among those of the others, and the other way round."""
 
-__all__ = ["KS", "Gallery", "phantom_galleries", "results", "text_galleries"]
+__all__ = ["KS", "Gallery", "fitting", "phantom_galleries", "results", "text_galleries"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from jaxtyping import Float
 
 from negtrace.anchors import Anchor
 from negtrace.bench import scoring
+from negtrace.bench.context import counts, require_some, too_long
 from negtrace.bench.rates import Bootstrap
-from negtrace.bench.report import Row
+from negtrace.bench.report import Noted, Row
 from negtrace.bench.supply import TextSupply
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
@@ -41,6 +42,13 @@ class Gallery:
                 "expected as many of each, two or more"
             )
 
+    def rows(self, places: Sequence[int]) -> "Gallery":
+        """Return the gallery of these rows alone."""
+        return Gallery(
+            anchors=tuple(self.anchors[place] for place in places),
+            texts=tuple(self.texts[place] for place in places),
+        )
+
 
 def phantom_galleries(count: int, *, seed: int) -> dict[str, Gallery]:
     """Return held-out radiographs with reports that deny nothing, and with ones that deny."""
@@ -67,6 +75,28 @@ def text_galleries(count: int, *, seed: int) -> dict[str, Gallery]:
         told["affirmative"].append(realize(claims, wording="equivalent", seed=draw))
         told["with negation"].append(realize(claims, wording="negated", seed=draw))
     return {s: Gallery(anchors=tuple(anchors), texts=tuple(texts)) for s, texts in told.items()}
+
+
+def fitting(
+    encoder: Encoder, galleries: Mapping[str, Gallery]
+) -> tuple[dict[str, Gallery], list[Noted]]:
+    """Return the rows that the encoder can read in every gallery, and a note on each other.
+
+    Galleries of a set have the same anchors in the same places, and are to stay so.
+
+    Raises:
+        BenchError: when fewer than two rows are left.
+    """
+    read = [counts(encoder, gallery.texts, gallery.anchors) for gallery in galleries.values()]
+    longest = [max(row) for row in zip(*read, strict=True)]
+    kept = [place for place, count in enumerate(longest) if count <= encoder.max_tokens]
+    require_some(encoder, kept[1:], len(longest))
+    noted = [
+        too_long(encoder, f"row {place}", count)
+        for place, count in enumerate(longest)
+        if count > encoder.max_tokens
+    ]
+    return {series: gallery.rows(kept) for series, gallery in galleries.items()}, noted
 
 
 def results(encoder: Encoder, galleries: Mapping[str, Gallery], bootstrap: Bootstrap) -> list[Row]:

@@ -1,9 +1,10 @@
 """What an encoder scores: statements against their anchors, and against none that tells anything.
 
-Every distinct statement and anchor is embedded once, so that equal ones tie exactly.
+Every distinct statement and anchor is embedded once (every distinct row of both, where they are
+read together), so that equal ones tie exactly.
 """
 
-__all__ = ["blank", "matrix", "options", "require_alone", "similarities"]
+__all__ = ["blank", "matrix", "options", "reads_together", "require_alone", "similarities"]
 
 from collections.abc import Sequence
 
@@ -14,11 +15,14 @@ from torch import Tensor
 
 from negtrace.anchors import Anchor
 from negtrace.bench.items import Item
-from negtrace.encoders.base import BATCH, Encoder, batched
+from negtrace.encoders.base import BATCH, Encoder, batched, equally_long
 from negtrace.errors import BenchError
 from negtrace.hooks import evaluating
 
 BLANK_TEXT = "A chest radiograph."
+
+ANCHORS = 16
+"""Anchors embedded at once where statements are read together with them."""
 
 
 def blank(anchor: Anchor) -> Anchor:
@@ -78,9 +82,14 @@ def similarities(
         return _numbers(torch.cosine_similarity(one, other, dim=-1))
 
 
+def reads_together(encoder: Encoder) -> bool:
+    """Whether a statement is read in one row of tokens with its anchor."""
+    return type(encoder).tokenize_against is not Encoder.tokenize_against
+
+
 def require_alone(encoder: Encoder, suite: str) -> None:
     """Raise a BenchError for an encoder that embeds no statement by itself."""
-    if type(encoder).tokenize_against is not Encoder.tokenize_against:
+    if reads_together(encoder):
         raise BenchError(
             f"{encoder.name} reads a statement together with its anchor, so it has no embedding "
             f"of a statement alone, which {suite} needs; run the polarity or claims suite"
@@ -91,10 +100,9 @@ def _rows(
     encoder: Encoder, texts: Sequence[str], anchors: Sequence[Anchor]
 ) -> Float[np.ndarray, " row"]:
     with torch.no_grad(), evaluating(encoder.model):
-        against = encoder.embed_anchors(anchors)
-        if type(encoder).tokenize_against is Encoder.tokenize_against:
-            return _numbers(encoder.score(_texts(encoder, texts), against))
-        return _numbers(encoder.score(_read_against(encoder, texts, anchors, against), against))
+        if reads_together(encoder):
+            return _together(encoder, texts, anchors)
+        return _numbers(encoder.score(_texts(encoder, texts), encoder.embed_anchors(anchors)))
 
 
 def _texts(encoder: Encoder, texts: Sequence[str]) -> Float[Tensor, "text dim"]:
@@ -103,25 +111,35 @@ def _texts(encoder: Encoder, texts: Sequence[str]) -> Float[Tensor, "text dim"]:
     return encoder.embed_texts(unique)[[place[text] for text in texts]]
 
 
-def _read_against(
-    encoder: Encoder,
-    texts: Sequence[str],
-    anchors: Sequence[Anchor],
-    embedded: Float[Tensor, "row dim"],
-) -> Float[Tensor, "row dim"]:
-    tokens = encoder.tokenize_against(texts, anchors)
-    by_length: dict[int, list[int]] = {}
-    for place, row in enumerate(tokens):
-        encoder.require_fit(row)
-        by_length.setdefault(len(row), []).append(place)
-    found: dict[int, Tensor] = {}
-    for places in by_length.values():
-        for batch in batched(places, BATCH):
-            ids = torch.tensor([tokens[place].ids for place in batch], device=encoder.device)
-            found.update(
-                zip(batch, encoder.encode_against(ids, embedded[list(batch)]), strict=True)
-            )
-    return torch.stack([found[place] for place in range(len(texts))])
+def _together(
+    encoder: Encoder, texts: Sequence[str], anchors: Sequence[Anchor]
+) -> Float[np.ndarray, " row"]:
+    """Return the scores of statements that are each read in one row with its anchor.
+
+    A few anchors at a time: an image that is read as tokens is large.
+    """
+    asked: dict[Anchor, dict[str, float]] = {}
+    for text, anchor in zip(texts, anchors, strict=True):
+        asked.setdefault(anchor, {})[text] = 0.0
+    for some in batched(list(asked), ANCHORS):
+        rows = [(anchor, text) for anchor in some for text in asked[anchor]]
+        embedded = dict(zip(some, encoder.embed_anchors(some), strict=True))
+        scores = _read(encoder, rows, torch.stack([embedded[anchor] for anchor, _ in rows]))
+        for (anchor, text), score in zip(rows, scores.tolist(), strict=True):
+            asked[anchor][text] = score
+    return np.array([asked[anchor][text] for text, anchor in zip(texts, anchors, strict=True)])
+
+
+def _read(
+    encoder: Encoder, rows: Sequence[tuple[Anchor, str]], against: Float[Tensor, "row dim"]
+) -> Float[np.ndarray, " row"]:
+    tokens = encoder.tokenize_against([text for _, text in rows], [anchor for anchor, _ in rows])
+    scores = np.empty(len(rows))
+    for batch in equally_long(tokens, BATCH):
+        ids = torch.tensor([tokens[place].ids for place in batch], device=encoder.device)
+        own = against[batch]
+        scores[batch] = _numbers(encoder.score(encoder.encode_against(ids, own), own))
+    return scores
 
 
 def _numbers(scores: Tensor) -> Float[np.ndarray, " row"]:

@@ -7,12 +7,13 @@ __all__ = [
     "PrefixAttention",
     "Unit",
     "batched",
+    "equally_long",
     "weights_digest",
 ]
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, ClassVar, Literal, TypeVar
@@ -41,6 +42,19 @@ BATCH = 64
 def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Cut `items` into runs of at most `size`, in order."""
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def equally_long(rows: Sequence[Sized], size: int) -> Iterator[list[int]]:
+    """Yield the places of equally long rows, at most `size` at a time, by first occurrence.
+
+    >>> list(equally_long(["no", "mass", "is", "at"], 2))
+    [[0, 2], [3], [1]]
+    """
+    places: dict[int, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(len(row), []).append(place)
+    for same in places.values():
+        yield from map(list, batched(same, size))
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -255,15 +269,12 @@ class Encoder(ABC):
             EncoderError: when a statement is longer than the model's context.
         """
         tokens = self.tokenize(statements)
-        by_length: dict[int, list[int]] = {}
-        for i, row in enumerate(tokens):
+        for row in tokens:
             self.require_fit(row)
-            by_length.setdefault(len(row), []).append(i)
         rows: dict[int, Tensor] = {}
-        for indices in by_length.values():
-            for batch in batched(indices, BATCH):
-                ids = torch.tensor([tokens[i].ids for i in batch], device=self.device)
-                rows.update(zip(batch, self.encode(ids), strict=True))
+        for batch in equally_long(tokens, BATCH):
+            ids = torch.tensor([tokens[i].ids for i in batch], device=self.device)
+            rows.update(zip(batch, self.encode(ids), strict=True))
         return torch.stack([rows[i] for i in range(len(statements))])
 
     def embed_anchors(self, anchors: Sequence[Anchor]) -> Float[Tensor, "anchor dim"]:
