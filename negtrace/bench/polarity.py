@@ -172,5 +172,4 @@ def _gap(right: Mapping[str, np.ndarray], groups: Sequence[str], bootstrap: Boot
         low=low,
         high=high,
         n=len(groups),
-        chance=0.0,
     )

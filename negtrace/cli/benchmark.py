@@ -4,38 +4,54 @@ __all__ = ["Bench"]
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from negtrace.cli.printing import say_written
+from negtrace.cli.models import Loading
+from negtrace.cli.printing import say, say_written
+from negtrace.errors import BenchError
+
+if TYPE_CHECKING:
+    from negtrace.bench import Report
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class Bench(Loading):
     """Ask models what statements deny: polarity, claims, retrieval, collapse, negbench."""
 
     models: Positional[tuple[str, ...]] = ("phantom",)
-    """One model, or several to compare in one figure."""
+    """One model, or several to compare in one figure, all loaded in the same way."""
+    names: tuple[str, ...] = ()
+    """What to call the models, in order; their folders' or the hub's names when not given."""
     suite: Literal["polarity", "claims", "retrieval", "collapse", "negbench"] = "polarity"
     """What is asked."""
     data: str | None = None
     """`phantom`, `text`, or a file: CheXpert-style CSV, claim sets (JSONL), NegBench CSV, VALSE."""
     images: Path | None = None
     """Folder that the image paths of the data start from."""
+    anchors: Path | None = None
+    """NegBench's retrieval CSV, whose lists of objects anchor its questions without the images."""
     count: int = 600
     """Questions, claim sets or statements."""
+    limit: int | None = 2000
+    """At most so many rows of a label file are opened, drawn by the seed."""
     seed: int = 0
     """Which ones."""
+    resamples: int = 2000
+    """Bootstrap draws."""
+    confidence: float = 0.95
+    """Of the intervals."""
     out: Path = Path("negtrace-out")
     """Folder to write into."""
+    formats: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
+    """Formats of the figure."""
     include_text: bool = False
     """Keep statements and paths in what is written; they may be patients'."""
 
     def run(self) -> None:
-        """Ask, write the reports and the figure, and say where they are."""
+        """Ask, write the reports and the figure, and say what was found and where it is."""
         from negtrace import bench
-        from negtrace.loading import load
         from negtrace.schema.files import require_writable
 
         require_writable(self.out)
@@ -43,9 +59,38 @@ class Bench:
             suite=self.suite,
             data=self.data,
             images=self.images,
+            anchors=self.anchors,
             count=self.count,
+            limit=self.limit,
             seed=self.seed,
+            resamples=self.resamples,
+            confidence=self.confidence,
             include_text=self.include_text,
         )
-        bench.run([load(model) for model in self.models], config, out=self.out)
+        if self.names and len(self.names) != len(self.models):
+            raise BenchError(
+                f"{len(self.names)} names for {len(self.models)} models; give one for each"
+            )
+        names = self.names or (None,) * len(self.models)
+        encoders = [self.loaded(*both) for both in zip(self.models, names, strict=True)]
+        for report in bench.run(encoders, config, out=self.out, formats=self.formats):
+            _say(report)
         say_written(self.out)
+
+
+def _say(report: "Report") -> None:
+    """Say the model's own figures, and how many rows were left out."""
+    say(f"{report.model['name']}: {report.suite}, {report.data['items']} items")
+    for row in report.rows:
+        if row.scorer == "model" and row.axis not in ("finding", "negated_findings"):
+            what = " ".join(dict.fromkeys(filter(_told, (row.series, row.axis, row.level))))
+            ends = f"[{row.low:.3f}, {row.high:.3f}]"
+            chance = "" if row.chance is None else f", chance {row.chance:.3f}"
+            say(f"  {row.measure:10} {what:42} {row.estimate:.3f} {ends}{chance}")
+    if report.counts:
+        counts = ", ".join(f"{code} {count}" for code, count in report.counts.items())
+        say(f"  noted rows: {counts}")
+
+
+def _told(part: str) -> bool:
+    return part not in ("all", "claims", "questions")

@@ -1,6 +1,6 @@
 """Which model a command runs on, and commands about models."""
 
-__all__ = ["Check", "Model", "Models"]
+__all__ = ["Check", "Loading", "Model", "Models"]
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,13 +15,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
-    """What is loaded, and how."""
+class Loading:
+    """How models are loaded."""
 
-    model: Positional[str]
-    """`phantom`, `toy`, a folder, a name on the hub, or `open_clip:ARCHITECTURE/WEIGHTS`."""
-    name: str | None = None
-    """What to call the model in results; the folder's or the hub's name when not given."""
     read_out: Literal["cls", "mean", "pooler"] | None = None
     """Where a text encoder's embedding is read; a sentence-transformers folder says its own."""
     template: str | None = None
@@ -39,13 +35,13 @@ class Model:
     trust_remote_code: bool = False
     """Run code that comes with the model."""
 
-    def load(self, *, self_check: bool = True) -> "Encoder":
-        """Load it as an encoder."""
+    def loaded(self, model: str, name: str | None = None, *, self_check: bool = True) -> "Encoder":
+        """Load a model as an encoder, called by its own name if none is given."""
         from negtrace.loading import load
 
         return load(
-            self.model,
-            name=self.name,
+            model,
+            name=name,
             read_out=self.read_out,
             revision=self.revision,
             device=self.device,
@@ -65,6 +61,20 @@ class Model:
             answers=self.answers or Prompt.answers,
             chat=self.chat,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Loading):
+    """What is loaded, and how."""
+
+    model: Positional[str]
+    """`phantom`, `toy`, a folder, a name on the hub, or `open_clip:ARCHITECTURE/WEIGHTS`."""
+    name: str | None = None
+    """What to call the model in results; the folder's or the hub's name when not given."""
+
+    def load(self, *, self_check: bool = True) -> "Encoder":
+        """Load it as an encoder."""
+        return self.loaded(self.model, self.name, self_check=self_check)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,59 @@
+"""Encoders that know nothing: one that finds everything alike, one that scores at random."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from negtrace.anchors import Anchor
+from negtrace.encoders.base import Encoder
+from negtrace.tokens import Tokens
+
+DIM = 64
+
+
+class Ignorant(Encoder):
+    """Embeds every statement and image by a hash of it: scores are random, and repeat."""
+
+    family: ClassVar[str] = "ignorant"
+
+    def __init__(self, name: str = "ignorant", *, max_tokens: int = 10_000) -> None:
+        super().__init__(
+            nn.Linear(1, 1),
+            name=name,
+            block_names=["block"],
+            unit="cosine",
+            causal=False,
+            max_tokens=max_tokens,
+        )
+
+    def tokenize(self, statements: Sequence[str]) -> list[Tokens]:
+        return [
+            Tokens(
+                ids=tuple(map(ord, text)),
+                spans=tuple((place, place + 1) for place in range(len(text))),
+                padding=(False,) * len(text),
+                read_out=len(text) - 1,
+            )
+            for text in statements
+        ]
+
+    def encode(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
+        return torch.stack([self.hashed(str(row)) for row in ids.tolist()])
+
+    def embed_images(self, anchors: Sequence[Anchor]) -> Float[Tensor, "anchor dim"]:
+        return torch.stack([self.hashed(anchor.digest) for anchor in anchors])
+
+    def hashed(self, key: str) -> Float[Tensor, " dim"]:
+        seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+        return torch.randn(DIM, generator=torch.Generator().manual_seed(seed >> 1))
+
+
+class Alike(Ignorant):
+    """Embeds everything alike: every score ties with every other."""
+
+    def hashed(self, key: str) -> Float[Tensor, " dim"]:
+        return torch.linspace(-1, 1, DIM)

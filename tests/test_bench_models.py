@@ -1,0 +1,229 @@
+"""The benchmark on models that know nothing, and on ones that read anchor and statement at once."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from languages import decoder, reader
+from scorers import Alike, Ignorant
+
+from negtrace import bench
+from negtrace.anchors import Anchor
+from negtrace.bench import context, polarity, scoring
+from negtrace.bench.rates import Bootstrap
+from negtrace.bench.report import Row
+from negtrace.bench.supply import PhantomSupply, TextSupply
+from negtrace.encoders.base import Encoder
+from negtrace.errors import BenchError
+
+MADE = [
+    (suite, data) for suite in ("polarity", "claims", "retrieval") for data in ("phantom", "text")
+]
+FILES = {
+    "choices": "negbench/coco_mcq_part.csv",
+    "valse": "valse/existence_part.json",
+    "gallery": "negbench/coco_retrieval_negated_part.csv",
+}
+
+
+def asked(folder: Path, kind: str) -> bench.Config:
+    """Return the settings that put a public file, wide intervals over few draws."""
+    return bench.Config(
+        suite="negbench",
+        data=folder / FILES[kind],
+        anchors=folder / FILES["gallery"],
+        resamples=300,
+        confidence=0.999,
+    )
+
+
+def own(encoder: Encoder, config: bench.Config) -> list[Row]:
+    rows = [row for row in bench.run(encoder, config)[0].rows if row.scorer == "model"]
+    return [row for row in rows if row.measure in ("accuracy", "recall")]
+
+
+def require_chance(rows: list[Row]) -> None:
+    """Broken down by the right statement, liking some words is worth more or less than chance."""
+    rows = [row for row in rows if row.axis in ("all", "attribute") or row.level == "R@10"]
+    assert rows
+    for row in rows:
+        assert row.chance is not None
+        assert row.low <= row.chance <= row.high, row
+
+
+@pytest.mark.parametrize(("suite", "data"), MADE)
+def test_who_finds_everything_alike_gets_nothing_right(suite: str, data: str) -> None:
+    rows = own(Alike(), bench.Config(suite=suite, data=data, count=24, resamples=20))
+    assert {row.estimate for row in rows} == {0.0}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_ties_are_worth_nothing_on_files_either(kind: str, data_dir: Path) -> None:
+    assert {row.estimate for row in own(Alike(), asked(data_dir, kind))} == {0.0}
+
+
+@pytest.mark.parametrize(("suite", "data"), MADE)
+def test_who_guesses_is_at_chance(suite: str, data: str) -> None:
+    config = bench.Config(suite=suite, data=data, count=240, resamples=300, confidence=0.999)
+    require_chance(own(Ignorant(), config))
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_who_guesses_is_at_chance_on_files_too(kind: str, data_dir: Path) -> None:
+    """Though the right caption is filed first in every row, and affirmed in most."""
+    require_chance(own(Ignorant(), asked(data_dir, kind)))
+
+
+def test_all_is_one_to_who_finds_everything_alike() -> None:
+    report = bench.run(Alike(), bench.Config(suite="collapse", resamples=20))[0]
+    assert report.find(series="negation").estimate == pytest.approx(1)
+    assert report.find(measure="margin").estimate == 0
+    assert report.find(measure="share").estimate == 1
+
+
+def test_the_gap_is_paired_by_question() -> None:
+    """Two wordings that fail on the same questions have no gap, and no doubt about it."""
+    questions = polarity.questions(TextSupply(), 80, seed=0)
+    hard = np.random.default_rng(0).integers(0, 2, len(questions)).astype(float)
+    right = {series: {"model": hard} for series in polarity.WORDINGS}
+    rows = polarity.results(questions, right, Bootstrap(resamples=200))
+    [gap] = [row for row in rows if row.measure == "gap"]
+    assert (gap.estimate, gap.low, gap.high) == (0, 0, 0)
+    [whole] = [row for row in rows if row.axis == "all" and row.series == "negated"]
+    assert whole.low < whole.estimate < whole.high
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    """Also where a quartet's questions stand and fall together, and so do the two wordings."""
+    rng = np.random.default_rng(0)
+    quartets, truth, draws = 60, 0.2, 200
+    groups = [str(place // 4) for place in range(4 * quartets)]
+    held = {"by quartet": 0, "by question": 0}
+    for _ in range(draws):
+        ease = np.repeat(rng.uniform(0.25, 0.95, quartets), 4)
+        luck = np.repeat(rng.random(quartets), 4)  # The same for all four questions of a quartet.
+        gap = (luck < ease).astype(float) - (luck < ease - truth)
+        for name, drawn in (("by quartet", groups), ("by question", list(map(str, range(240))))):
+            _, low, high = Bootstrap(resamples=200).mean(gap, drawn)
+            held[name] += low <= truth <= high
+    assert 0.90 * draws <= held["by quartet"] <= 0.99 * draws
+    assert held["by question"] < 0.8 * draws
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "supply"),
+    [
+        (decoder, "gpt2", TextSupply()),
+        (decoder, "llama", TextSupply()),
+        (reader, "llava", PhantomSupply()),
+        (reader, "paligemma", PhantomSupply()),
+        (reader, "llava", TextSupply()),
+    ],
+)
+def test_a_statement_is_scored_as_it_is_read_with_its_anchor(
+    make: Callable[..., Encoder], name: str, supply: PhantomSupply | TextSupply
+) -> None:
+    encoder = make(name, torch.float64)
+    items = polarity.items_of(polarity.questions(supply, 8, seed=1), "negated")
+    items, _ = context.fitting(encoder, items)
+    scores = scoring.options(encoder, items)
+    for item, found in zip(items, scores, strict=True):
+        for text, score in zip(item.texts, found, strict=True):
+            [tokens] = encoder.tokenize_against([text], [item.anchor])
+            with torch.inference_mode():
+                anchor = encoder.embed_anchors([item.anchor])
+                row = encoder.encode_against(torch.tensor([tokens.ids]), anchor)
+                assert encoder.score(row, anchor).item() == pytest.approx(score, abs=1e-9)
+    assert len({score for found in scores for score in found.tolist()}) > len(items)
+
+
+@pytest.mark.parametrize(("make", "name"), [(decoder, "llama"), (reader, "llava")])
+@pytest.mark.parametrize("suite", ["polarity", "claims"])
+def test_models_that_read_both_at_once_run(
+    make: Callable[..., Encoder], name: str, suite: str, tmp_path: Path
+) -> None:
+    encoder = make(name)
+    config = bench.Config(suite=suite, count=16, resamples=50)
+    report = bench.run(encoder, config, out=tmp_path)[0]
+    assert report.data["anchors"] == ("image" if name == "llava" else "text")
+    assert (tmp_path / f"{suite}.png").is_file()
+    if suite == "polarity":
+        for wording in polarity.WORDINGS:
+            assert report.find(scorer="prior", series=wording, axis="all").estimate == 0.25
+    else:
+        row = report.find(scorer="prior", level="existence")
+        assert row.estimate == row.chance == 0.5
+
+
+@pytest.mark.parametrize("suite", ["retrieval", "collapse"])
+def test_suites_that_need_a_statement_alone_refuse_them(suite: str) -> None:
+    with pytest.raises(BenchError, match="reads a statement together with its anchor"):
+        bench.run(decoder("gpt2"), bench.Config(suite=suite, count=4))
+
+
+def test_an_image_is_embedded_once_and_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = reader("llava")
+    seen: list[int] = []
+    embed = encoder.embed_images
+
+    def counting(anchors: list[Anchor]) -> torch.Tensor:
+        seen.append(len(anchors))
+        return embed(anchors)
+
+    monkeypatch.setattr(encoder, "embed_images", counting)
+    items = polarity.items_of(polarity.questions(PhantomSupply(), 40, seed=0), "negated")
+    scoring.options(encoder, items)
+    assert sum(seen) == len({item.anchor.digest for item in items})
+    assert max(seen) <= scoring.ANCHORS
+
+
+LONG = "there is no effusion and " * 60
+
+
+def test_what_is_too_long_is_counted_in_every_suite(tmp_path: Path) -> None:
+    short = Ignorant(max_tokens=250)
+    sentence = {"text": "No cat.", "attribute": "existence"}
+    sets = [
+        {"anchor": {"text": "A cat."}, "right": text, "wrong": [sentence]}
+        for text in ("A cat.", LONG)
+    ]
+    triples = [
+        {"caption": "A cat.", "negation": "No cat.", "paraphrase": text} for text in ("One.", LONG)
+    ]
+    (tmp_path / "sets.jsonl").write_text("\n".join(map(json.dumps, sets)))
+    (tmp_path / "triples.jsonl").write_text("\n".join(map(json.dumps, triples)))
+    with (tmp_path / "found.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = [
+            [f"{k}.jpg", str([text]), f"['thing {k}']"] for k, text in enumerate(["a", "b", LONG])
+        ]
+        csv.writer(file).writerows([["filepath", "captions", "positive_objects"], *rows])
+    for suite, name, left, long in (
+        ("claims", "sets.jsonl", 2, 2),
+        ("collapse", "triples.jsonl", 1, 1),
+        ("retrieval", "found.csv", 2, 1),
+        ("negbench", "found.csv", 2, 1),
+    ):
+        config = bench.Config(suite=suite, data=tmp_path / name, resamples=20)
+        report = bench.run(short, config)[0]
+        assert (report.data["items"], report.counts["too_long"]) == (left, long), suite
+
+
+def test_a_quartet_is_asked_whole_or_not_at_all() -> None:
+    lengths: dict[str, int] = {}
+    for question in polarity.questions(TextSupply(), 80, seed=0):
+        texts = [*question.texts("equivalent"), *question.texts("negated")]
+        longest = max(map(len, [*texts, str(question.case.anchor.text)]))
+        lengths[question.group] = max(longest, lengths.get(question.group, 0))
+    short = Ignorant(max_tokens=int(np.median(list(lengths.values()))))
+    report = bench.run(short, bench.Config(data="text", count=80, resamples=20))[0]
+    assert report.data["items"] % 4 == 0
+    assert report.data["items"] == 80 - 4 * report.counts["too_long"]
+    assert 0 < report.counts["too_long"] < 20
+    for scorer in ("prior", "length"):
+        assert report.find(scorer=scorer, series="negated", axis="all").estimate == 0.25
+    with pytest.raises(BenchError, match="none of 80 items"):
+        bench.run(Ignorant(max_tokens=20), bench.Config(data="text", count=80))
