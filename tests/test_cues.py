@@ -46,6 +46,11 @@ NEGATED = [
     ("No 2.5 cm mass.", "No", "2.5 cm mass", "2.5 cm mass"),
     ("Seen by Dr. Low without a mass.", "without", "a mass", "mass"),
     ("The answer is no.", "no", "", None),
+    ("This does not include a car.", "not", "include a car", "car"),
+    ("No car appears nearby.", "No", "car appears nearby", "car"),
+    ("Absent is a backpack, but a dog is there.", "Absent", "a backpack", "backpack"),
+    ("A car is visible, but a sink is not.", "not", "a sink", "sink"),
+    ("The mass is unchanged (first scan not shown here).", "not", "first scan", "first scan"),
 ]
 
 AFFIRMATIVE = [

@@ -70,6 +70,20 @@ The [A effusion] has not significantly increased.
 The [A ureter] (not shown) is dilated.
 [A Effusion] in patient no. 3.
 A voxel resolution of 0.3 [A mm].
+Absent [N spleen] with a patent [A shunt].
+Absent [N flow] and a [A thrombus].
+No [N filling defect], and good [A drainage].
+No [N mass], [N node], and [N cyst].
+He denies [N pain], and [N cough].
+A [A cup] is seen, but a [N knife] is not.
+The [A left] lung is clear, the [N right] isn't.
+Absent from the image is a [N chair].
+Noticeably absent is any [N handbag], but a [A child] is there.
+A [N chair], absent from this scene.
+No [N car] is seen, where a [A woman] sits.
+The room is empty of [N people].
+A [A tumour] is unchanged (the first [N scan] was not shown).
+No [N enhancement], together with [A nodules].
 """.strip().splitlines()
 
 

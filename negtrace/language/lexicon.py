@@ -21,6 +21,7 @@ CATEGORIES: tuple[str, ...] = (
     "joining",
     "terminating",
     "reopening",
+    "parting",
 )
 """Keys of `lexicon.toml` that hold phrases; of two with the same phrase, the first one wins."""
 

@@ -12,6 +12,8 @@ from negtrace.language.words import Span, Words, stops
 
 _EDGES = frozenset([",", "(", "[", '"', "\u201c", "\u2018", "-", "\u2013", ":"])
 _BARE = frozenset(["no", "nor"])
+_ADJECTIVES = frozenset(["absent", "resolved"])
+_PAUSING = _BARE | _ADJECTIVES | {"without"}
 _ALTERNATIVES = frozenset(["nor", "or"])
 
 
@@ -24,15 +26,20 @@ class Clauses:
     bounds: list[tuple[int, int, str]]
     """First word, word after the last, and what it is; from left to right, apart."""
     reopening: list[tuple[int, int, str]]
-    """Bounds that count for a bare "no" only."""
+    """Bounds that count for a bare "no" and for an adjective only."""
+    parting: list[tuple[int, int, str]]
+    """Bounds that count for an adjective only."""
     verbs: list[int]
     """Places of finite verbs."""
     couplers: list[int]
     """Places of words that may join two clauses."""
+    commas: list[int]
     openings: list[int]
     """Of these, the last one between two verbs."""
     closers: list[int]
     """For each word, the bracket behind it that closes one open before it, or -1; may be empty."""
+    openers: list[int]
+    """For each word, the bracket before it that is still open there, or -1; may be empty."""
 
     def forward(self, match: Match) -> tuple[Span, str]:
         """Return the words that a cue in front negates, and what ends them."""
@@ -40,8 +47,12 @@ class Clauses:
         while begin < len(self.words.lower) and self.words.lower[begin] == ":":
             begin += 1
         ends = [self._next(self.bounds, begin)]
-        if match.phrase in _BARE:
+        if match.phrase in _BARE | _ADJECTIVES:
             ends.append(self._next(self.reopening, begin))
+        if match.phrase in _ADJECTIVES:
+            ends.append(self._next(self.parting, begin))
+        if match.phrase in _PAUSING:
+            ends.append(self._pause(begin))
         ends += [self._second_clause(match), self._closed_bracket(begin)]
         end, bound = min(ends, key=lambda found: found[0])
         return self._trimmed(begin, end), bound
@@ -53,7 +64,8 @@ class Clauses:
         end = match.first
         while end > begin and self.words.lower[end - 1] in self.lexicon.auxiliaries:
             end -= 1
-        begin, bound = max((begin, bound), self._own_subject(begin, end), key=lambda f: f[0])
+        begins = [(begin, bound), self._own_subject(begin, end), self._open_bracket(match.first)]
+        begin, bound = max(begins, key=lambda found: found[0])
         return self._trimmed(begin, end), bound
 
     def _next(self, bounds: Sequence[tuple[int, int, str]], begin: int) -> tuple[int, str]:
@@ -75,6 +87,16 @@ class Clauses:
             return len(self.words.lower), ""
         return self.openings[place], "another clause"
 
+    def _pause(self, begin: int) -> tuple[int, str]:
+        """Return where a comma and an "and" follow one thing alone: "no mass, and good drainage".
+
+        A list has a comma before: "no mass, node, and cyst".
+        """
+        comma = bisect_left(self.commas, begin)
+        place = self.commas[comma] if comma < len(self.commas) else len(self.words.lower)
+        paused = self.words.lower[place + 1 : place + 2] == ["and"]
+        return (place, ", and") if paused else (len(self.words.lower), "")
+
     def _own_subject(self, begin: int, end: int) -> tuple[int, str]:
         """Return where the subject of a cue behind begins: after the last clause with a verb."""
         verb = bisect_left(self.verbs, end) - 1
@@ -87,6 +109,11 @@ class Clauses:
         """Return where a bracket closes that was open before the scope began."""
         place = self.closers[begin] if begin < len(self.closers) else -1
         return (len(self.words.lower), "") if place < 0 else (place, self.words.lower[place])
+
+    def _open_bracket(self, end: int) -> tuple[int, str]:
+        """Return where the bracket that is open at a cue behind was opened."""
+        place = self.openers[end] if end < len(self.openers) else -1
+        return (0, "") if place < 0 else (place + 1, self.words.lower[place])
 
     def _trimmed(self, begin: int, end: int) -> Span:
         while begin < end and self.words.lower[begin] in _EDGES:
@@ -108,10 +135,13 @@ def clauses(words: Words, matches: Sequence[Match], lexicon: Lexicon) -> Clauses
         lexicon=lexicon,
         bounds=bounds,
         reopening=[(m.first, m.last, m.phrase) for m in matches if m.category == "reopening"],
+        parting=[(m.first, m.last, m.phrase) for m in matches if m.category == "parting"],
         verbs=verbs,
         couplers=couplers,
+        commas=[place for place, word in enumerate(words.lower) if word == ","],
         openings=list(_openings(verbs, couplers, bounds)),
-        closers=_closers(words),
+        closers=_brackets(words, ")]", "([", backwards=True),
+        openers=_brackets(words, "([", ")]"),
     )
 
 
@@ -137,19 +167,21 @@ def _openings(
             yield couplers[place]
 
 
-def _closers(words: Words) -> list[int]:
-    if ")" not in words.text and "]" not in words.text:
+def _brackets(words: Words, opening: str, closing: str, *, backwards: bool = False) -> list[int]:
+    """Return for each word the bracket passed last that is not closed yet, or -1."""
+    if not set(opening) & set(words.text):
         return []
     held: list[int] = []
-    closers = [-1] * len(words.lower)
-    for place in range(len(words.lower) - 1, -1, -1):
+    found = [-1] * len(words.lower)
+    places = range(len(words.lower))
+    for place in reversed(places) if backwards else places:
         mark = words.lower[place]
-        if mark in ")]":
+        if mark in opening:
             held.append(place)
-        elif mark in "([" and held:
+        elif mark in closing and held:
             held.pop()
-        closers[place] = held[-1] if held else -1
-    return closers
+        found[place] = held[-1] if held else -1
+    return found
 
 
 def _ends_scope(match: Match, words: Words) -> bool:
