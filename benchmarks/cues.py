@@ -6,14 +6,13 @@ python benchmarks/cues.py --data ../shared/data --out benchmarks/results/cues.js
 import argparse
 import csv
 import hashlib
-import json
-import os
 import platform
 import re
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from record import machine, record
 
 from negtrace.language.cues import find_cues, read_cues
 from negtrace.language.decisions import is_negated
@@ -90,7 +89,7 @@ def main() -> None:
     sentences = [row["Sentence"] for row in rows]
     cued = [sentence for sentence in sentences if find_cues(sentence)]
     figures = {
-        "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores, one used",
+        **machine(threads=1),
         "python": platform.python_version(),
         "negex_kit_part": score(rows),
         "half_in_view": score([row for row in rows if half(row) == 0]),
@@ -100,11 +99,7 @@ def main() -> None:
         "characters_a_sentence": round(sum(map(len, sentences)) / len(sentences), 1),
         "roco": captions(options.data),
     }
-    text = json.dumps(figures, indent=2) + "\n"
-    sys.stdout.write(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text, "utf-8")
+    record(figures, options.out)
 
 
 if __name__ == "__main__":
