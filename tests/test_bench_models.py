@@ -247,6 +247,8 @@ def test_what_is_too_long_is_counted_in_every_suite(tmp_path: Path) -> None:
         config = bench.Config(suite=suite, data=tmp_path / name, resamples=20)
         report = bench.run(short, config)[0]
         assert (report.data["items"], report.counts["too_long"]) == (left, long), suite
+        line = 4 if name.endswith(".csv") else 2
+        assert {(note.file, note.row) for note in report.noted} == {(name, line)}
 
 
 def test_a_quartet_is_asked_whole_or_not_at_all() -> None:

@@ -29,7 +29,7 @@ from negtrace.anchors import Anchor
 from negtrace.bench.items import Item
 from negtrace.bench.pictures import look
 from negtrace.bench.rates import Bootstrap, by_tag
-from negtrace.bench.report import Noted, Row
+from negtrace.bench.report import NOWHERE, Noted, Row, Source
 from negtrace.errors import BenchError, PairError
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
@@ -65,6 +65,8 @@ class ClaimSet:
     """Attribute and statement."""
     group: str
     """Sets of one group share statements, and are drawn together by the bootstrap."""
+    source: Source = NOWHERE
+    """Where it stands, for notes."""
 
     def items(self, rng: Random) -> Iterator[Item]:
         """Yield the whole set, then the right statement against the wrong ones of each attribute.
@@ -82,6 +84,7 @@ class ClaimSet:
                 answer=texts.index(self.right),
                 group=self.group,
                 tags={"attribute": (level,)},
+                source=self.source,
             )
 
 
@@ -180,7 +183,7 @@ def read_sets(path: Path | str) -> tuple[list[ClaimSet], list[Noted]]:
         if not line.strip():
             continue
         try:
-            one = _parsed(json.loads(line.decode()), path.parent, f"{path.name}:{row}")
+            one = _parsed(json.loads(line.decode()), path.parent, (path.name, row))
             if one.id in sets:
                 raise BenchError(f"the id {one.id!r} occurs before")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -198,7 +201,7 @@ def read_sets(path: Path | str) -> tuple[list[ClaimSet], list[Noted]]:
     return list(sets.values()), noted
 
 
-def _parsed(row: Mapping[str, Any], folder: Path, name: str) -> ClaimSet:
+def _parsed(row: Mapping[str, Any], folder: Path, source: Source) -> ClaimSet:
     given = row["anchor"]
     anchor = (
         Anchor(text=given["text"]) if "text" in given else Anchor(image=folder / given["image"])
@@ -207,8 +210,8 @@ def _parsed(row: Mapping[str, Any], folder: Path, name: str) -> ClaimSet:
     texts = [str(row["right"]), *(text for _, text in wrong)]
     if not wrong or len(set(texts)) < len(texts) or not all(map(str.strip, texts)):
         raise PairError("wrong statements must be there, distinct and not blank")
-    name = str(row.get("id", name))
-    return ClaimSet(id=name, anchor=anchor, right=texts[0], wrong=wrong, group=name)
+    name = str(row.get("id", f"{source[0]}:{source[1]}"))
+    return ClaimSet(id=name, anchor=anchor, right=texts[0], wrong=wrong, group=name, source=source)
 
 
 def items_of(sets: Sequence[ClaimSet], *, seed: int) -> list[Item]:

@@ -16,7 +16,7 @@ import numpy as np
 from negtrace.bench import scoring
 from negtrace.bench.context import require_some, too_long
 from negtrace.bench.rates import Bootstrap
-from negtrace.bench.report import Noted, Row
+from negtrace.bench.report import NOWHERE, Noted, Row, Source
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.findings import FINDINGS
@@ -34,6 +34,8 @@ class Triple:
     """The same sentence about something else."""
     group: str
     """Triples of one group are drawn together by the bootstrap."""
+    source: Source = NOWHERE
+    """Where it stands, for notes."""
 
     def __post_init__(self) -> None:
         texts = (self.caption, self.negation, self.paraphrase)
@@ -84,7 +86,7 @@ def read_triples(path: Path | str) -> tuple[list[Triple], list[Noted]]:
         try:
             row = json.loads(line.decode())
             texts = {key: str(row[key]) for key in ("caption", "negation", "paraphrase")}
-            found.append(Triple(**texts, group=str(number)))
+            found.append(Triple(**texts, group=str(number), source=(path.name, number)))
         except (ValueError, KeyError, TypeError) as error:
             noted.append(Noted(file=path.name, row=number, code="triple", detail=repr(error)))
     if not found:
@@ -104,7 +106,7 @@ def fitting(encoder: Encoder, triples: Sequence[Triple]) -> tuple[list[Triple], 
         if longest <= encoder.max_tokens:
             kept.append(triple)
         else:
-            noted.append(too_long(encoder, f"triple {triple.group}", longest))
+            noted.append(too_long(encoder, f"triple {triple.group}", longest, triple.source))
     require_some(encoder, kept, len(triples))
     return kept, noted
 

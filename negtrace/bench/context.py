@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from negtrace.anchors import Anchor
 from negtrace.bench.items import Item
-from negtrace.bench.report import Noted
+from negtrace.bench.report import NOWHERE, Noted, Source
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 
@@ -27,10 +27,11 @@ def counts(encoder: Encoder, texts: Sequence[str], anchors: Sequence[Anchor]) ->
     ]
 
 
-def too_long(encoder: Encoder, name: str, count: int) -> Noted:
+def too_long(encoder: Encoder, name: str, count: int, source: Source = NOWHERE) -> Noted:
     """Return the note on something called `name` that has `count` tokens."""
+    file, row = source
     detail = f"{name}: {count} tokens; {encoder.name} reads at most {encoder.max_tokens}"
-    return Noted(file="", row=0, code="too_long", detail=detail)
+    return Noted(file=file, row=row, code="too_long", detail=detail)
 
 
 def fitting(encoder: Encoder, items: Sequence[Item]) -> tuple[list[Item], list[Noted]]:
@@ -48,7 +49,7 @@ def fitting(encoder: Encoder, items: Sequence[Item]) -> tuple[list[Item], list[N
         if longest <= encoder.max_tokens:
             kept.append(item)
         else:
-            noted.append(too_long(encoder, item.id, longest))
+            noted.append(too_long(encoder, item.id, longest, item.source))
     require_some(encoder, kept, len(items))
     return kept, noted
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from negtrace.anchors import Anchor
+from negtrace.bench.report import NOWHERE, Source
 from negtrace.errors import BenchError
 
 
@@ -23,6 +24,8 @@ class Item:
     """Items of one group share statements or a source, and are drawn together by the bootstrap."""
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What accuracy is reported by, such as `{"finding": ("effusion", "edema")}`."""
+    source: Source = NOWHERE
+    """Where it stands, for notes."""
 
     def __post_init__(self) -> None:
         if len(set(self.texts)) < len(self.texts) or len(self.texts) < 2:

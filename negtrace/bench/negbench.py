@@ -18,7 +18,7 @@ from negtrace.anchors import Anchor
 from negtrace.bench.items import Item
 from negtrace.bench.pictures import look
 from negtrace.bench.pools import Pool
-from negtrace.bench.report import Noted
+from negtrace.bench.report import Noted, Source
 from negtrace.bench.retrieval import Gallery
 from negtrace.bench.tables import Record, Table, read_table
 from negtrace.errors import BenchError
@@ -102,6 +102,7 @@ def _choice(file: str, record: Record, anchor: Anchor, rng: Random) -> Item:
         answer=texts.index(right),
         group=cells["image_path"].strip(),
         tags={"template": (cells["correct_answer_template"].strip() or "none",)},
+        source=(file, record.row),
     )
 
 
@@ -153,17 +154,18 @@ def read_gallery(path: Path | str, *, images: Path | None = None) -> tuple[Galle
     table = read_table(path)
     _require(table, RETRIEVAL, "retrieval")
     said, noted = _objects(table), list(table.noted)
-    texts: dict[Anchor, str] = {}
+    found: dict[Anchor, tuple[str, Source]] = {}
     for record in table.records:
         captions = _listed(record.cells["captions"])
-        anchor, found = _anchor(table.file, record, "filepath", images, said)
-        noted += found
-        if anchor is not None and captions and anchor not in texts:
-            texts[anchor] = captions[0]
+        anchor, notes = _anchor(table.file, record, "filepath", images, said)
+        noted += notes
+        if anchor is not None and captions and anchor not in found:
+            found[anchor] = captions[0], (table.file, record.row)
         elif anchor is not None:
             code = "same_anchor" if captions else "captions"
             told = "an earlier row has the same anchor" if captions else "no list of captions"
             noted.append(Noted(file=table.file, row=record.row, code=code, detail=told))
-    if len(texts) < 2:
-        raise BenchError(f"{len(texts)} usable rows in {table.file}; two or more make a gallery")
-    return Gallery(anchors=tuple(texts), texts=tuple(texts.values())), noted
+    if len(found) < 2:
+        raise BenchError(f"{len(found)} usable rows in {table.file}; two or more make a gallery")
+    texts, sources = zip(*found.values(), strict=True)
+    return Gallery(anchors=tuple(found), texts=texts, sources=sources), noted

@@ -4,11 +4,13 @@ It holds no statement text and no image path unless asked to.
 """
 
 __all__ = [
+    "NOWHERE",
     "SCHEMA",
     "VERSION",
     "Noted",
     "Report",
     "Row",
+    "Source",
     "read_report",
     "schema",
     "write_report",
@@ -31,6 +33,12 @@ from negtrace.schema.files import write_bytes
 SCHEMA = "negtrace.bench"
 VERSION = 1
 DECIMALS = 10
+
+
+Source = tuple[str, int]
+"""A file's name, without its folder, and a line of it; blank and 0 for what is made."""
+
+NOWHERE: Source = ("", 0)
 
 
 @dataclass(frozen=True, kw_only=True)

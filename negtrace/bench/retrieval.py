@@ -13,7 +13,7 @@ from negtrace.anchors import Anchor
 from negtrace.bench import scoring
 from negtrace.bench.context import counts, require_some, too_long
 from negtrace.bench.rates import Bootstrap
-from negtrace.bench.report import Noted, Row
+from negtrace.bench.report import NOWHERE, Noted, Row, Source
 from negtrace.bench.supply import TextSupply
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
@@ -34,6 +34,8 @@ class Gallery:
 
     anchors: tuple[Anchor, ...]
     texts: tuple[str, ...]
+    sources: tuple[Source, ...] = ()
+    """Where each row stands, for notes; none where they are made."""
 
     def __post_init__(self) -> None:
         if len(self.anchors) != len(self.texts) or len(self.texts) < 2:
@@ -47,6 +49,7 @@ class Gallery:
         return Gallery(
             anchors=tuple(self.anchors[place] for place in places),
             texts=tuple(self.texts[place] for place in places),
+            sources=tuple(self.sources[place] for place in places) if self.sources else (),
         )
 
 
@@ -91,8 +94,9 @@ def fitting(
     longest = [max(row) for row in zip(*read, strict=True)]
     kept = [place for place, count in enumerate(longest) if count <= encoder.max_tokens]
     require_some(encoder, kept[1:], len(longest))
+    sources = next(iter(galleries.values())).sources or (NOWHERE,) * len(longest)
     noted = [
-        too_long(encoder, f"row {place}", count)
+        too_long(encoder, f"statement {place}", count, sources[place])
         for place, count in enumerate(longest)
         if count > encoder.max_tokens
     ]

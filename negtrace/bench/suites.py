@@ -3,7 +3,6 @@
 __all__ = ["SUITES", "Suite"]
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from negtrace.bench import claims, collapse, negbench, polarity, pools, retrieval
@@ -150,7 +149,7 @@ def _collapse(encoder: Encoder, config: Config) -> Work:
         triples, noted = collapse.read_triples(str(config.data))
         name = Path(str(config.data)).name
     triples, long = collapse.fitting(encoder, triples[: config.count])
-    asked = [asdict(triple) for triple in triples]
+    asked = [{k: v for k, v in asdict(t).items() if k != "source"} for t in triples]
     return Work(
         rows=tuple(collapse.results(encoder, triples, _bootstrap(config))),
         noted=(*noted, *long),

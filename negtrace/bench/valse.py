@@ -11,7 +11,7 @@ from typing import Any
 from negtrace.bench.items import Item
 from negtrace.bench.pictures import look
 from negtrace.bench.pools import Pool
-from negtrace.bench.report import Noted
+from negtrace.bench.report import Noted, Source
 from negtrace.errors import BenchError, PairError
 from negtrace.pair_sources import valse_pair
 
@@ -43,7 +43,7 @@ def read_valse(path: Path | str, *, images: Path | None = None, seed: int = 0) -
             found = _noted(path.name, number, row, images)
             noted += found
             if not any(note.skipped for note in found):
-                items.append(_item(key, row, images, rng))
+                items.append(_item(key, row, images, rng, (path.name, number)))
         except (PairError, KeyError, TypeError, AttributeError, IndexError) as error:
             noted.append(Noted(file=path.name, row=number, code="row", detail=repr(error)))
     if not items:
@@ -82,7 +82,9 @@ def _noted(file: str, number: int, row: Mapping[str, Any], images: Path | None) 
     return []
 
 
-def _item(key: str, row: Mapping[str, Any], images: Path | None, rng: Random) -> Item:
+def _item(
+    key: str, row: Mapping[str, Any], images: Path | None, rng: Random, source: Source
+) -> Item:
     pair = valse_pair(key, row, rephrase=False, images=images)
     texts = [pair.true, pair.false]
     rng.shuffle(texts)
@@ -93,6 +95,7 @@ def _item(key: str, row: Mapping[str, Any], images: Path | None, rng: Random) ->
         answer=texts.index(pair.true),
         group=str(row["image_file"]),
         tags={"template": (pair.tags["provenance"],)},
+        source=source,
     )
 
 
