@@ -3,6 +3,7 @@
 __all__ = ["SUITES", "Suite"]
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from negtrace.bench import claims, collapse, negbench, polarity, pools, retrieval
