@@ -57,13 +57,17 @@ def test_the_commands_of_the_page_run(
 
 
 def test_models_are_loaded_as_the_options_say(workplace: Path) -> None:
-    names = ["--names", "one", "two", "--read-out", "cls", "--dtype", "bfloat16"]
-    command = ["bench", "model-folder", "model-folder", "--suite", "collapse", "--count", "4"]
-    assert main([*command, *names, "--out", "out"]) == 0
-    assert main([*command[:2], *command[3:], "--names", "mean", "--out", "out"]) == 0
-    found = [read_report(workplace / "out" / f"collapse-{n}.json") for n in ("one", "two", "mean")]
-    near = [report.find(series="negation").estimate for report in found]
-    assert near[0] == near[1] != near[2]
+    command = ["--suite", "collapse", "--count", "4", "--resamples", "20", "--out", "out"]
+    both = ["bench", "model-folder", "model-folder", "--names", "one", "two", *command]
+    assert main(both) == 0
+    for name, option in (("cls", "--read-out"), ("bfloat16", "--dtype")):
+        assert main(["bench", "model-folder", "--names", name, option, name, *command]) == 0
+    names = ("one", "two", "cls", "bfloat16")
+    found = [read_report(workplace / "out" / f"collapse-{name}.json") for name in names]
+    one, two, cls, half = (report.find(series="negation").estimate for report in found)
+    assert one == two
+    assert abs(cls - one) > 0.05
+    assert 0 < abs(half - one) < 0.05
 
 
 def test_a_language_model_is_asked_in_ones_own_words(workplace: Path) -> None:

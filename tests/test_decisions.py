@@ -70,7 +70,7 @@ The [A effusion] has not significantly increased.
 The [A ureter] (not shown) is dilated.
 [A Effusion] in patient no. 3.
 A voxel resolution of 0.3 [A mm].
-Absent [N spleen] with a patent [A shunt].
+Absent [N spleen] with patent [A shunts].
 Absent [N flow] and a [A thrombus].
 No [N filling defect], and good [A drainage].
 No [N mass], [N node], and [N cyst].
@@ -84,6 +84,7 @@ No [N car] is seen, where a [A woman] sits.
 The room is empty of [N people].
 A [A tumour] is unchanged (the first [N scan] was not shown).
 No [N enhancement], together with [A nodules].
+A tumour (no [N necrosis]) with [A calcification] is seen.
 """.strip().splitlines()
 
 
