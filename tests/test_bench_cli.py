@@ -47,11 +47,12 @@ def test_the_commands_of_the_page_run(
             monkeypatch.setattr(sys, "argv", args)
             runpy.run_path(str(ROOT / args[0]), run_name="__main__")
         else:
-            assert main([*args, "--resamples", "50"]) == 0, line
+            few = [] if "--count" in args else ["--count", "24"]
+            assert main([*args, *few, "--resamples", "50"]) == 0, line
     written = {path.name for path in workplace.glob("*/*")}
     assert {"polarity.png", "claims.png", "collapse-MiniLM.json", "negbench.png"} <= written
     said = capsys.readouterr().out
-    assert "MiniLM: collapse, 70 items" in said
+    assert "MiniLM: collapse, 24 items" in said
     assert "noted rows: no_anchor 72" in said
     assert read_report(workplace / "bench-nih" / "polarity-phantom.json").data["anchors"] == "image"
 
