@@ -130,6 +130,14 @@ def test_every_decision_has_its_reason(text: str, concept: str, reason: str) -> 
     )
 
 
+def test_of_several_cues_the_nearest_decides() -> None:
+    text = "No mass, node without calcification."
+    decision = negation_of(text, 22, 35)
+    assert decision.cue is not None
+    assert (decision.cue.text, decision.reason) == ("without", "negated by before: without")
+    assert [cue.text for cue in find_cues(text)] == ["No", "without"]
+
+
 def test_a_scope_that_ends_within_the_concept() -> None:
     text = "No chest pain, which radiates."
     assert is_negated(text, 3, 29)
