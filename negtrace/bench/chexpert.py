@@ -2,7 +2,6 @@
 
 __all__ = ["LABELS", "Cohort", "read_cases"]
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,13 @@ from negtrace.anchors import Anchor
 from negtrace.bench.report import Noted
 from negtrace.bench.supply import Case
 from negtrace.bench.tables import Record, Table, read_table
-from negtrace.errors import BenchError, PairError
-from negtrace.language.findings import FINDINGS
+from negtrace.errors import BenchError
+from negtrace.radiographs import CHEXPERT, VALUES, label, look, study_of
 
-LABELS: Mapping[str, str] = {finding.label: key for key, finding in FINDINGS.items()}
-"""Finding by its label; "No Finding" is none."""
+LABELS = CHEXPERT
 
 NOT_LABELS = {"Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "subject_id", "study_id", "split"}
 NOT_LABELS |= {"No Finding", "dicom_id"}
-
-VALUES: Mapping[str, bool | None] = {"1": True, "0": False, "-1": None, "": None}
-"""Present, absent, uncertain, not mentioned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +107,7 @@ def _case(
     file: str, record: Record, labels: Sequence[str], folder: Path
 ) -> tuple[str, str, Case | None]:
     """Return what there is to say of a row, and its case unless it is to be left out."""
-    values = {column: _value(record.cells[column]) for column in labels}
+    values = {column: label(record.cells[column]) for column in labels}
     wrong = [column for column, value in values.items() if value not in VALUES]
     if wrong:
         told = f"{wrong[0]} is {record.cells[wrong[0]]!r}; expected 1, 0, -1 or blank"
@@ -122,24 +117,18 @@ def _case(
     image = _image(record.cells, folder)
     if image is None:
         return "missing_image", f"no image of the row in {folder}", None
-    code, detail = _look(image)
+    code, detail = look(image)
     if code in ("unreadable_image", "huge_image"):
         return code, detail, None
     case = Case(id=f"{file}:{record.row}", anchor=Anchor(image=image), labels=stated)
     return code, detail, case
 
 
-def _value(cell: str) -> str:
-    """Return a label without the decimals that spreadsheets put there; else as it stands."""
-    return cell.strip().removesuffix(".0")
-
-
 def _study(cells: Mapping[str, str]) -> str:
     """Return what names the study: its id, or the folder that CheXpert keeps its views in."""
     if "study_id" in cells:
         return cells["study_id"].strip()
-    path = Path(cells["Path"].strip())
-    return str(path.parent) if path.parent.name.startswith("study") else str(path)
+    return study_of(cells["Path"].strip())
 
 
 def _image(cells: Mapping[str, str], folder: Path) -> Path | None:
@@ -152,22 +141,3 @@ def _image(cells: Mapping[str, str], folder: Path) -> Path | None:
     inner = folder / f"p{patient[:2]}" / f"p{patient}" / f"s{study}"
     views = [file for kind in ("jpg", "jpeg", "png") for file in inner.glob(f"*.{kind}")]
     return min(views, default=None)
-
-
-def _look(image: Path) -> tuple[str, str]:
-    """Open an image in full; return what there is to say about it."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(image) as file:
-                mode = file.mode
-            Anchor(image=image).open_image()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        return "huge_image", f"{image}: {error}; make it smaller"
-    except (PairError, OSError, ValueError, SyntaxError) as error:
-        return "unreadable_image", f"{image}: {error}"
-    if mode.startswith("I"):
-        return "sixteen_bit", f"{image}: read as eight bits"
-    return ("transparent", f"{image}: read without its alpha") if "A" in mode else ("", "")
