@@ -163,18 +163,24 @@ class _Builder:
             if kind == "claims":
                 row["answer"] = self._answer(split, 1 + len(row["wrong"]), tallies)
                 tags = (*tags, f"answer/{row['answer']}")
-            made.append((f"{kind}-{split}.jsonl", (_encode(row) + "\n").encode()))
+            try:
+                made.append((f"{kind}-{split}.jsonl", (_encode(row) + "\n").encode()))
+            except UnicodeEncodeError:
+                self._note(_remark(study, "mojibake", "half a character"))
+                return
             here = f"{kind}/{split}"
             tallies += [here, f"{here}/source/{study.source}", *(f"{here}/{t}" for t in tags)]
         for name, line in made:
             self._folder.write(name, line)
         counts.update(tallies)
+        for what in ("uncertain", "contradicted", "unknown"):
+            if left := getattr(study, what):
+                counts[f"findings/{what}"] += left
+        if not made:
+            self._note(_remark(study, "nothing_to_say", "no certain claim"))
+            return
         counts["records/read"] += 1
-        counts["records/used" if made else "records/skipped/nothing_to_say"] += 1
-        if study.doubted:
-            counts["findings/uncertain"] += study.doubted
-        if study.contradicted:
-            counts["findings/contradicted"] += study.contradicted
+        counts["records/used"] += 1
 
     def _answer(self, split: str, options: int, pending: Sequence[str]) -> int:
         """Return where the right statement is to stand: every place once in so many sets."""
@@ -184,14 +190,16 @@ class _Builder:
         return (place + self._shift(split, options, turn)) % options
 
     def _unusable(self, study: Study, root: str, number: int) -> Remark | None:
+        if self._config.anchors == "image":
+            if not (study.image or study.text):
+                return _remark(study, "no_anchor", "neither image nor text")
+            if self._config.check_images and study.image:
+                image = self._folder.out / root / study.image
+                if remark := self._looked_at(study, image):
+                    return remark
+        # Last, so that of a study with several images the first one that can be read is taken.
         if not self._folder.is_new(number, study.source, study.patient, study.key):
             return _remark(study, "duplicate_study", "the study occurs before")
-        if self._config.anchors == "text" or (study.source == "reports" and not study.image):
-            return None
-        if not (study.image or study.text):
-            return _remark(study, "no_anchor", "neither image nor text")
-        if self._config.check_images and study.image:
-            return self._looked_at(study, self._folder.out / root / study.image)
         return None
 
     def _looked_at(self, study: Study, image: Path) -> Remark | None:

@@ -95,7 +95,7 @@ class Folder:
         """Open the files where they were last known to be good; what follows is cut off."""
         for name in self.names:
             file = self._open.enter_context((self.partial / name).open("ab", buffering=1 << 18))
-            file.truncate(self.progress.sizes.get(name, 0))
+            file.seek(file.truncate(self.progress.sizes.get(name, 0)))
             self._files[name] = file
         path = self.partial / "studies.sqlite"
         self._studies = sqlite3.connect(path, isolation_level=None)

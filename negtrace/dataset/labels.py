@@ -55,7 +55,7 @@ def chexpert(path: Path, config: Config) -> Iterator[Study | Remark]:
 def _labelled(
     table: Table, row: int, cells: Cells, labels: Sequence[tuple[int, str]], name: "_Name"
 ) -> Study | Remark:
-    claims, doubted = [], 0
+    claims, uncertain = [], 0
     for place, finding in labels:
         cell = cells[place]
         value = _AS_WRITTEN.get(cell) or label(cell)
@@ -64,7 +64,7 @@ def _labelled(
             return Remark(file=table.file, row=row, code="label", detail=told)
         if (present := VALUES[value]) is not None:
             claims.append(_CLAIMS[finding, present])
-        doubted += value == "-1"
+        uncertain += value == "-1"
     key, patient, image = name(cells)
     if not key:
         told = "no path or study id"
@@ -78,7 +78,7 @@ def _labelled(
         patient=patient,
         claims=tuple(claims),
         image=image,
-        doubted=doubted,
+        uncertain=uncertain,
     )
 
 

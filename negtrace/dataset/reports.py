@@ -141,7 +141,7 @@ def _study(file: str, row: int, text: str, names: Mapping[str, str]) -> Study | 
         text=" ".join(text.split()),
         sentences=tuple(made[place][1] for place in kept),
         said=tuple(said),
-        doubted=doubted,
+        uncertain=doubted,
         contradicted=contradicted,
     )
 

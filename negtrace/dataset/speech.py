@@ -96,7 +96,8 @@ class Speaker:
         if self._config.anchors == "text":
             return {"text": " ".join(map(_affirmed, facts))} if facts else None
         if study.image:
-            return {"image": f"{scene.root}/{study.image}"}
+            absolute = study.image.startswith("/")
+            return {"image": study.image if absolute else f"{scene.root}/{study.image}"}
         if study.source != "reports":
             return {"text": study.text} if study.text else None
         told = dict.fromkeys(self._retold(scene, fact, texts, lot) for fact in facts)

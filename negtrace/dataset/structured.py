@@ -9,12 +9,17 @@ from typing import Any
 from negtrace.dataset.config import Config
 from negtrace.dataset.opening import objects
 from negtrace.dataset.studies import Remark, Study, finding_of, stated
-from negtrace.errors import LanguageError, UnknownNameError
+from negtrace.errors import LanguageError
 from negtrace.language.attributes import meanings
-from negtrace.language.claims import Claim, check
+from negtrace.language.claims import CERTAINTIES, SEVERITIES, SIDES, ZONES, Claim, check
 from negtrace.language.findings import VOCABULARY
 
-_KEYS = {"finding", "present", "side", "zone", "severity", "certainty"}
+_VALUES: Mapping[str, Sequence[str]] = {
+    "side": SIDES,
+    "zone": ZONES,
+    "severity": SEVERITIES,
+    "certainty": CERTAINTIES,
+}
 
 _LEVELS: Mapping[str, str] = {
     **dict.fromkeys(("mild", "small", "trace", "minor", "minimal", "minimally"), "small"),
@@ -91,10 +96,13 @@ def _claim(row: Any) -> Claim:
     finding = finding_of(str(row.get("finding", "")))
     if finding is None or not isinstance(row.get("present"), bool):
         raise _Unusable("claim", "a claim needs a known `finding`, and `present` true or false")
-    stated = {key: row[key] for key in _KEYS & row.keys() if row[key] is not None}
+    stated = {key: row[key] for key in _VALUES if row.get(key) is not None}
+    for key, value in stated.items():
+        if value not in _VALUES[key]:
+            raise _Unusable("claim", f"{key} is {value!r}; expected {', '.join(_VALUES[key])}")
     try:
-        return check(Claim(**{**stated, "finding": finding}))
-    except (LanguageError, UnknownNameError, TypeError) as error:
+        return check(Claim(finding=finding, present=row["present"], **stated))
+    except LanguageError as error:
         raise _Unusable("claim", str(error)) from error
 
 
@@ -103,14 +111,13 @@ def _annotated(record: dict[str, Any], path: Path, row: int, config: Config) -> 
     entities = record.get("entity")
     if not isinstance(entities, dict) or not all(isinstance(e, dict) for e in entities.values()):
         raise _Unusable("claim", "no object `entity` of objects")
-    made = []
-    for name, entity in entities.items():
-        finding = finding_of(str(entity.get("entity_name") or name))
-        if finding and (one := _entity(finding, entity)):
-            made.append(one)
+    named = [(finding_of(str(e.get("entity_name") or name)), e) for name, e in entities.items()]
+    found = [_entity(finding, entity) for finding, entity in named if finding]
+    made = [claim for claim in found if claim]
     view = record.get("dicom_id")
     image = f"p{patient[:2]}/p{patient}/s{study}/{view}.jpg" if view else None
-    return _study("cad-chest", path, row, (study, patient), made, image, None)
+    unknown = len(named) - len(found)
+    return _study("cad-chest", path, row, (study, patient), made, image, None, unknown)
 
 
 def _entity(finding: str, entity: Mapping[str, Any]) -> Claim | None:
@@ -160,6 +167,7 @@ def _study(
     made: Sequence[Claim],
     image: str | None,
     text: str | None,
+    unknown: int = 0,
 ) -> Study:
     kept, doubted, contradicted = stated(made)
     return Study(
@@ -172,6 +180,7 @@ def _study(
         claims=tuple(made[place] for place in kept),
         image=image,
         text=text,
-        doubted=doubted,
+        uncertain=doubted,
         contradicted=contradicted,
+        unknown=unknown,
     )

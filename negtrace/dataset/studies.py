@@ -46,10 +46,12 @@ class Study:
     """Of a report: the sentence that states each claim."""
     said: tuple[Said, ...] = ()
     """Of a report: its negated sentences."""
-    doubted: int = 0
-    """How many findings are uncertain and left out."""
+    uncertain: int = 0
+    """How many findings are in doubt, and left out."""
     contradicted: int = 0
-    """How many findings are both stated and denied and left out."""
+    """How many are both stated and denied, and left out."""
+    unknown: int = 0
+    """How many the vocabulary does not have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
