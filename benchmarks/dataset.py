@@ -49,14 +49,19 @@ def claims(rng: random.Random, records: int) -> Iterator[str]:
 
 
 def reports(rng: random.Random, records: int) -> Iterator[str]:
-    """Yield reports of four sentences."""
+    """Yield reports of four sentences, two of which occur in no other."""
     said = [
         f"{start} {what}{end}"
         for what in ("pleural effusion", "pneumothorax", "pulmonary edema", "consolidation")
         for start, end in (("No", "."), ("There is", " on the left."), ("No evidence of", "."))
     ]
     for number in range(records):
-        text = " ".join(rng.sample(said, 4))
+        known = rng.sample(said, 2)
+        fresh = [
+            f"Compared with study {number}, there is no nodule in the {rng.choice(ZONES)} lobe.",
+            f"A {rng.choice(SIZES)} mass of {number} mm lies in the {rng.choice(SIDES)} lung.",
+        ]
+        text = " ".join([known[0], *fresh, known[1]])
         yield json.dumps({"patient_id": number // 3, "report": text, "image": f"{number}.png"})
 
 

@@ -2,7 +2,9 @@
 
 __all__ = ["TEXTS", "reports", "table_of_reports"]
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,8 @@ from negtrace.dataset.opening import objects, opened
 from negtrace.dataset.studies import Remark, Said, Study, stated
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
-from negtrace.language.cues import find_cues
 from negtrace.language.lexicon import load_lexicon
-from negtrace.language.parse import parse_claims
+from negtrace.language.parse import read_sentence
 from negtrace.language.words import sentences
 from negtrace.tables import garbled
 
@@ -26,6 +27,9 @@ IMAGES = ("image", "image_path", "path", "file", "filename", "image index")
 
 LONGEST = 20_000
 """Lines that a report in a CSV cell may have."""
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half a character, as JSON can spell it."""
 
 SENTENCE = 600
 """Characters of the longest sentence that becomes a statement or an anchor."""
@@ -123,7 +127,7 @@ def _first(columns: Sequence[str], names: Sequence[str | None]) -> str | None:
 def _study(file: str, row: int, text: str, names: Mapping[str, str]) -> Study | Remark:
     if not text.strip():
         return Remark(file=file, row=row, code="empty_report", detail="no words")
-    if garbled(text) or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not text.isascii() and (garbled(text) or _HALF.search(text)):
         return Remark(file=file, row=row, code="mojibake", detail="decoded with a wrong encoding")
     made, said = _read(text)
     kept, doubted, contradicted = stated([claim for claim, _ in made])
@@ -154,17 +158,23 @@ def _read(text: str) -> tuple[list[tuple[Claim, str]], list[Said]]:
         sentence = " ".join(text[start:end].split())
         if len(sentence) > SENTENCE:
             continue
-        found = parse_claims(sentence)
+        found, denial = _sentence(sentence)
         made += [(claim, sentence) for claim in found]
-        cues = [cue for cue in find_cues(sentence) if cue.scope[0] < cue.scope[1]]
-        if cues:
-            denied = [claim.finding for claim in found if not claim.present or claim.denied]
-            said.setdefault(
-                sentence,
-                Said(
-                    text=sentence,
-                    cue=(cues[0].start, cues[0].end),
-                    finding=denied[0] if len(denied) == 1 else "",
-                ),
-            )
+        if denial:
+            said[sentence] = denial
     return made, list(said.values())
+
+
+@lru_cache(maxsize=4096)
+def _sentence(sentence: str) -> tuple[tuple[Claim, ...], Said | None]:
+    """Return the claims of a sentence, and itself if it denies something.
+
+    Reports say many things in the same words, so the last ones are kept.
+    """
+    claims, reading = read_sentence(sentence)
+    cue = next((cue for cue in reading.cues if cue.scope[0] < cue.scope[1]), None)
+    if cue is None:
+        return claims, None
+    denied = [claim.finding for claim in claims if not claim.present or claim.denied]
+    finding = denied[0] if len(denied) == 1 else ""
+    return claims, Said(text=sentence, cue=(cue.start, cue.end), finding=finding)

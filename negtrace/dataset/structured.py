@@ -3,6 +3,7 @@
 __all__ = ["cad_chest", "claims"]
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +94,24 @@ def _claimed(record: dict[str, Any], path: Path, row: int, config: Config) -> St
 def _claim(row: Any) -> Claim:
     if not isinstance(row, dict):
         raise _Unusable("claim", f"a claim of type {type(row).__name__}; expected an object")
-    finding = finding_of(str(row.get("finding", "")))
-    if finding is None or not isinstance(row.get("present"), bool):
-        raise _Unusable("claim", "a claim needs a known `finding`, and `present` true or false")
-    stated = {key: row[key] for key in _VALUES if row.get(key) is not None}
-    for key, value in stated.items():
-        if value not in _VALUES[key]:
+    name, present = row.get("finding"), row.get("present")
+    stated = [row.get(key) for key in _VALUES]
+    if not isinstance(present, bool) or not all(isinstance(v, str | None) for v in (name, *stated)):
+        raise _Unusable("claim", "a claim needs words, and `present` true or false")
+    return _checked(name or "", present, *stated)
+
+
+@lru_cache(maxsize=4096)
+def _checked(name: str, present: bool, *stated: str | None) -> Claim:
+    finding = finding_of(name)
+    if finding is None:
+        raise _Unusable("claim", f"the finding {name!r} is not in the vocabulary")
+    said: dict[str, Any] = dict(zip(_VALUES, stated, strict=True))
+    for key, value in said.items():
+        if value is not None and value not in _VALUES[key]:
             raise _Unusable("claim", f"{key} is {value!r}; expected {', '.join(_VALUES[key])}")
     try:
-        return check(Claim(finding=finding, present=row["present"], **stated))
+        return check(Claim(finding=finding, present=present, **said))
     except LanguageError as error:
         raise _Unusable("claim", str(error)) from error
 
