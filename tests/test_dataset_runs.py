@@ -69,6 +69,29 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(
     assert cohorts.content(out) == whole
 
 
+def test_a_stop_within_a_checkpoint_makes_no_study_a_duplicate(
+    sources: list[Path],
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(build, "EVERY", 7)
+    real, written = folder.write_bytes, []
+
+    def failing(path: Path, data: bytes) -> Path:
+        written.append(path.name)
+        if len(written) == 4:
+            raise KeyboardInterrupt
+        return real(path, data)
+
+    monkeypatch.setattr(folder, "write_bytes", failing)
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset(sources, tmp_path / "out")
+    assert set(written) == {"progress.json"}
+    build_dataset(sources, tmp_path / "out")
+    assert cohorts.content(tmp_path / "out") == whole
+
+
 def test_a_run_goes_on_and_does_not_begin_anew(
     sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

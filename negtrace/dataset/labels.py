@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from negtrace.dataset.config import Config
+from negtrace.dataset.config import Config, Layout
 from negtrace.dataset.opening import Table, opened
 from negtrace.dataset.studies import Remark, Study
 from negtrace.errors import DatasetError
@@ -69,17 +69,7 @@ def _labelled(
     if not key:
         told = "no path or study id"
         return Remark(file=table.file, row=row, code="no_study", detail=told)
-    return Study(
-        id=f"{table.file}:{row}",
-        file=table.file,
-        row=row,
-        source="chexpert",
-        key=key,
-        patient=patient,
-        claims=tuple(claims),
-        image=image,
-        uncertain=uncertain,
-    )
+    return _study(table, row, "chexpert", (key, patient, image), claims, uncertain)
 
 
 _Name = Callable[[Cells], tuple[str, str, str | None]]
@@ -171,15 +161,29 @@ def _listed(table: Table, row: int, cells: Cells) -> Study | Remark:
     if not image or not patient:
         told = "no image or patient"
         return Remark(file=table.file, row=row, code="no_study", detail=told)
+    made = [_CLAIMS[finding, name in present] for name, finding in NIH.items()]
+    return _study(table, row, "nih", (image, patient, image), made)
+
+
+def _study(
+    table: Table,
+    row: int,
+    source: Layout,
+    names: tuple[str, str, str | None],
+    claims: Sequence[Claim],
+    uncertain: int = 0,
+) -> Study:
+    key, patient, image = names
     return Study(
         id=f"{table.file}:{row}",
         file=table.file,
         row=row,
-        source="nih",
-        key=image,
+        source=source,
+        key=key,
         patient=patient,
-        claims=tuple(_CLAIMS[finding, name in present] for name, finding in NIH.items()),
+        claims=tuple(claims),
         image=image,
+        uncertain=uncertain,
     )
 
 
