@@ -287,6 +287,9 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
         Config(per_study=-1)
     with pytest.raises(DatasetError, match="no source"):
         build_dataset([], tmp_path / "out")
+    twice = [cohorts.nih(tmp_path / "n.csv", 2)] * 2
+    with pytest.raises(DatasetError, match="two sources have one name"):
+        build_dataset(twice, tmp_path / "out")
     with pytest.raises(DatasetError, match="no file or folder"):
         build_dataset(tmp_path / "none.csv", tmp_path / "out")
     assert not (tmp_path / "out").exists()

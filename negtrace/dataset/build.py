@@ -63,8 +63,9 @@ def build_dataset(
     config, out = config or Config(), Path(out)
     given = [sources] if isinstance(sources, str | Path) else list(sources)
     plan = [(Path(one), layout_of(Path(one), config)) for one in given]
-    if not plan:
-        raise DatasetError("no source; give a label file, claims or reports")
+    if not plan or len({path.name for path, _ in plan}) < len(plan):
+        trouble = "two sources have one name" if plan else "no source"
+        raise DatasetError(f"{trouble}; give label files, claims or reports of distinct names")
     names = [f"{kind}-{split}.jsonl" for kind in KINDS for split in SPLITS]
     folder = Folder(out, names, _identity(plan, config, out))
     if found := folder.card():
@@ -77,7 +78,9 @@ def build_dataset(
 
 
 def _identity(plan: Sequence[tuple[Path, str]], config: Config, out: Path) -> dict[str, Any]:
-    settings = asdict(config) | {"images": [_root(path, config, out) for path, _ in plan]}
+    roots = "\n".join(_root(path, config, out) for path, _ in plan)
+    # The card tells the places of images apart and does not name them.
+    settings = asdict(config) | {"images": hashlib.sha256(roots.encode()).hexdigest()[:12]}
     return {
         "version": __version__,
         "config": settings,
@@ -155,7 +158,26 @@ class _Builder:
         if remark := self._unusable(study, root, number):
             self._note(remark)
             return
+        try:
+            made, tallies = self._made(study, root)
+        except UnicodeEncodeError:
+            self._note(_remark(study, "mojibake", "half a character"))
+            return
         counts = self._progress.counts
+        for what in ("uncertain", "contradicted", "unknown"):
+            if left := getattr(study, what):
+                counts[f"findings/{what}"] += left
+        if not made:
+            self._note(_remark(study, "nothing_to_say", "no certain claim"))
+            return
+        for name, line in made:
+            self._folder.write(name, line)
+        counts.update(tallies)
+        counts["records/read"] += 1
+        counts["records/used"] += 1
+
+    def _made(self, study: Study, root: str) -> tuple[list[tuple[str, bytes]], list[str]]:
+        """Return a study's lines, each with its file, and what the card counts them by."""
         split = self._composer.split_of(study)
         made: list[tuple[str, bytes]] = []
         tallies: list[str] = []
@@ -163,24 +185,10 @@ class _Builder:
             if kind == "claims":
                 row["answer"] = self._answer(split, 1 + len(row["wrong"]), tallies)
                 tags = (*tags, f"answer/{row['answer']}")
-            try:
-                made.append((f"{kind}-{split}.jsonl", (_encode(row) + "\n").encode()))
-            except UnicodeEncodeError:
-                self._note(_remark(study, "mojibake", "half a character"))
-                return
+            made.append((f"{kind}-{split}.jsonl", (_encode(row) + "\n").encode()))
             here = f"{kind}/{split}"
             tallies += [here, f"{here}/source/{study.source}", *(f"{here}/{t}" for t in tags)]
-        for name, line in made:
-            self._folder.write(name, line)
-        counts.update(tallies)
-        for what in ("uncertain", "contradicted", "unknown"):
-            if left := getattr(study, what):
-                counts[f"findings/{what}"] += left
-        if not made:
-            self._note(_remark(study, "nothing_to_say", "no certain claim"))
-            return
-        counts["records/read"] += 1
-        counts["records/used"] += 1
+        return made, tallies
 
     def _answer(self, split: str, options: int, pending: Sequence[str]) -> int:
         """Return where the right statement is to stand: every place once in so many sets."""

@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from negtrace.dataset.config import Config
-from negtrace.dataset.speech import Lot, Scene, Speaker
+from negtrace.dataset.speech import Lot, Scene, Speaker, Spoken
 from negtrace.dataset.splits import Split, Splits, draw
 from negtrace.dataset.studies import Said, Study
-from negtrace.dataset.wordings import wrongs
+from negtrace.dataset.wordings import Twin, wrongs
 from negtrace.language.claims import Claim
 
 T = TypeVar("T")
@@ -77,29 +77,36 @@ class Composer:
         anchor = self._speaker.anchor(scene, facts, texts, lot)
         if anchor is None:
             return None
-        wrong = {
-            " ".join(
-                [*texts[:n], self._speaker.instead(one, other, scene.split, lot), *texts[n + 1 :]]
-            ): (
-                aspect,
-                one.claim.finding,
-            )
-            for n, one in enumerate(spoken)
-            for aspect, other in false[n]
-        }
-        row = {
+        row: dict[str, Any] = {
             "id": f"{scene.study.id}-{number}",
             "anchor": anchor,
             "right": " ".join(texts),
-            "wrong": [{"text": t, "attribute": a, "finding": f} for t, (a, f) in wrong.items()],
+            "wrong": self._wrong(scene, spoken, false, lot),
             "finding": claim.finding,
             "present": claim.present,
             "patient": scene.tag,
             "source": scene.study.source,
         }
         tags = [f"finding/{claim.finding}", f"polarity/{_polarity(primary)}"]
-        tags += [f"attribute/{aspect}" for aspect, _ in wrong.values()]
-        return Line("claims", row, (*tags, f"options/{1 + len(wrong)}"))
+        tags += [f"attribute/{one['attribute']}" for one in row["wrong"]]
+        return Line("claims", row, (*tags, f"options/{1 + len(row['wrong'])}"))
+
+    def _wrong(
+        self,
+        scene: Scene,
+        spoken: Sequence[Spoken],
+        false: Sequence[Sequence[tuple[str, Claim]]],
+        lot: Lot,
+    ) -> list[dict[str, str]]:
+        """Return what was said with one of its claims wrong, by each claim and aspect in turn."""
+        texts = [one.text for one in spoken]
+        made: dict[str, dict[str, str]] = {}
+        for place, one in enumerate(spoken):
+            for aspect, other in false[place]:
+                instead = self._speaker.instead(one, other, scene.split, lot)
+                text = " ".join([*texts[:place], instead, *texts[place + 1 :]])
+                made[text] = {"text": text, "attribute": aspect, "finding": one.claim.finding}
+        return list(made.values())
 
     def _maybe_denied(self, scene: Scene, claim: Claim, lot: Lot) -> Claim:
         """Return now and then, of a finding that is there, the denial of what it is not."""
@@ -153,22 +160,7 @@ class Composer:
             anchor = self._speaker.anchor(scene, [claim], [twin.affirmative, twin.negated], lot)
             if anchor is None:
                 continue
-            texts = (twin.affirmative, twin.negated)
-            row = {
-                "id": f"{scene.study.id}-{number}",
-                "true": texts[not claim.present],
-                "false": texts[claim.present],
-                "anchor": anchor,
-                **({"subject": twin.subject} if twin.subject else {}),
-                "negated": "false" if claim.present else "true",
-                "cue": twin.cue,
-                "tags": {
-                    "finding": claim.finding,
-                    "patient": scene.tag,
-                    "source": scene.study.source,
-                },
-            }
-            yield Line("pairs", row, (f"finding/{claim.finding}", f"polarity/{_polarity(claim)}"))
+            yield _paired(scene, number, claim, twin, anchor)
 
     def _turns(self, lists: Sequence[list[T]], lot: Lot) -> Iterator[T]:
         """Draw from the lists in turn, `per_study` times or until all are empty."""
@@ -181,6 +173,21 @@ class Composer:
             left -= 1
             turn += 1
             filled = [one for one in filled if one] if not now else filled
+
+
+def _paired(scene: Scene, number: int, claim: Claim, twin: Twin, anchor: dict[str, str]) -> Line:
+    texts = (twin.affirmative, twin.negated)
+    row = {
+        "id": f"{scene.study.id}-{number}",
+        "true": texts[not claim.present],
+        "false": texts[claim.present],
+        "anchor": anchor,
+        **({"subject": twin.subject} if twin.subject else {}),
+        "negated": "false" if claim.present else "true",
+        "cue": twin.cue,
+        "tags": {"finding": claim.finding, "patient": scene.tag, "source": scene.study.source},
+    }
+    return Line("pairs", row, (f"finding/{claim.finding}", f"polarity/{_polarity(claim)}"))
 
 
 def _captioned(

@@ -46,7 +46,7 @@ def reports(path: Path, config: Config) -> Iterator[Study | Remark]:
     """
     if path.is_dir():
         for file in sorted(path.rglob("*.txt")):
-            yield from _whole(file, file.relative_to(path).as_posix())
+            yield from _whole(file, f"{path.name}/{file.relative_to(path).as_posix()}")
     elif path.suffix.lower() in (".csv", ".tsv"):
         yield from _cells(path, config)
     elif path.suffix.lower() in (".jsonl", ".json"):

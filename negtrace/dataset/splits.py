@@ -94,7 +94,7 @@ class Splits:
         """Yield frames whose split is set, so that every finding has some of every kind in each."""
         dealt: dict[str, Split] = {}
         for pool in sorted(_pools(), key=lambda pool: (len(pool), pool)):
-            there = {dealt.get(key) or self._of_frame(key) for key in pool if key in dealt}
+            there = {dealt[key] for key in pool if key in dealt}
             free = sorted((k for k in pool if k not in dealt), key=lambda k: draw(self.seed, k))
             for split in reversed(self.names):
                 if split not in there and free:
