@@ -12,7 +12,7 @@ from typing import Any, Literal
 from negtrace.errors import LanguageError
 from negtrace.language.attributes import WORDS, meanings
 from negtrace.language.claims import Claim
-from negtrace.language.cues import Cue, Reading, read_cues
+from negtrace.language.cues import Cue, Reading, read_words
 from negtrace.language.decisions import Decision, decide
 from negtrace.language.findings import VOCABULARY, Finding
 from negtrace.language.lexicon import load_lexicon
@@ -89,7 +89,7 @@ def read_sentence(sentence: str) -> tuple[tuple[Claim, ...], Reading]:
     (Claim(finding='effusion', present=False), 'no')
     """
     words = split(sentence)
-    reading = read_cues(sentence)
+    reading = read_words(words, load_lexicon())
     return tuple(_said(_Text(words=words, reading=reading), _mentions(words))), reading
 
 
@@ -97,7 +97,8 @@ def _claims(sentence: str) -> Iterator[Claim]:
     words = split(sentence)
     mentions = _mentions(words)
     if any(mention.meaning != "elsewhere" for mention in mentions):
-        yield from _said(_Text(words=words, reading=read_cues(sentence)), mentions)
+        reading = read_words(words, load_lexicon())
+        yield from _said(_Text(words=words, reading=reading), mentions)
 
 
 def _said(read: _Text, mentions: Sequence[_Mention]) -> Iterator[Claim]:
