@@ -9,6 +9,7 @@ __all__ = [
     "Prompt",
     "__version__",
     "all_layer_scores",
+    "build_dataset",
     "check",
     "counterfactuals",
     "find_cues",
@@ -35,6 +36,7 @@ from negtrace.version import __version__
 if TYPE_CHECKING:
     from negtrace.anchors import Anchor
     from negtrace.cte import CTE
+    from negtrace.dataset.build import build_dataset
     from negtrace.encoders.base import Encoder
     from negtrace.encoders.check import check
     from negtrace.encoders.prompt import Prompt
@@ -61,6 +63,7 @@ _HOMES = {
     "Pair": "negtrace.pairs",
     "Prompt": "negtrace.encoders.prompt",
     "all_layer_scores": "negtrace.scores",
+    "build_dataset": "negtrace.dataset.build",
     "check": "negtrace.encoders.check",
     "counterfactuals": "negtrace.language.counterfactuals",
     "find_cues": "negtrace.language.cues",
@@ -80,7 +83,7 @@ _HOMES = {
 }
 
 
-_ROOMS = frozenset({"bench", "export", "interop", "language", "phantom"})
+_ROOMS = frozenset({"bench", "dataset", "export", "interop", "language", "phantom"})
 
 
 def __getattr__(name: str) -> Any:

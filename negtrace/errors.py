@@ -3,6 +3,7 @@
 __all__ = [
     "BenchError",
     "CTEError",
+    "DatasetError",
     "EncoderError",
     "LanguageError",
     "NegtraceError",
@@ -49,6 +50,10 @@ class CTEError(NegtraceError, ValueError):
 
 class BenchError(NegtraceError, ValueError):
     """A benchmark whose data or settings cannot be used."""
+
+
+class DatasetError(NegtraceError, ValueError):
+    """Sources or settings that no data set can be built from, or a folder that holds another."""
 
 
 class OutputError(NegtraceError, OSError):

@@ -6,7 +6,13 @@ import pytest
 
 from negtrace.errors import LanguageError, UnknownNameError
 from negtrace.language.claims import SEVERITIES, SIDES, ZONES, Claim, check
-from negtrace.language.counterfactuals import ATTRIBUTES, OPPOSITES, counterfactuals, deny
+from negtrace.language.counterfactuals import (
+    ATTRIBUTES,
+    OPPOSITES,
+    contradictions,
+    counterfactuals,
+    deny,
+)
 from negtrace.language.findings import FINDINGS, VOCABULARY
 
 CHEXPERT = {
@@ -103,3 +109,12 @@ def test_counterfactuals_of_some_attributes() -> None:
     assert counterfactuals(claim, ["severity"]) == ()
     with pytest.raises(LanguageError, match="has a side"):
         counterfactuals(Claim(finding="hernia", present=True, side="left"))
+
+
+def test_only_what_must_be_wrong_contradicts_a_claim() -> None:
+    both = Claim(finding="effusion", present=True, side="bilateral", zone="upper", severity="large")
+    assert [c.changed for c in contradictions(both)] == ["presence", "zone", "severity"]
+    left = replace(both, side="left")
+    assert [c.changed for c in contradictions(left)] == ["presence", "side", "zone", "severity"]
+    assert [c.claim for c in contradictions(left.negate())] == [left]
+    assert [c.claim for c in contradictions(deny(left, "place"))] == [left]

@@ -13,13 +13,14 @@ PACKAGE = Path(__file__).parents[1] / "negtrace"
 # In order: a module may import modules of its own room and of the rooms above it, no others.
 # A new module must be placed here; say in CONTRIBUTING.md why it is a new noun.
 ROOMS: tuple[tuple[str, ...], ...] = (
-    ("errors", "ranks", "registry", "tokens", "version"),
+    ("errors", "ranks", "registry", "tables", "tokens", "version"),
     ("language",),
     ("options",),
     ("phantom",),
-    ("anchors", "pairs", "roles", "stretches", "alignment"),
+    ("anchors", "pairs", "pictures", "radiographs", "roles", "stretches", "alignment"),
     ("pair_sources",),
     ("schema",),
+    ("dataset",),
     ("intervals", "effect", "segments", "union", "cte"),
     ("scores", "heads"),
     ("plot_tables", "plot_layout", "plot_cells", "plots", "head_plots", "export"),
@@ -52,6 +53,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "bench.figures",
     ),
     "seaborn": ("plots", "plot_cells", "bench.figures"),
+    "pyarrow": ("dataset.parquet",),
     "tyro": ("cli",),
     "tokenizers": ("phantom",),
     "transformer_lens": ("interop.hooked", "interop.transformer_lens"),
@@ -71,6 +73,8 @@ LIGHT: dict[str, tuple[str, ...]] = {
     "negtrace.gallery": ("torch", "transformers"),
     "negtrace.bench": ("numpy", "torch", "matplotlib", "pandas", "transformers"),
     "negtrace.bench.figures": ("torch", "transformers"),
+    "negtrace.dataset": ("numpy", "torch", "matplotlib", "pandas", "transformers"),
+    "negtrace.dataset.build": ("torch", "matplotlib", "pandas", "transformers", "pyarrow"),
     "negtrace.pair_sources": ("torch", "matplotlib", "pandas", "transformers"),
     "negtrace.phantom": ("torch", "matplotlib", "pandas", "transformers"),
     "negtrace.interop.transformer_lens": ("transformer_lens", "nnsight", "pandas"),

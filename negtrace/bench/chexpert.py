@@ -8,21 +8,17 @@ from pathlib import Path
 from random import Random
 
 from negtrace.anchors import Anchor
-from negtrace.bench.pictures import UNUSABLE, judge
 from negtrace.bench.report import Noted
 from negtrace.bench.supply import Case
 from negtrace.bench.tables import Record, Table, read_table
 from negtrace.errors import BenchError
-from negtrace.language.findings import FINDINGS
+from negtrace.pictures import UNUSABLE, judge
+from negtrace.radiographs import CHEXPERT, VALUES, label, study_of
 
-LABELS: Mapping[str, str] = {finding.label: key for key, finding in FINDINGS.items()}
-"""Finding by its label; "No Finding" is none."""
+LABELS = CHEXPERT
 
 NOT_LABELS = {"Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "subject_id", "study_id", "split"}
 NOT_LABELS |= {"No Finding", "dicom_id"}
-
-VALUES: Mapping[str, bool | None] = {"1": True, "0": False, "-1": None, "": None}
-"""Present, absent, uncertain, not mentioned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +108,7 @@ def _case(
     file: str, record: Record, labels: Sequence[str], folder: Path
 ) -> tuple[str, str, Case | None]:
     """Return what there is to say of a row, and its case unless it is to be left out."""
-    values = {column: _value(record.cells[column]) for column in labels}
+    values = {column: label(record.cells[column]) for column in labels}
     wrong = [column for column, value in values.items() if value not in VALUES]
     if wrong:
         told = f"{wrong[0]} is {record.cells[wrong[0]]!r}; expected 1, 0, -1 or blank"
@@ -129,17 +125,11 @@ def _case(
     return code, detail, case
 
 
-def _value(cell: str) -> str:
-    """Return a label without the decimals that spreadsheets put there; else as it stands."""
-    return cell.strip().removesuffix(".0")
-
-
 def _study(cells: Mapping[str, str]) -> str:
     """Return what names the study: its id, or the folder that CheXpert keeps its views in."""
     if "study_id" in cells:
         return cells["study_id"].strip()
-    path = Path(cells["Path"].strip())
-    return str(path.parent) if path.parent.name.startswith("study") else str(path)
+    return study_of(cells["Path"].strip())
 
 
 def _image(cells: Mapping[str, str], folder: Path) -> Path | None:

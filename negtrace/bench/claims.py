@@ -17,7 +17,7 @@ __all__ = [
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,6 +32,7 @@ from negtrace.bench.rates import Bootstrap, by_tag
 from negtrace.bench.report import NOWHERE, Noted, Row, Source
 from negtrace.errors import BenchError, PairError
 from negtrace.language.claims import Claim
+from negtrace.language.counterfactuals import ASPECTS, contradictions
 from negtrace.language.findings import FINDINGS
 from negtrace.language.realize import sentence
 from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, Study, study
@@ -40,18 +41,6 @@ ATTRIBUTES = ("existence", "location", "severity")
 
 WHOLE = "all of them"
 """What results call a whole set."""
-
-_OTHERS: Mapping[str, tuple[str, ...]] = {
-    "left": ("right",),
-    "right": ("left",),
-    "bilateral": (),  # A finding on both sides is on the left too.
-    "upper": ("middle", "lower"),
-    "middle": ("upper", "lower"),
-    "lower": ("upper", "middle"),
-    "small": ("large",),
-    "large": ("small",),
-    "moderate": ("small", "large"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,18 +80,10 @@ class ClaimSet:
 def wrongs(claim: Claim) -> Iterator[tuple[str, Claim]]:
     """Yield the claims that are wrong where `claim` is right, by one attribute.
 
-    A denial says nothing of where and how much, so it is wrong by existence alone.
-
     >>> [name for name, _ in wrongs(Claim(finding="effusion", present=True, side="left"))]
     ['existence', 'location']
     """
-    yield "existence", claim.negate()
-    if not claim.present:
-        return
-    for attribute, field in (("location", "side"), ("location", "zone"), ("severity", "severity")):
-        for other in _OTHERS.get(getattr(claim, field) or "", ()):
-            changed: dict[str, Any] = {field: other}
-            yield attribute, replace(claim, **changed)
+    return ((ASPECTS[wrong.changed], wrong.claim) for wrong in contradictions(claim))
 
 
 def _set(name: str, anchor: Anchor, claim: Claim, *, seed: int, group: str) -> ClaimSet:

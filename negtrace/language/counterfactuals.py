@@ -1,6 +1,15 @@
 """Claims that differ from a claim in exactly one attribute."""
 
-__all__ = ["ATTRIBUTES", "OPPOSITES", "Attribute", "Counterfactual", "counterfactuals", "deny"]
+__all__ = [
+    "ASPECTS",
+    "ATTRIBUTES",
+    "OPPOSITES",
+    "Attribute",
+    "Counterfactual",
+    "contradictions",
+    "counterfactuals",
+    "deny",
+]
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +20,14 @@ from negtrace.language.claims import Claim, Denied, check
 Attribute = Literal["presence", "side", "zone", "severity"]
 
 ATTRIBUTES: tuple[Attribute, ...] = get_args(Attribute)
+
+ASPECTS: Mapping[str, str] = {
+    "presence": "existence",
+    "side": "location",
+    "zone": "location",
+    "severity": "severity",
+}
+"""What NAST (arXiv 2602.12498), the benchmark and the data sets call each attribute."""
 
 OPPOSITES: Mapping[str, tuple[str, ...]] = {
     "left": ("right",),
@@ -64,6 +81,27 @@ def _changed(claim: Claim, attribute: Attribute) -> Iterator[Claim]:
     for value in OPPOSITES.get(getattr(claim, attribute) or "", ()):
         change: dict[str, Any] = {attribute: value}
         yield replace(claim, **change)
+
+
+def contradictions(claim: Claim) -> tuple[Counterfactual, ...]:
+    """Return the counterfactuals that must be wrong where `claim` is right.
+
+    A denial says nothing of where and how much, and what is on both sides is on the left too: an
+    absent finding is contradicted by its presence alone, a bilateral one not by a side.
+
+    >>> claim = Claim(finding="effusion", present=True, side="bilateral", severity="small")
+    >>> [wrong.changed for wrong in contradictions(claim)]
+    ['presence', 'severity']
+    >>> [wrong.changed for wrong in contradictions(claim.negate())]
+    ['presence']
+
+    Raises:
+        LanguageError: for a claim that cannot be made.
+    """
+    if not claim.present or claim.denied:
+        return counterfactuals(claim, ["presence"])
+    told = counterfactuals(claim)
+    return tuple(c for c in told if not (c.changed == "side" and claim.side == "bilateral"))
 
 
 def deny(claim: Claim, denied: Denied) -> Claim:

@@ -7,6 +7,7 @@ __all__ = [
     "find_cues",
     "load_lexicon",
     "read_cues",
+    "read_words",
     "silent",
     "subject_of",
     "subject_span",
@@ -96,8 +97,11 @@ def read_cues(text: str, lexicon: Lexicon | None = None) -> Reading:
     >>> read_cues("Possible effusion, no change.").doubts[0].text
     'Possible'
     """
-    lexicon = load_lexicon() if lexicon is None else lexicon
-    words = split(text)
+    return read_words(split(text), load_lexicon() if lexicon is None else lexicon)
+
+
+def read_words(words: Words, lexicon: Lexicon) -> Reading:
+    """Return the same of a text that is cut into words already."""
     matches = lexicon.matches(words)
     clause = clauses(words, matches, lexicon)
     return Reading(

@@ -53,6 +53,8 @@ class Finding:
     """Its label in NIH ChestX-ray14; empty where it has none."""
     synonyms: tuple[str, ...] = ()
     """Other names for it, with their article, or "some" where they are plural."""
+    narrower: tuple[str, ...] = ()
+    """Those of the synonyms that mean a kind of it, without their article."""
     normals: tuple[str, ...] = ()
     """Further affirmative equivalents of its absence, noun phrases."""
     also: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """Claims read back from text: each finding that is named, with its polarity and attributes."""
 
-__all__ = ["parse_claim", "parse_claims"]
+__all__ = ["parse_claim", "parse_claims", "read_sentence"]
 
 import re
 from bisect import bisect_left
@@ -12,7 +12,7 @@ from typing import Any, Literal
 from negtrace.errors import LanguageError
 from negtrace.language.attributes import WORDS, meanings
 from negtrace.language.claims import Claim
-from negtrace.language.cues import Cue, Reading, read_cues
+from negtrace.language.cues import Cue, Reading, read_words
 from negtrace.language.decisions import Decision, decide
 from negtrace.language.findings import VOCABULARY, Finding
 from negtrace.language.lexicon import load_lexicon
@@ -81,13 +81,28 @@ def parse_claims(text: str) -> tuple[Claim, ...]:
     return tuple(claim for start, end in spans for claim in _claims(text[start:end]))
 
 
+def read_sentence(sentence: str) -> tuple[tuple[Claim, ...], Reading]:
+    """Return the claims that one sentence makes, and what the lexicon finds in it.
+
+    >>> claims, reading = read_sentence("There is no effusion.")
+    >>> claims[0], reading.cues[0].text
+    (Claim(finding='effusion', present=False), 'no')
+    """
+    words = split(sentence)
+    reading = read_words(words, load_lexicon())
+    return tuple(_said(_Text(words=words, reading=reading), _mentions(words))), reading
+
+
 def _claims(sentence: str) -> Iterator[Claim]:
     words = split(sentence)
     mentions = _mentions(words)
-    if not any(mention.meaning != "elsewhere" for mention in mentions):
-        return
-    read = _Text(words=words, reading=read_cues(sentence))
-    for mention, field in zip(mentions, _fields(words, mentions), strict=True):
+    if any(mention.meaning != "elsewhere" for mention in mentions):
+        reading = read_words(words, load_lexicon())
+        yield from _said(_Text(words=words, reading=reading), mentions)
+
+
+def _said(read: _Text, mentions: Sequence[_Mention]) -> Iterator[Claim]:
+    for mention, field in zip(mentions, _fields(read.words, mentions), strict=True):
         if mention.meaning != "elsewhere":
             yield _claim(read, mention, field)
 

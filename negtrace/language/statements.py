@@ -6,6 +6,7 @@ __all__ = [
     "Kind",
     "equivalents",
     "kind_of",
+    "phrasings",
     "statement",
     "statements",
     "twin_statements",
@@ -13,7 +14,7 @@ __all__ = [
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from random import Random
 from typing import Literal
 
@@ -130,9 +131,23 @@ def statements(claim: Claim) -> Iterator[str]:
         UnknownNameError: for a finding that is not in the vocabulary.
         LanguageError: for a claim that its finding cannot have.
     """
+    return chain.from_iterable(phrasings(claim))
+
+
+def phrasings(claim: Claim) -> Iterator[tuple[str, ...]]:
+    """Yield the wordings of a claim, those of one name and one template together.
+
+    Claims that differ in the value of an attribute yield as many, in the same order.
+
+    >>> next(phrasings(Claim(finding="mass", present=True, side="left")))
+    ('There is a left mass.', 'There is a left-sided mass.', 'There is a mass on the left.')
+
+    Raises:
+        UnknownNameError: for a finding that is not in the vocabulary.
+        LanguageError: for a claim that its finding cannot have.
+    """
     for name, template in product(_names(claim), TEMPLATES[kind_of(claim)]):
-        for wording in _wordings(claim, name):
-            yield _sentence(template, wording)
+        yield tuple(_sentence(template, wording) for wording in _wordings(claim, name))
 
 
 def equivalents(finding: str) -> Iterator[str]:

@@ -43,6 +43,16 @@ def split(text: str) -> Words:
     >>> split("It isn't a 2.5 cm mass.").lower
     ['it', 'is', "n't", 'a', '2.5', 'cm', 'mass', '.']
     """
+    plain = text.lower()
+    # Letters such as a dotted capital I grow when they are made small, and move what follows.
+    if text.isascii() and "n't" not in plain:
+        hits = list(_WORD.finditer(plain))
+        return Words(
+            text=text,
+            lower=[hit.group() for hit in hits],
+            starts=[hit.start() for hit in hits],
+            ends=[hit.end() for hit in hits],
+        )
     lower: list[str] = []
     starts: list[int] = []
     ends: list[int] = []

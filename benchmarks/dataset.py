@@ -1,0 +1,140 @@
+"""Measure the data set builder: records a second, and peak memory that does not grow with them.
+
+python benchmarks/dataset.py --out benchmarks/results/dataset.json
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from negtrace.dataset import Config, build_dataset
+from negtrace.radiographs import CHEXPERT
+
+LABELS = [label for label in CHEXPERT if label != "Nodule"]
+SIDES = ("left", "right", "bilateral")
+ZONES = ("upper", "middle", "lower")
+SIZES = ("small", "moderate", "large")
+
+
+def labels(rng: random.Random, records: int) -> Iterator[str]:
+    """Yield a label file in CheXpert's columns, three studies a patient."""
+    yield ",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "No Finding", *LABELS])
+    for number in range(records):
+        said = ",".join(rng.choice(("", "", "1.0", "0.0", "-1.0")) for _ in LABELS)
+        folder = f"patient{number // 3:06d}/study{number % 3 + 1}"
+        yield f"CheXpert-v1.0/train/{folder}/view1_frontal.jpg,Male,60,Frontal,AP,,{said}"
+
+
+def claims(rng: random.Random, records: int) -> Iterator[str]:
+    """Yield structured claims with every attribute."""
+    for number in range(records):
+        made = [
+            {"finding": "effusion", "present": True, "side": rng.choice(SIDES)},
+            {"finding": "mass", "present": True, "zone": rng.choice(ZONES)},
+            {"finding": "edema", "present": rng.random() < 0.5},
+            {"finding": "pneumothorax", "present": False},
+        ]
+        for claim in made[: 1 + (rng.random() < 0.5)]:
+            claim["severity"] = rng.choice(SIZES)
+        yield json.dumps({"patient": number // 3, "image": f"{number}.png", "claims": made})
+
+
+def reports(rng: random.Random, records: int) -> Iterator[str]:
+    """Yield reports of four sentences, two of which occur in no other."""
+    said = [
+        f"{start} {what}{end}"
+        for what in ("pleural effusion", "pneumothorax", "pulmonary edema", "consolidation")
+        for start, end in (("No", "."), ("There is", " on the left."), ("No evidence of", "."))
+    ]
+    for number in range(records):
+        known = rng.sample(said, 2)
+        fresh = [
+            f"Compared with study {number}, there is no nodule in the {rng.choice(ZONES)} lobe.",
+            f"A {rng.choice(SIZES)} mass of {number} mm lies in the {rng.choice(SIDES)} lung.",
+        ]
+        text = " ".join([known[0], *fresh, known[1]])
+        yield json.dumps({"patient_id": number // 3, "report": text, "image": f"{number}.png"})
+
+
+SOURCES: dict[str, tuple[str, Callable[[random.Random, int], Iterator[str]]]] = {
+    "labels": ("train.csv", labels),
+    "claims": ("claims.jsonl", claims),
+    "reports": ("reports.jsonl", reports),
+}
+
+
+def measure(source: Path, out: Path) -> dict[str, float]:
+    """Build once, in this process, and return what it took."""
+    start, used = time.perf_counter(), time.process_time()
+    card = build_dataset(source, out, Config())
+    wall, used = time.perf_counter() - start, time.process_time() - used
+    records = card.counts["records/read"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "records": records,
+        "seconds": round(wall, 1),
+        "records_per_second": round(records / wall),
+        "records_per_processor_second": round(records / used),
+        "peak_mib": round(peak / 1024, 1),
+        "rows_written": sum(
+            sum(card.of(kind).values()) for kind in ("claims", "captions", "pairs")
+        ),
+        "mib_written": round(sum(file["bytes"] for file in card.files.values()) / 2**20),
+    }
+
+
+def in_a_process_of_its_own(kind: str, records: int, place: Path) -> dict[str, float]:
+    """Write a source and measure the building of it, so that its peak memory is its own."""
+    name, make = SOURCES[kind]
+    folder = place / f"{kind}-{records}"
+    folder.mkdir()
+    rng = random.Random(0)  # noqa: S311
+    with (folder / name).open("w", encoding="utf-8") as file:
+        file.writelines(line + "\n" for line in make(rng, records))
+    command = [sys.executable, __file__, "--one", str(folder / name), str(folder / "out")]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    return dict(json.loads(shown.stdout))
+
+
+def main() -> None:
+    """Print, and write, the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--records", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--others", type=int, default=100_000, help="claims and reports")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--one", type=Path, nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(*options.one)))
+        return
+    plan = [("labels", records) for records in options.records]
+    plan += [(kind, options.others) for kind in ("claims", "reports") if options.others]
+    figures: dict[str, object] = {
+        "command": f"python benchmarks/dataset.py --records {' '.join(map(str, options.records))}"
+        f" --others {options.others}",
+        "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores, one used",
+        "python": platform.python_version(),
+        "load_at_the_start": round(os.getloadavg()[0], 2),
+    }
+    for kind, records in plan:
+        with tempfile.TemporaryDirectory() as place:
+            figures[f"{kind}_{records}"] = in_a_process_of_its_own(kind, records, Path(place))
+        print(kind, records, json.dumps(figures[f"{kind}_{records}"]), file=sys.stderr)
+    text = json.dumps(figures, indent=2) + "\n"
+    sys.stdout.write(text)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The data card: what a data set holds, what was left out of its sources, and how it came to be."""
+
+__all__ = ["Card", "read_card"]
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from negtrace.errors import DatasetError
+
+_TITLES = {"claims": "Claim sets", "captions": "Negated captions", "pairs": "Tracing pairs"}
+_AXES = ("finding", "polarity", "attribute", "source", "options", "answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Counts and provenance; it holds no statement, no path and no patient."""
+
+    identity: Mapping[str, Any]
+    """Version, settings, and name and digest of each source: what makes the bytes."""
+    counts: Mapping[str, int]
+    """As in `claims/train`, `claims/train/finding/effusion`, `records/skipped/label`."""
+    examples: Mapping[str, list[list[Any]]]
+    """File and row of the first remarks of each code."""
+    files: Mapping[str, Mapping[str, Any]]
+    """Bytes and SHA-256 of each file."""
+
+    def of(self, prefix: str) -> dict[str, int]:
+        """Return the counts one step below a place, by their last name.
+
+        >>> Card(identity={}, counts={"pairs/val/source/nih": 2}, examples={}, files={}).of(
+        ...     "pairs/val/source"
+        ... )
+        {'nih': 2}
+        """
+        start = f"{prefix}/"
+        found = {k[len(start) :]: n for k, n in self.counts.items() if k.startswith(start)}
+        return {name: n for name, n in sorted(found.items()) if "/" not in name}
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many records were left out, by reason."""
+        return self.of("records/skipped")
+
+    def as_json(self) -> bytes:
+        """The card as JSON."""
+        document = {
+            "identity": self.identity,
+            "counts": dict(sorted(self.counts.items())),
+            "examples": dict(sorted(self.examples.items())),
+            "files": self.files,
+        }
+        return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+
+    def as_text(self) -> str:
+        """The card as Markdown."""
+        return "\n".join(self._lines()) + "\n"
+
+    def _lines(self) -> Iterator[str]:
+        config = self.identity["config"]
+        yield from ("# A contextual negation data set", "")
+        yield (
+            f"Built by negtrace {self.identity['version']} with seed {config['seed']}. Statements "
+            "are worded by templates, or quoted from reports; nothing was written by a model. "
+            "Patients and statements are disjoint between the splits."
+        )
+        yield from ("", "| source | layout | digest |", "|---|---|---|")
+        for source in self.identity["sources"]:
+            yield f"| {source['file']} | {source['layout']} | {source['digest'][:19]} |"
+        yield from ("", f"Settings: `{json.dumps(config)}`", "")
+        yield from self._records()
+        for kind, title in _TITLES.items():
+            yield from ("", f"## {title}", "")
+            yield from self._table(kind)
+
+    def _records(self) -> Iterator[str]:
+        yield f"Records read: {self.counts.get('records/read', 0)}; used: " + (
+            f"{self.counts.get('records/used', 0)}."
+        )
+        yield from ("", "| left out or noted | records | first rows |", "|---|---|---|")
+        for group in ("skipped", "noted"):
+            for code, count in self.of(f"records/{group}").items():
+                rows = ", ".join(f"{file}:{row}" for file, row in self.examples.get(code, [])[:5])
+                yield f"| {code} ({group}) | {count} | {rows} |"
+        for what, count in self.of("findings").items():
+            yield f"| findings {what}, left out | {count} | |"
+
+    def _table(self, kind: str) -> Iterator[str]:
+        splits = [s for s in ("train", "val", "test") if f"{kind}/{s}" in self.counts]
+        yield f"| | {' | '.join(splits)} |"
+        yield f"|---{'|---' * len(splits)}|"
+        yield f"| all | {' | '.join(str(self.counts[f'{kind}/{s}']) for s in splits)} |"
+        for axis in _AXES:
+            by = {split: self.of(f"{kind}/{split}/{axis}") for split in splits}
+            for level in sorted({level for found in by.values() for level in found}):
+                told = " | ".join(str(by[split].get(level, 0)) for split in splits)
+                yield f"| {axis}: {level} | {told} |"
+
+
+def read_card(path: Path | str) -> Card:
+    """Read a data card: the `card.json` of a data set, or its folder.
+
+    Raises:
+        DatasetError: for a file that cannot be read or is no data card.
+    """
+    path = Path(path)
+    path = path / "card.json" if path.is_dir() else path
+    try:
+        return Card(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(f"{path} is no data card ({error}); give a data set's folder") from error

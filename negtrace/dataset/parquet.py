@@ -1,0 +1,74 @@
+"""JSONL rewritten as Parquet, a block of rows at a time."""
+
+__all__ = ["write_parquet"]
+
+import json
+from collections.abc import Iterator
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from negtrace.errors import DatasetError
+
+ROWS = 10_000
+"""Rows of a block."""
+
+
+def write_parquet(source: Path, path: Path) -> None:
+    """Write the rows of `claims-*.jsonl`, `captions-*.jsonl` or `pairs-*.jsonl` as Parquet.
+
+    Raises:
+        DatasetError: when pyarrow is not installed; it names the pip extra.
+    """
+    try:
+        pa, pq = import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ModuleNotFoundError as error:
+        told = "pyarrow is not installed; pip install 'negtrace[parquet]'"
+        raise DatasetError(told) from error
+    schema = pa.schema(_fields(pa)[source.name.partition("-")[0]])
+    with pq.ParquetWriter(path, schema) as writer:
+        for rows in _blocks(source):
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def _fields(pa: Any) -> dict[str, list[Any]]:
+    text, span = pa.string(), pa.list_(pa.int64(), 2)
+    anchor = ("anchor", pa.struct([("image", text), ("text", text)]))
+    wrong = pa.list_(pa.struct([("text", text), ("attribute", text), ("finding", text)]))
+    told = [("finding", text), ("patient", text), ("source", text)]
+    return {
+        "claims": [
+            ("id", text),
+            anchor,
+            ("right", text),
+            ("wrong", wrong),
+            ("answer", pa.int64()),
+            ("present", pa.bool_()),
+            *told,
+        ],
+        "captions": [
+            ("id", text),
+            anchor,
+            ("caption", text),
+            ("cue", span),
+            ("denied", text),
+            *told,
+        ],
+        "pairs": [
+            ("id", text),
+            ("true", text),
+            ("false", text),
+            anchor,
+            ("subject", text),
+            ("negated", text),
+            ("cue", span),
+            ("tags", pa.struct(told)),
+        ],
+    }
+
+
+def _blocks(source: Path) -> Iterator[list[dict[str, Any]]]:
+    with source.open(encoding="utf-8") as file:
+        while rows := [json.loads(line) for line in islice(file, ROWS)]:
+            yield rows

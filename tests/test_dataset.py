@@ -1,0 +1,303 @@
+"""What every data set holds to, whatever its sources: splits, truth, balance, bytes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cohorts
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from negtrace import build_dataset, read_pairs
+from negtrace.bench.claims import items_of, read_sets
+from negtrace.dataset import SPLITS, Card, Config, read_card
+from negtrace.dataset.splits import Splits, _pools, frame
+from negtrace.errors import DatasetError
+from negtrace.language.claims import Claim
+from negtrace.language.counterfactuals import counterfactuals
+from negtrace.language.findings import VOCABULARY
+from negtrace.language.parse import parse_claims
+from negtrace.language.statements import phrasings, twin_statements
+
+KINDS = ("claims", "captions", "pairs")
+MAKERS: dict[str, Callable[..., Path]] = {
+    "chexpert.csv": cohorts.chexpert,
+    "claims.jsonl": cohorts.claims,
+    "nih.csv": cohorts.nih,
+    "cad.json": cohorts.cad_chest,
+    "reports.jsonl": cohorts.reports,
+}
+
+
+@pytest.fixture(scope="module", params=["claims.jsonl", "reports.jsonl", "all", "texts"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of claims, of reports, of all layouts together, and with texts for anchors."""
+    place = tmp_path_factory.mktemp("data")
+    names = list(MAKERS) if request.param in ("all", "texts") else [request.param]
+    sources = [MAKERS[name](place / name, 80, seed=n) for n, name in enumerate(names)]
+    anchors: Any = "text" if request.param == "texts" else "image"
+    config = Config(seed=3, val=0.2, test=0.2, per_study=2, anchors=anchors)
+    build_dataset(sources, place / "out", config)
+    return place / "out"
+
+
+def texts(kind: str, row: dict[str, Any]) -> list[str]:
+    """Return the statements of a row."""
+    if kind == "claims":
+        return [row["right"], *(wrong["text"] for wrong in row["wrong"])]
+    return [row["caption"]] if kind == "captions" else [row["true"], row["false"]]
+
+
+def sentences(text: str) -> list[str]:
+    return re.split(r"(?<=\.) ", text)
+
+
+def test_no_statement_and_no_patient_is_in_two_splits(built: Path) -> None:
+    said: dict[str, set[str]] = {split: set() for split in SPLITS}
+    whose: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for split in SPLITS:
+        for kind in KINDS:
+            for row in cohorts.lines(built, kind, split):
+                whole = texts(kind, row)
+                said[split].update(part.casefold() for text in whole for part in sentences(text))
+                said[split].update(text.casefold() for text in whole)
+                whose[split].add(row.get("patient") or row["tags"]["patient"])
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        assert said[one]
+        assert said[other]
+        assert not said[one] & said[other]
+        assert not whose[one] & whose[other]
+
+
+def test_text_anchors_of_reports_do_not_leak_either(tmp_path: Path) -> None:
+    source = cohorts.reports(tmp_path / "r.jsonl", 150)
+    build_dataset(source, tmp_path / "out", Config(val=0.2, test=0.2, per_study=0))
+    rows = {s: [r for k in KINDS for r in cohorts.lines(tmp_path / "out", k, s)] for s in SPLITS}
+    said = {
+        split: {part for row in found for text in _all_texts(row) for part in sentences(text)}
+        for split, found in rows.items()
+    }
+    assert all(said.values())
+    assert not said["train"] & said["val"] | said["train"] & said["test"]
+    assert not said["val"] & said["test"]
+    # And yet reports are quoted.
+    quotes = [r["caption"] for r in rows["train"] if r.get("denied") == "report"]
+    assert "No evidence of free air under the diaphragm." in quotes or len(quotes) > 50
+
+
+def _all_texts(row: dict[str, Any]) -> list[str]:
+    kind = "claims" if "right" in row else "captions" if "caption" in row else "pairs"
+    anchor = (row["anchor"] or {}).get("text")
+    return [*texts(kind, row), *([anchor] if anchor else [])]
+
+
+def test_a_wrong_statement_differs_from_the_right_one_in_one_attribute(built: Path) -> None:
+    for split in SPLITS:
+        for row in cohorts.lines(built, "claims", split):
+            right = parse_claims(row["right"])
+            assert row["wrong"]
+            for wrong in row["wrong"]:
+                made = parse_claims(wrong["text"])
+                [(one, other)] = [
+                    pair for pair in zip(right, made, strict=True) if pair[0] != pair[1]
+                ]
+                assert one.finding == other.finding == wrong["finding"]
+                assert _changed(one, other) == wrong["attribute"]
+
+
+def _changed(one: Claim, other: Claim) -> str:
+    names = [n for n in vars(one) if getattr(one, n) != getattr(other, n)]
+    [name] = names
+    if name == "denied":
+        return {"place": "location", "severity": "severity"}[one.denied or ""]
+    return {"present": "existence", "side": "location", "zone": "location"}.get(name, name)
+
+
+def test_the_right_statement_is_what_the_source_says(tmp_path: Path) -> None:
+    source = cohorts.claims(tmp_path / "c.jsonl", 120)
+    build_dataset(source, tmp_path / "out", Config(per_study=0))
+    known = {f"c.jsonl:{n}": line for n, line in enumerate(source.read_text().splitlines(), 1)}
+    kinds = Counter[str]()
+    for split in SPLITS:
+        for row in cohorts.lines(tmp_path / "out", "claims", split):
+            claims = _claims_of(known[row["id"].rpartition("-")[0]])
+            for said in parse_claims(row["right"]):
+                kinds["denied" if said.denied else str(said.present)] += 1
+                assert any(_follows(said, claim) for claim in claims)
+            for wrong in row["wrong"]:
+                assert not all(
+                    any(_follows(said, claim) for claim in claims)
+                    for said in parse_claims(wrong["text"])
+                )
+        for row in cohorts.lines(tmp_path / "out", "captions", split):
+            [said] = parse_claims(row["caption"])
+            claims = _claims_of(known[row["id"].rpartition("-")[0]])
+            assert any(_follows(said, claim) for claim in claims)
+            kinds[row["denied"]] += 1
+        for row in cohorts.lines(tmp_path / "out", "pairs", split):
+            [said] = parse_claims(row["true"])
+            claims = _claims_of(known[row["id"].rpartition("-")[0]])
+            assert any(_follows(said, claim) for claim in claims)
+    assert min(kinds.values()) > 10
+    assert set(kinds) == {"denied", "True", "False", "absent", "place denied", "severity denied"}
+
+
+def _claims_of(line: str) -> list[Claim]:
+    rows = json.loads(line)["claims"]
+    key = {"Edema": "edema"}
+    return [Claim(**{**row, "finding": key.get(row["finding"], row["finding"])}) for row in rows]
+
+
+def _follows(said: Claim, known: Claim) -> bool:
+    """Tell whether a statement holds where a claim does."""
+    if said == known:
+        return True
+    if said.denied and known.present and not known.certainty:
+        return said.negate() in [c.claim for c in counterfactuals(known) if c.changed != "presence"]
+    return False
+
+
+def test_the_right_statement_stands_everywhere_equally_often(built: Path) -> None:
+    for split in SPLITS:
+        rows = cohorts.lines(built, "claims", split)
+        for options in {1 + len(row["wrong"]) for row in rows}:
+            alike = [row for row in rows if 1 + len(row["wrong"]) == options]
+            counts = Counter(row["answer"] for row in alike)
+            assert set(counts) <= set(range(options))
+            low = min(counts[place] for place in range(options))
+            assert max(counts.values()) - low <= 1, (split, options, counts)
+
+
+def test_denials_are_right_about_as_often_as_not(tmp_path: Path) -> None:
+    build_dataset(cohorts.nih(tmp_path / "n.csv", 500), tmp_path / "out")
+    card = read_card(tmp_path / "out")
+    told = card.of("claims/train/polarity")
+    # A third of the films shows nothing, so that only absence can be said of them.
+    assert 0.25 < told["present"] / sum(told.values()) < 0.55
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_split_has_words_for_every_claim(seed: int) -> None:
+    splits = Splits(seed=seed, val=0.05, test=0.1)
+    for pool in _pools():
+        if len(pool) > 2:
+            assert {splits._of_frame(key) for key in pool} == set(SPLITS)
+    for key, finding in VOCABULARY.items():
+        for claim in (Claim(finding=key, present=True), Claim(finding=key, present=False)):
+            for split in SPLITS:
+                assert next(splits.says(split, claim), None)
+                assert next(splits.twins(split, Claim(finding=key, present=True)), None)
+            if "severity" in finding.allowed:
+                graded = Claim(finding=key, present=claim.present, severity="moderate")
+                assert all(next(splits.says(split, graded), None) for split in SPLITS)
+
+
+@pytest.mark.parametrize("key", VOCABULARY)
+def test_wordings_that_differ_in_polarity_or_attribute_share_a_frame(key: str) -> None:
+    allowed = VOCABULARY[key].allowed
+    stated: dict[str, Any] = {"side": "left", "zone": "lower", "severity": "large"}
+    claim = Claim(finding=key, present=True, **{k: v for k, v in stated.items() if k in allowed})
+    for together in (*phrasings(claim), *phrasings(claim.negate())):
+        assert len({frame(text) for text in together}) == 1
+    for one, other in twin_statements(claim, claim.negate()):
+        assert frame(one) == frame(other)
+
+
+def test_what_is_written_is_read(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from negtrace.anchors import Anchor
+
+    # The images of these sources are names only.
+    monkeypatch.setattr(Anchor, "open_image", lambda _: None)
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    for split in SPLITS:
+        pairs = read_pairs(built / f"pairs-{split}.jsonl")
+        assert len(pairs) == len(cohorts.lines(built, "pairs", split))
+        assert all(pair.cue and pair.subject for pair in pairs)
+        for pair in pairs[:20]:
+            found = type(pair)(true=pair.true, false=pair.false, anchor=Anchor(text="x"))
+            assert (found.negated, found.cue, found.subject) == (
+                pair.negated,
+                pair.cue,
+                pair.subject,
+            )
+        sets, noted = read_sets(built / f"claims-{split}.jsonl")
+        assert not noted
+        assert len(sets) == len(cohorts.lines(built, "claims", split))
+        assert items_of(sets, seed=0)
+
+
+def test_captions_point_at_their_cue(built: Path) -> None:
+    from negtrace.language.cues import find_cues
+
+    for split in SPLITS:
+        for row in cohorts.lines(built, "captions", split):
+            spans = [[cue.start, cue.end] for cue in find_cues(row["caption"])]
+            assert row["cue"] in spans
+
+
+def test_the_card_counts_what_is_there(built: Path) -> None:
+    card = read_card(built)
+    for kind in KINDS:
+        for split in SPLITS:
+            rows = cohorts.lines(built, kind, split)
+            assert card.counts.get(f"{kind}/{split}", 0) == len(rows)
+            assert sum(card.of(f"{kind}/{split}/polarity").values()) == len(rows)
+            assert sum(card.of(f"{kind}/{split}/source").values()) == len(rows)
+    assert card.counts["records/read"] == card.counts["records/used"] + sum(card.skipped.values())
+    text = (built / "card.md").read_text("utf-8")
+    assert f"Records read: {card.counts['records/read']}" in text
+    sample = cohorts.lines(built, "claims", "train")[0]
+    for file in ("card.md", "card.json"):
+        assert sample["right"] not in (built / file).read_text("utf-8")
+
+
+def test_the_bytes_hang_on_the_seed_alone(tmp_path: Path) -> None:
+    source = cohorts.claims(tmp_path / "c.jsonl", 60)
+    code = "import sys, negtrace; negtrace.build_dataset(sys.argv[1], sys.argv[2])"
+    for hashing in ("1", "2"):
+        subprocess.run(  # noqa: S603
+            [sys.executable, "-c", code, str(source), str(tmp_path / hashing)],
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": hashing},
+        )
+    assert cohorts.content(tmp_path / "1") == cohorts.content(tmp_path / "2")
+    build_dataset(source, tmp_path / "3", Config(seed=1))
+    assert cohorts.content(tmp_path / "1") != cohorts.content(tmp_path / "3")
+
+
+@given(st.text(), st.text())
+def test_frames_are_never_empty_where_there_are_words(one: str, other: str) -> None:
+    splits = Splits(seed=0, val=0.1, test=0.1)
+    for text in (one, other, f"{one} no {other}"):
+        assert bool(frame(text)) == any(letter.isalnum() for letter in text)
+        assert splits.of_statement(text) == splits.of_statement(f" {text}. ".upper().lower())
+
+
+def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"give shares from 0 whose sum is below 1"):
+        Config(val=0.5, test=0.5)
+    with pytest.raises(DatasetError, match="per_study is -1"):
+        Config(per_study=-1)
+    with pytest.raises(DatasetError, match="no source"):
+        build_dataset([], tmp_path / "out")
+    twice = [cohorts.nih(tmp_path / "n.csv", 2)] * 2
+    with pytest.raises(DatasetError, match="two sources have one name"):
+        build_dataset(twice, tmp_path / "out")
+    with pytest.raises(DatasetError, match="no file or folder"):
+        build_dataset(tmp_path / "none.csv", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_held_out_shares_all_is_trained_on(tmp_path: Path) -> None:
+    source = cohorts.nih(tmp_path / "n.csv", 40)
+    card = build_dataset(source, tmp_path / "out", Config(val=0.0, test=0.0))
+    assert isinstance(card, Card)
+    assert card.of("claims") == {"train": 40}
+    assert not cohorts.lines(tmp_path / "out", "claims", "val")
