@@ -212,9 +212,10 @@ def test_wordings_that_differ_in_polarity_or_attribute_share_a_frame(key: str) -
 
 def test_what_is_written_is_read(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from negtrace.anchors import Anchor
+    from negtrace.bench import claims
 
     # The images of these sources are names only.
-    monkeypatch.setattr(Anchor, "open_image", lambda _: None)
+    monkeypatch.setattr(claims, "look", lambda *_, **__: None)
     monkeypatch.setattr(Path, "is_file", lambda _: True)
     for split in SPLITS:
         pairs = read_pairs(built / f"pairs-{split}.jsonl")

@@ -23,7 +23,7 @@ from negtrace.dataset.splits import SPLITS, Splits, draw
 from negtrace.dataset.structured import cad_chest, claims
 from negtrace.dataset.studies import Remark, Study
 from negtrace.errors import DatasetError
-from negtrace.pictures import judge
+from negtrace.pictures import UNUSABLE, judge
 from negtrace.version import __version__
 
 EVERY = 20_000
@@ -211,10 +211,8 @@ class _Builder:
         return None
 
     def _looked_at(self, study: Study, image: Path) -> Remark | None:
-        if not image.is_file():
-            return _remark(study, "missing_image", f"no file {image}")
         code, detail = judge(image)
-        if code in ("unreadable_image", "huge_image"):
+        if code in UNUSABLE:
             return _remark(study, code, detail)
         if code:
             told = Remark(file=study.file, row=study.row, code=code, detail=detail, skipped=False)
