@@ -103,6 +103,15 @@ def test_a_counterfactual_differs_in_exactly_one_attribute() -> None:
         assert len(made) == wanted
 
 
+@pytest.mark.parametrize(
+    ("one", "between", "other"),
+    [("left", "bilateral", "right"), ("upper", "middle", "lower"), ("small", "moderate", "large")],
+)
+def test_what_is_changed_is_changed_to_the_far_end(one: str, between: str, other: str) -> None:
+    assert (OPPOSITES[one], OPPOSITES[other]) == ((other,), (one,))
+    assert OPPOSITES[between] in ((one, other), (other, one))
+
+
 def test_counterfactuals_of_some_attributes() -> None:
     claim = Claim(finding="nodule", present=True, side="bilateral", zone="middle")
     assert [c.claim.side for c in counterfactuals(claim, ["side"])] == ["left", "right"]

@@ -85,6 +85,7 @@ The room is empty of [N people].
 A [A tumour] is unchanged (the first [N scan] was not shown).
 No [N enhancement], together with [A nodules].
 A tumour (no [N necrosis]) with [A calcification] is seen.
+No [N trauma] as per Dr. Low or [N fracture].
 """.strip().splitlines()
 
 
