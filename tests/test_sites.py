@@ -17,6 +17,7 @@ from negtrace.encoders.check import check
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import NegtraceWarning, SiteError, TraceError
 from negtrace.export import read_json, write_json
+from negtrace.loading import load
 from negtrace.pair_sources import radiology_pairs
 from negtrace.plot_tables import heatmap_table
 from negtrace.scores import all_layer_scores
@@ -339,3 +340,11 @@ def test_hooks_of_the_users_own_act_in_every_run_and_stay(name: str) -> None:
     handle.remove()
     plain = trace(encoder, PAIRS, progress=False)
     assert not np.allclose(hooked.clean, plain.clean)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_sites_of_a_model_in_half_precision_are_those_of_it_in_float32(dtype: str) -> None:
+    wanted = load("phantom").block_sites
+    half = load("phantom", dtype=dtype)
+    assert half.block_sites == wanted
+    assert {weight.dtype for weight in half.model.parameters()} == {getattr(torch, dtype)}

@@ -26,7 +26,7 @@ from negtrace.anchors import Anchor
 from negtrace.encoders.sites import INNER, BlockSites, find_sites
 from negtrace.encoders.structure import reads_one_layer
 from negtrace.errors import EncoderError, SiteError
-from negtrace.hooks import Tap, evaluating
+from negtrace.hooks import Tap, evaluating, widened
 from negtrace.tokens import Tokens
 
 T = TypeVar("T")
@@ -209,8 +209,12 @@ class Encoder(ABC):
 
     @cached_property
     def block_sites(self) -> tuple[BlockSites, ...]:
-        """The sites inside every block, measured when first asked for."""
-        return find_sites(self.model, self.block_names, self.encode, self.probe)
+        """The sites inside every block, measured when first asked for.
+
+        In float32 whatever the model's own precision: sums in half precision prove little.
+        """
+        with widened(self.model), torch.autocast(self.device.type, enabled=False):
+            return find_sites(self.model, self.block_names, self.encode, self.probe)
 
     @cached_property
     def reads_one_layer(self) -> bool:
