@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from record import machine, record
+
 from negtrace.dataset import Config, build_dataset
 from negtrace.radiographs import CHEXPERT
 
@@ -119,9 +121,6 @@ def main() -> None:
     plan = [("labels", records) for records in options.records]
     plan += [(kind, options.others) for kind in ("claims", "reports") if options.others]
     figures: dict[str, object] = {
-        "command": f"python benchmarks/dataset.py --records {' '.join(map(str, options.records))}"
-        f" --others {options.others}",
-        "machine": f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores, one used",
         "python": platform.python_version(),
         "load_at_the_start": round(os.getloadavg()[0], 2),
     }
@@ -129,11 +128,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             figures[f"{kind}_{records}"] = in_a_process_of_its_own(kind, records, Path(place))
         print(kind, records, json.dumps(figures[f"{kind}_{records}"]), file=sys.stderr)
-    text = json.dumps(figures, indent=2) + "\n"
-    sys.stdout.write(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text, "utf-8")
+    # Last, as it loads torch: the peak of a process counts from the memory of its parent.
+    record({**machine(threads=1), **figures}, options.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Label files of chest radiographs, in the words of CheXpert and of NIH ChestX-ray14."""
 
-__all__ = ["CHEXPERT", "NIH", "VALUES", "label", "study_of"]
+__all__ = ["BESIDE", "CHEXPERT", "NIH", "VALUES", "label", "study_of"]
 
 from collections.abc import Mapping
 
@@ -11,6 +11,12 @@ CHEXPERT: Mapping[str, str] = {finding.label: key for key, finding in FINDINGS.i
 
 NIH: Mapping[str, str] = {finding.nih: key for key, finding in VOCABULARY.items() if finding.nih}
 """Finding by its label in NIH ChestX-ray14; "No Finding" is none."""
+
+BESIDE = frozenset(
+    {"Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "subject_id", "study_id", "split"}
+    | {"No Finding", "dicom_id"}
+)
+"""Columns of CheXpert and MIMIC-CXR that label no finding."""
 
 VALUES: Mapping[str, bool | None] = {"1": True, "0": False, "-1": None, "": None}
 """Present, absent, uncertain, not mentioned."""

@@ -13,12 +13,9 @@ from negtrace.bench.supply import Case
 from negtrace.bench.tables import Record, Table, read_table
 from negtrace.errors import BenchError
 from negtrace.pictures import UNUSABLE, judge
-from negtrace.radiographs import CHEXPERT, VALUES, label, study_of
+from negtrace.radiographs import BESIDE, CHEXPERT, VALUES, label, study_of
 
 LABELS = CHEXPERT
-
-NOT_LABELS = {"Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "subject_id", "study_id", "split"}
-NOT_LABELS |= {"No Finding", "dicom_id"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +63,7 @@ def read_cases(
 
 def _unknown(table: Table) -> Iterator[Noted]:
     for column in table.columns:
-        if column not in NOT_LABELS and column not in LABELS:
+        if column not in BESIDE and column not in LABELS:
             yield Noted(
                 file=table.file,
                 row=1,

@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from negtrace.dataset.card import Card
 from negtrace.dataset.compose import KINDS, Composer
 from negtrace.dataset.config import Config
@@ -129,7 +131,8 @@ class _Builder:
     def run(self, plan: Sequence[tuple[Path, str]]) -> None:
         """Deal with every record that was not dealt with before."""
         done = self._progress.done
-        for root, item in islice(self._items(plan), done, None):
+        records = islice(self._items(plan), done, None)
+        for root, item in tqdm(records, desc="records", initial=done, disable=None):
             if isinstance(item, Remark):
                 self._note(item)
             else:

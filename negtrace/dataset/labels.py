@@ -12,7 +12,7 @@ from negtrace.dataset.studies import Remark, Study
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
 from negtrace.language.findings import VOCABULARY
-from negtrace.radiographs import CHEXPERT, NIH, VALUES, label, study_of
+from negtrace.radiographs import BESIDE, CHEXPERT, NIH, VALUES, label, study_of
 
 _CLAIMS: Mapping[tuple[str, bool], Claim] = {
     (key, present): Claim(finding=key, present=present)
@@ -21,8 +21,6 @@ _CLAIMS: Mapping[tuple[str, bool], Claim] = {
 }
 _AS_WRITTEN = {"1.0": "1", "0.0": "0", "-1.0": "-1"}
 _PATIENT = re.compile(r"patient\d+")
-_PASSED = {"Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "subject_id", "study_id", "split"}
-_PASSED |= {"No Finding", "dicom_id"}
 
 Cells = Sequence[str]
 
@@ -43,7 +41,7 @@ def chexpert(path: Path, config: Config) -> Iterator[Study | Remark]:
                 f"{path.name} has the columns {', '.join(columns)[:200]}; expected Path (CheXpert) "
                 f"or subject_id and study_id (MIMIC-CXR), and labels such as {', '.join(CHEXPERT)}"
             )
-        yield from _unread(table, {*_PASSED, *CHEXPERT})
+        yield from _unread(table, {*BESIDE, *CHEXPERT})
         name = _named(path, columns, config)
         for row, cells in table.rows():
             if isinstance(cells, Remark):
