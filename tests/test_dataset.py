@@ -183,6 +183,20 @@ def test_denials_are_right_about_as_often_as_not(tmp_path: Path) -> None:
     assert 0.25 < told["present"] / sum(told.values()) < 0.55
 
 
+def test_a_statement_on_several_findings_states_and_denies(tmp_path: Path) -> None:
+    source = cohorts.chexpert(tmp_path / "t.csv", 150)
+    build_dataset(source, tmp_path / "out", Config(val=0.0, test=0.0))
+    mixed = alike = 0
+    for row in cohorts.lines(tmp_path / "out", "claims", "train"):
+        polarities = {claim.present for claim in parse_claims(row["right"])}
+        cells = source.read_text("utf-8").splitlines()[int(row["id"].split(":")[1][:-2]) - 1]
+        if {"1.0", "0.0"} <= set(cells.split(",")):
+            mixed += len(polarities) == 2
+            alike += len(polarities) == 1
+    assert mixed > 100
+    assert not alike
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_every_split_has_words_for_every_claim(seed: int) -> None:
     splits = Splits(seed=seed, val=0.05, test=0.1)

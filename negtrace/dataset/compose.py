@@ -70,7 +70,7 @@ class Composer:
         false = [wrongs(primary) if alone else wrongs(primary)[:1]]
         facts = [claim]
         if len(false[0]) < 2:
-            facts += _companions(scene.claims, claim.finding, lot)
+            facts += _companions(scene.claims, claim, lot)
             false += [wrongs(fact)[:1] for fact in facts[1:]]
         spoken = [self._speaker.say(fact, scene.split, lot) for fact in (primary, *facts[1:])]
         texts = [one.text for one in spoken]
@@ -223,13 +223,20 @@ def _by_polarity(claims: Sequence[Claim]) -> list[list[Claim]]:
     return [[c for c in claims if c.present], [c for c in claims if not c.present]]
 
 
-def _companions(claims: Sequence[Claim], finding: str, lot: Lot) -> list[Claim]:
-    """Return up to `COMPANIONS` claims, each on a finding of its own."""
-    others = [claim for claim in claims if claim.finding != finding]
+def _companions(claims: Sequence[Claim], claim: Claim, lot: Lot) -> list[Claim]:
+    """Return up to `COMPANIONS` claims, each on a finding of its own, polarities in turn.
+
+    Were they drawn as they come, most would be denials, and the right statement would be the one
+    that denies most.
+    """
+    sides = _by_polarity([other for other in claims if other.finding != claim.finding])
+    turn = int(claim.present)
     found: dict[str, Claim] = {}
-    while others and len(found) < COMPANIONS:
-        claim = others.pop(lot.below(len(others)))
-        found.setdefault(claim.finding, claim)
+    while any(sides) and len(found) < COMPANIONS:
+        side = sides[turn] or sides[1 - turn]
+        other = side.pop(lot.below(len(side)))
+        found.setdefault(other.finding, other)
+        turn = 1 - turn
     return list(found.values())
 
 
