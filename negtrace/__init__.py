@@ -23,6 +23,7 @@ __all__ = [
     "load",
     "radiology_pairs",
     "read_pairs",
+    "selective_finetune",
     "trace",
     "wrap",
     "write_pairs",
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from negtrace.encoders.check import check
     from negtrace.encoders.prompt import Prompt
     from negtrace.encoders.wrap import wrap
+    from negtrace.finetune.selective import selective_finetune
     from negtrace.head_plots import head_heatmap
     from negtrace.heads import head_effect
     from negtrace.language.claims import Claim
@@ -77,13 +79,16 @@ _HOMES = {
     "load": "negtrace.loading",
     "radiology_pairs": "negtrace.pair_sources",
     "read_pairs": "negtrace.pairs",
+    "selective_finetune": "negtrace.finetune.selective",
     "trace": "negtrace.tracing.trace",
     "wrap": "negtrace.encoders.wrap",
     "write_pairs": "negtrace.pairs",
 }
 
 
-_ROOMS = frozenset({"bench", "dataset", "export", "interop", "language", "phantom"})
+_ROOMS = frozenset(
+    {"bench", "dataset", "export", "finetune", "interop", "language", "phantom", "trainers"}
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,8 @@ __all__ = [
     "CTEError",
     "DatasetError",
     "EncoderError",
+    "ExtraError",
+    "FinetuneError",
     "LanguageError",
     "NegtraceError",
     "NegtraceWarning",
@@ -13,7 +15,11 @@ __all__ = [
     "SiteError",
     "TraceError",
     "UnknownNameError",
+    "require",
 ]
+
+from importlib import import_module
+from types import ModuleType
 
 
 class NegtraceError(Exception):
@@ -56,9 +62,31 @@ class DatasetError(NegtraceError, ValueError):
     """Sources or settings that no data set can be built from, or a folder that holds another."""
 
 
+class FinetuneError(NegtraceError, ValueError):
+    """Scores, data or settings that a fine-tuning cannot use, or one that cannot go on."""
+
+
+class ExtraError(NegtraceError, ImportError):
+    """A package that an optional part needs and that is not installed."""
+
+
 class OutputError(NegtraceError, OSError):
     """An output place that cannot be written."""
 
 
 class NegtraceWarning(UserWarning):
     """Something was left out or may mislead; the work goes on."""
+
+
+def require(name: str, *, extra: str) -> ModuleType:
+    """Import a package that `negtrace[extra]` installs.
+
+    Raises:
+        ExtraError: when it is not installed; it says how to get it.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:  # it is there, and something it needs is not
+            raise
+        raise ExtraError(f"{name} is not installed; pip install 'negtrace[{extra}]'") from error

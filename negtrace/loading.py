@@ -2,6 +2,7 @@
 
 __all__ = ["BUILT_IN", "load"]
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,10 @@ def _phantom(dtype: torch.dtype) -> Encoder:
     return _hugging_face(str(CHECKPOINT), dtype, "phantom")
 
 
+ADAPTER = "adapter_config.json"
+"""What peft calls the file that says which model an adapter is of."""
+
+
 def load(
     name_or_path: str | Path,
     *,
@@ -55,7 +60,7 @@ def load(
     Args:
         name_or_path: a built-in name, a local folder or a name on the Hugging Face hub; for
             open_clip a folder with open_clip_config.json, `hf-hub:NAME` or
-            `open_clip:ARCHITECTURE/WEIGHTS`.
+            `open_clip:ARCHITECTURE/WEIGHTS`; a folder with a LoRA adapter of any of these.
         name: what to call it in results; the folder's or the hub's name when not given.
         read_out: `cls`, `mean` or `pooler`, for text encoders; a sentence-transformers model
             says its own, any other is read by the mean.
@@ -75,6 +80,8 @@ def load(
     source = str(name_or_path)
     if source in BUILT_IN:
         encoder = BUILT_IN[source](DTYPES[dtype])
+    elif (Path(source) / ADAPTER).is_file() and not (Path(source) / "config.json").is_file():
+        encoder = _adapted(Path(source), name, read_out, device, dtype, trust_remote_code)
     elif _is_open_clip(source):
         from negtrace.encoders.open_clip import load_open_clip
 
@@ -91,6 +98,36 @@ def load(
     encoder.model.to(device)
     if self_check:
         check(encoder).require()
+    return encoder
+
+
+def _adapted(
+    folder: Path,
+    name: str | None,
+    read_out: str | None,
+    device: str,
+    dtype: str,
+    trust_remote_code: bool,
+) -> Encoder:
+    """Load the model that an adapter is of, and merge the adapter into it."""
+    from negtrace.encoders.lora import merge_adapter
+
+    base = json.loads((folder / ADAPTER).read_text("utf-8")).get("base_model_name_or_path")
+    if not base:
+        raise EncoderError(
+            f"{folder.name}: its {ADAPTER} does not say which model it is of; load that model and "
+            "use negtrace.encoders.lora.merge_adapter(encoder.model, folder)"
+        )
+    encoder = load(
+        base,
+        name=name or folder.resolve().name,
+        read_out=read_out,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        self_check=False,
+    )
+    merge_adapter(encoder.model, folder)
     return encoder
 
 

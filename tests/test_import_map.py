@@ -31,18 +31,33 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("interop",),
     ("loading",),
     ("experiment", "bench"),
+    ("trainers", "finetune"),
     ("cli", "__main__"),
 )
 
 # Where a heavy package may be imported at all; everything else must do without.
 HOMES: dict[str, tuple[str, ...]] = {
-    "torch": ("hooks", "encoders", "tracing", "interop", "loading", "phantom", "bench.scoring"),
+    "torch": (
+        "hooks",
+        "encoders",
+        "tracing",
+        "interop",
+        "loading",
+        "phantom",
+        "bench.scoring",
+        "trainers",
+        "finetune",
+    ),
     "einops": ("tracing", "encoders"),
     "transformers": (
         "encoders.hf_files",
         "encoders.hf_attention",
         "phantom",
+        "finetune.training",
+        "finetune.callbacks",
     ),
+    "peft": ("encoders.lora",),
+    "accelerate": ("finetune.training",),
     "open_clip": ("encoders.open_clip",),
     "matplotlib": (
         "plots",
@@ -51,6 +66,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "head_plots",
         "phantom.sheet",
         "bench.figures",
+        "finetune.figures",
     ),
     "seaborn": ("plots", "plot_cells", "bench.figures"),
     "pyarrow": ("dataset.parquet",),
@@ -77,6 +93,9 @@ LIGHT: dict[str, tuple[str, ...]] = {
     "negtrace.dataset.build": ("torch", "matplotlib", "pandas", "transformers", "pyarrow"),
     "negtrace.pair_sources": ("torch", "matplotlib", "pandas", "transformers"),
     "negtrace.phantom": ("torch", "matplotlib", "pandas", "transformers"),
+    "negtrace.finetune": ("numpy", "torch", "matplotlib", "pandas", "transformers"),
+    "negtrace.finetune.scales": ("torch", "matplotlib", "pandas", "transformers"),
+    "negtrace.trainers": ("torch", "matplotlib", "pandas", "transformers", "peft"),
     "negtrace.interop.transformer_lens": ("transformer_lens", "nnsight", "pandas"),
     "negtrace.interop.nnsight": ("transformer_lens", "nnsight", "pandas"),
 }
@@ -99,7 +118,10 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", None) == "package":
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", None) in (
+            "package",
+            "require",
+        ):
             yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant))
 
 
@@ -140,6 +162,16 @@ def test_importing_it_loads_nothing_heavy(name: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not set(LIGHT[name]) & set(loaded)
+
+
+def test_fine_tuning_reads_layer_scores_and_never_traces() -> None:
+    """The report's second trace is made by `experiment`, which `finetune.study` alone asks."""
+    for module, path in modules().items():
+        if within(module, ("finetune", "trainers")):
+            names = tuple(imports(path))
+            assert not [name for name in names if name.startswith("negtrace.tracing")], module
+            asks = any(name.startswith("negtrace.experiment") for name in names)
+            assert asks == (module == "finetune.study"), module
 
 
 def test_no_room_is_called_after_nothing() -> None:

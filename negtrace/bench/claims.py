@@ -56,6 +56,8 @@ class ClaimSet:
     """Sets of one group share statements, and are drawn together by the bootstrap."""
     source: Source = NOWHERE
     """Where it stands, for notes."""
+    caption: str = ""
+    """What else is true of the anchor, for training; blank where that is the right statement."""
 
     def items(self, rng: Random) -> Iterator[Item]:
         """Yield the whole set, then the right statement against the wrong ones of each attribute.
@@ -147,8 +149,8 @@ def read_sets(path: Path | str) -> tuple[list[ClaimSet], list[Noted]]:
     """Read claim sets from JSONL; image files are relative to the file's folder.
 
     A line is `{"anchor": {"image": "a.png"} or {"text": ...}, "right": ..., "wrong":
-    [{"text": ..., "attribute": "severity"}, ...]}`, optionally with `id`. A line that cannot be
-    used is left out and noted.
+    [{"text": ..., "attribute": "severity"}, ...]}`, optionally with `id` and `caption`. A line
+    that cannot be used is left out and noted.
 
     Raises:
         BenchError: for a file that cannot be read, or of which no line is usable.
@@ -192,7 +194,15 @@ def _parsed(row: Mapping[str, Any], folder: Path, source: Source) -> ClaimSet:
     if not wrong or len(set(texts)) < len(texts) or not all(map(str.strip, texts)):
         raise PairError("wrong statements must be there, distinct and not blank")
     name = str(row.get("id", f"{source[0]}:{source[1]}"))
-    return ClaimSet(id=name, anchor=anchor, right=texts[0], wrong=wrong, group=name, source=source)
+    return ClaimSet(
+        id=name,
+        anchor=anchor,
+        right=texts[0],
+        wrong=wrong,
+        group=name,
+        source=source,
+        caption=str(row.get("caption") or ""),
+    )
 
 
 def items_of(sets: Sequence[ClaimSet], *, seed: int) -> list[Item]:

@@ -12,6 +12,7 @@ import tyro
 import negtrace
 from negtrace.cli.benchmark import Bench
 from negtrace.cli.dataset import Dataset
+from negtrace.cli.finetune import Finetune
 from negtrace.cli.language import Cues, MakePairs
 from negtrace.cli.models import Check, Models
 from negtrace.cli.printing import show_warning
@@ -28,6 +29,7 @@ COMMANDS = (
     | Annotated[Cues, tyro.conf.subcommand("cues")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Dataset, tyro.conf.subcommand("dataset")]
+    | Annotated[Finetune, tyro.conf.subcommand("finetune")]
     | Annotated[Plot, tyro.conf.subcommand("plot")]
     | Annotated[Scores, tyro.conf.subcommand("scores")]
     | Annotated[Check, tyro.conf.subcommand("check")]

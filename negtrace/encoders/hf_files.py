@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import extract_commit_hash
 
 from negtrace.errors import EncoderError
+from negtrace.schema.files import write_bytes
 
 Kind = Literal["embedding", "language", "vision-language"]
 AUTO: dict[Kind, Any] = {
@@ -115,6 +116,19 @@ class ModelFiles:
             _raise_exceptions_for_connection_errors=False,
         )
         return None if found is None else json.loads(Path(found).read_text("utf-8"))
+
+    def write_beside(self, model: Any, folder: Path) -> None:
+        """Write changed weights as a whole model: with tokenizer, image processor and pooling."""
+        model.save_pretrained(folder)
+        self.tokenizer().save_pretrained(folder)
+        if (processor := self.image_processor()) is not None:
+            processor.save_pretrained(folder)
+        for module in self.json("modules.json") or ():
+            if (config := self.json(f"{module['path']}/config.json")) and module["path"]:
+                path = folder / module["path"] / "config.json"
+                write_bytes(path, json.dumps(config).encode())
+        if modules := self.json("modules.json"):
+            write_bytes(folder / "modules.json", json.dumps(modules).encode())
 
     def _read(self, auto: Any, what: str, **options: Any) -> Any:
         try:

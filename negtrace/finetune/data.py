@@ -1,0 +1,187 @@
+"""What is trained on: claim sets about an anchor, given, read from a file, or ready-made."""
+
+__all__ = ["BUILT_IN", "phantom_sets", "text_sets", "training_sets", "usable"]
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+
+from negtrace.anchors import Anchor
+from negtrace.bench.claims import ClaimSet, read_sets, wrongs
+from negtrace.encoders.base import Encoder
+from negtrace.errors import FinetuneError, NegtraceWarning
+from negtrace.language.claims import Claim
+from negtrace.language.findings import FINDINGS
+from negtrace.language.realize import Wording, realize, sentence
+from negtrace.phantom.cohort import PHANTOM_FINDINGS, TRAIN, Study, study
+from negtrace.phantom.reports import report
+from negtrace.registry import Registry
+
+SETS = 2000
+"""How many ready-made sets there are."""
+
+DENYING = 0.5
+"""Share of the ready-made captions that deny what is absent."""
+
+WRONGS = 4
+"""Most wrong statements of a ready-made set."""
+
+BUILT_IN: Registry[Callable[[int, int], list[ClaimSet]]] = Registry("training data")
+"""Ready-made data: from how many sets, and a seed."""
+
+
+@BUILT_IN.register("phantom")
+def phantom_sets(count: int = SETS, seed: int = 0) -> list[ClaimSet]:
+    """Return claim sets on the phantom's training studies, none of them a held-out one.
+
+    A right statement says one to three findings of a study, each in a sentence of its own; a wrong
+    one has one attribute of one of them changed. Nothing is denied in a list of findings, which is
+    how the polarity benchmark asks: its templates stay unseen with denials. Half of the captions
+    deny what is absent, sentence by sentence, the others are reports as the phantom knows them.
+    """
+    rng = Random(f"finetune {seed}")  # noqa: S311
+    return [_phantom_set(number, rng) for number in range(count)]
+
+
+def _phantom_set(number: int, rng: Random) -> ClaimSet:
+    finding = PHANTOM_FINDINGS[number // 2 % len(PHANTOM_FINDINGS)]
+    patient, claim = _patient(finding, rng, present=number % 2 == 0)
+    others = [other for other in patient.claims if other is not claim]
+    claims = [claim, *rng.sample(others, rng.choice((0, 1, 2)))]
+    rng.shuffle(claims)
+    draw = rng.getrandbits(32)
+    told = report(patient, seed=draw, rate=0.0)
+    if rng.random() < DENYING:
+        told = in_sentences(rng.sample(patient.claims, rng.choice((2, 3, 4))), draw)
+    return claim_set(
+        f"phantom-{number}", Anchor(image=patient.image()), claims, caption=told, rng=rng
+    )
+
+
+def _patient(finding: str, rng: Random, *, present: bool) -> tuple[Study, Claim]:
+    while True:
+        patient = study(rng.choice(TRAIN))
+        claim = patient.claims[PHANTOM_FINDINGS.index(finding)]
+        if claim.present == present:
+            return patient, claim
+
+
+def in_sentences(claims: Sequence[Claim], seed: int) -> str:
+    """Return claims in words, a sentence for each; changing one leaves the others' words alone."""
+    return " ".join(sentence(claim, seed=8 * seed + k) for k, claim in enumerate(claims))
+
+
+@BUILT_IN.register("text")
+def text_sets(
+    count: int = SETS, seed: int = 0, findings: Sequence[str] = tuple(FINDINGS)
+) -> list[ClaimSet]:
+    """Return claim sets on texts that affirm what is so without naming a finding.
+
+    For encoders that see no images. The right statement says the one to three findings that the
+    anchor tells of, a sentence for each; so does the caption, in half of the sets by denials.
+    """
+    rng = Random(f"finetune text {seed}")  # noqa: S311
+    return [_text_set(number, rng, findings) for number in range(count)]
+
+
+def _text_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
+    about = rng.sample(list(findings), rng.choice((1, 2, 3)))
+    claims = [Claim(finding=key, present=rng.random() < 0.5) for key in about]
+    said = [_affirmed(claim) for claim in claims]
+    wording: Wording = "negated" if rng.random() < DENYING else "equivalent"
+    told = realize(claims, wording=wording, seed=rng.getrandbits(32))
+    anchor = Anchor(text=" ".join(rng.sample(said, len(said))))
+    return claim_set(f"text-{number}", anchor, claims, caption=told, rng=rng)
+
+
+def _affirmed(claim: Claim) -> str:
+    finding = FINDINGS[claim.finding]
+    return finding.abnormal if claim.present else finding.normal
+
+
+def claim_set(
+    name: str, anchor: Anchor, claims: Sequence[Claim], *, caption: str, rng: Random
+) -> ClaimSet:
+    """Return claims in words beside such as are wrong by one attribute of one of them."""
+    draw = rng.getrandbits(32)
+    right = in_sentences(claims, draw)
+    told = {}
+    for place, claim in enumerate(claims):
+        for attribute, other in wrongs(claim):
+            text = in_sentences([*claims[:place], other, *claims[place + 1 :]], draw)
+            told[text] = attribute
+    told.pop(right, None)
+    chosen = rng.sample(sorted(told), min(WRONGS, len(told)))
+    wrong = tuple((told[text], text) for text in chosen)
+    return ClaimSet(id=name, anchor=anchor, right=right, wrong=wrong, group=name, caption=caption)
+
+
+def training_sets(data: str | Path | Sequence[ClaimSet], *, seed: int = 0) -> list[ClaimSet]:
+    """Return the sets of a ready-made name, of a JSONL file of claim sets, or as given.
+
+    Raises:
+        BenchError: for a file that cannot be read, or of which no line is usable.
+    """
+    if isinstance(data, str) and data in BUILT_IN:
+        return BUILT_IN[data](SETS, seed)
+    if not isinstance(data, str | Path):
+        return list(data)
+    sets, noted = read_sets(data)
+    skipped = sum(note.skipped for note in noted)
+    if skipped:
+        _warn(f"{skipped} line(s) of {Path(data).name} cannot be used and are left out")
+    return sets
+
+
+def usable(sets: Sequence[ClaimSet], encoder: Encoder, *, balance: float) -> list[ClaimSet]:
+    """Return the sets that the losses can be taken of, saying how many are left out and why.
+
+    Raises:
+        FinetuneError: when none is left, no set has a wrong claim to tell the right one from, or
+            all captions are one and the same.
+    """
+    sets = list(sets)
+    if not encoder.reads_images and any(one.anchor.text is None for one in sets):
+        raise FinetuneError(f"{encoder.name} sees no images, but an anchor is one; give texts")
+    if balance < 1:
+        sets = _kept(sets, [bool(one.wrong) for one in sets], _NO_WRONG)
+    longest = [_longest(one, encoder) for one in sets]
+    reads = f"are longer than the {encoder.max_tokens} tokens that {encoder.name} reads"
+    sets = _kept(sets, [length <= encoder.max_tokens for length in longest], reads)
+    if balance > 0 and len({caption_of(one) for one in sets}) < 2:
+        raise FinetuneError(
+            f"all {len(sets)} captions are the same, so the contrastive loss has nothing to tell "
+            "apart; give captions, or set balance=0 for claims alone"
+        )
+    return sets
+
+
+_NO_WRONG = (
+    "have no wrong claim, so the claims' loss has nothing to tell the right one from (make some "
+    "with negtrace.counterfactuals, or set balance=1 for the contrastive loss alone)"
+)
+
+
+def caption_of(one: ClaimSet) -> str:
+    """Return what the contrastive loss is told of a set's anchor."""
+    return one.caption or one.right
+
+
+def _longest(one: ClaimSet, encoder: Encoder) -> int:
+    texts = [caption_of(one), one.right, *(text for _, text in one.wrong)]
+    texts += [one.anchor.text] if one.anchor.text else []
+    return max(map(len, encoder.tokenize(texts)))
+
+
+def _kept(sets: Sequence[ClaimSet], keep: Sequence[bool], why: str) -> list[ClaimSet]:
+    kept = [one for one, wanted in zip(sets, keep, strict=True) if wanted]
+    if not kept:
+        raise FinetuneError(f"all {len(sets)} claim sets {why}")
+    if len(kept) < len(sets):
+        _warn(f"{len(sets) - len(kept)} of {len(sets)} claim sets {why}; they are left out")
+    return kept
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, NegtraceWarning, stacklevel=3)
