@@ -120,7 +120,6 @@ def _adapted(
         )
     encoder = load(
         base,
-        name=name or folder.resolve().name,
         read_out=read_out,
         device=device,
         dtype=dtype,
@@ -128,6 +127,7 @@ def _adapted(
         self_check=False,
     )
     merge_adapter(encoder.model, folder)
+    encoder.name = name or folder.resolve().name  # a built-in has a name of its own
     return encoder
 
 

@@ -1,7 +1,13 @@
-"""Claim sets as batches of tokens: every text once, equally long ones together, none padded."""
+"""Claim sets as batches of tokens: every text once, equally long ones together.
+
+Statements are never padded where that could change a number. A causal tower that is read at a
+statement's end token cannot see what follows it: where a probe shows so, statements are filled to
+a few lengths by repeating that token, which makes a batch of few tables instead of dozens.
+"""
 
 __all__ = ["Batch", "Examples", "prepare"]
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +19,13 @@ from torch.utils.data import Dataset
 
 from negtrace.bench.claims import ClaimSet
 from negtrace.encoders.base import Encoder
+from negtrace.errors import NegtraceWarning
 from negtrace.finetune.data import caption_of
 from negtrace.hooks import evaluating
 from negtrace.language.cues import find_cues
+
+STEP = 8
+"""Lengths that statements are filled to are multiples of this."""
 
 Batch = dict[str, Any]
 """Tensors by name; `Objective.forward` says which."""
@@ -45,6 +55,10 @@ class Examples(Dataset[Example]):
     """Embeddings, before training, of the captions to keep."""
     kept_place: dict[int, int]
     """The row in `kept` of each such caption."""
+    longest: int
+    """Most tokens that the encoder reads."""
+    step: int = 1
+    """Statements are filled to a multiple of so many tokens."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -58,12 +72,18 @@ class Examples(Dataset[Example]):
         place = {number: k for k, number in enumerate(dict.fromkeys(w for w in wanted if w >= 0))}
         by_length: dict[int, list[int]] = {}
         for number in place:
-            by_length.setdefault(len(self.ids[number]), []).append(number)
+            by_length.setdefault(self._length(number), []).append(number)
         order = [place[number] for same in by_length.values() for number in same]
+        same = _same([row.caption for row in rows]) | _same([row.anchor for row in rows])
+        if len(rows) > 1 and same.all():
+            _warn_of_identical(len(rows))
         keep = sorted({row.caption for row in rows} & set(self.kept_place))
         most = max(len(row.claims) for row in rows)
         return {
-            "ids": [torch.tensor([self.ids[n] for n in same]) for same in by_length.values()],
+            "ids": [
+                torch.tensor([filled(self.ids[number], length) for number in same])
+                for length, same in by_length.items()
+            ],
             "order": torch.tensor(order).argsort(),
             "captions": torch.tensor([place[row.caption] for row in rows]),
             "claims": torch.tensor(
@@ -74,10 +94,38 @@ class Examples(Dataset[Example]):
             ),
             "anchors": self.anchors[[row.anchor for row in rows]],
             "anchor_texts": torch.tensor([place.get(row.anchor_text, -1) for row in rows]),
-            "same": _same([row.caption for row in rows]) | _same([row.anchor for row in rows]),
+            "same": same,
             "keep": torch.tensor([place[number] for number in keep], dtype=torch.long),
             "kept": self.kept[[self.kept_place[number] for number in keep]],
         }
+
+    def _length(self, number: int) -> int:
+        """Return how many tokens a text is run at."""
+        return min(-(-len(self.ids[number]) // self.step) * self.step, self.longest)
+
+
+def filled(ids: Sequence[int], length: int) -> list[int]:
+    """Return tokens with the last of them repeated up to a length."""
+    return [*ids, *[ids[-1]] * (length - len(ids))]
+
+
+def can_be_filled(encoder: Encoder) -> bool:
+    """Tell whether what follows a statement's last token changes nothing, by running a probe."""
+    ids = encoder.probe
+    length = min(ids.shape[1] + STEP, encoder.max_tokens)
+    longer = torch.tensor([filled(ids[0].tolist(), length)], device=ids.device)
+    with torch.no_grad(), evaluating(encoder.model):
+        plain, other = encoder.encode(ids), encoder.encode(longer)
+    return encoder.causal and torch.allclose(plain, other, rtol=1e-4, atol=1e-5)
+
+
+def _warn_of_identical(count: int) -> None:
+    warnings.warn(
+        f"a batch of {count} identical captions: the contrastive loss has nothing to tell apart "
+        "in it and is 0 there; give more captions, or a larger batch",
+        NegtraceWarning,
+        stacklevel=3,
+    )
 
 
 def _same(numbers: Sequence[int]) -> Tensor:
@@ -108,6 +156,8 @@ def prepare(encoder: Encoder, sets: Sequence[ClaimSet], *, joint: bool, keep: bo
         ids=tuple(tuple(tokens.ids) for tokens in encoder.tokenize(list(texts))),
         anchors=embedded.cpu(),
         kept=kept.cpu(),
+        longest=encoder.max_tokens,
+        step=STEP if can_be_filled(encoder) else 1,
         kept_place={place[text]: k for k, text in enumerate(affirmed)},
     )
 

@@ -13,7 +13,7 @@ from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import Wording, realize, sentence
+from negtrace.language.realize import Wording, phrase, realize, sentence
 from negtrace.phantom.cohort import PHANTOM_FINDINGS, TRAIN, Study, study
 from negtrace.phantom.reports import report
 from negtrace.registry import Registry
@@ -24,7 +24,13 @@ SETS = 2000
 DENYING = 0.5
 """Share of the ready-made captions that deny what is absent."""
 
-WRONGS = 4
+FRAMES: tuple[str, ...] = ("Findings: {}.", "The study shows {}.", "Seen are {}.", "There is {}.")
+"""Lists of findings for training; the benchmark's questions are in other words."""
+
+SENTENCES = 0.5
+"""Share of statements on several findings that take a sentence for each."""
+
+WRONGS = 3
 """Most wrong statements of a ready-made set."""
 
 BUILT_IN: Registry[Callable[[int, int], list[ClaimSet]]] = Registry("training data")
@@ -35,10 +41,10 @@ BUILT_IN: Registry[Callable[[int, int], list[ClaimSet]]] = Registry("training da
 def phantom_sets(count: int = SETS, seed: int = 0) -> list[ClaimSet]:
     """Return claim sets on the phantom's training studies, none of them a held-out one.
 
-    A right statement says one to three findings of a study, each in a sentence of its own; a wrong
-    one has one attribute of one of them changed. Nothing is denied in a list of findings, which is
-    how the polarity benchmark asks: its templates stay unseen with denials. Half of the captions
-    deny what is absent, sentence by sentence, the others are reports as the phantom knows them.
+    A right statement says one to three findings of a study, in a sentence each or in a list; a
+    wrong one has one attribute of one of them changed. Half of the captions deny what is absent in
+    the same words, the others are reports that deny nothing. The frames of the polarity benchmark's
+    questions (`realize.CAPTIONS`) never hold a denial here.
     """
     rng = Random(f"finetune {seed}")  # noqa: S311
     return [_phantom_set(number, rng) for number in range(count)]
@@ -53,7 +59,7 @@ def _phantom_set(number: int, rng: Random) -> ClaimSet:
     draw = rng.getrandbits(32)
     told = report(patient, seed=draw, rate=0.0)
     if rng.random() < DENYING:
-        told = in_sentences(rng.sample(patient.claims, rng.choice((2, 3, 4))), draw)
+        told = worded(rng.sample(patient.claims, rng.choice((2, 3, 4))), draw)
     return claim_set(
         f"phantom-{number}", Anchor(image=patient.image()), claims, caption=told, rng=rng
     )
@@ -67,9 +73,14 @@ def _patient(finding: str, rng: Random, *, present: bool) -> tuple[Study, Claim]
             return patient, claim
 
 
-def in_sentences(claims: Sequence[Claim], seed: int) -> str:
-    """Return claims in words, a sentence for each; changing one leaves the others' words alone."""
-    return " ".join(sentence(claim, seed=8 * seed + k) for k, claim in enumerate(claims))
+def worded(claims: Sequence[Claim], seed: int) -> str:
+    """Return claims in words, in a list or a sentence each; the words of one are its own."""
+    rng = Random(seed)  # noqa: S311
+    if len(claims) == 1 or rng.random() < SENTENCES:
+        return " ".join(sentence(claim, seed=8 * seed + k) for k, claim in enumerate(claims))
+    frame = rng.choice(FRAMES)
+    told = [phrase(claim, seed=8 * seed + k) for k, claim in enumerate(claims)]
+    return frame.format(", ".join(told[:-1]) + " and " + told[-1])
 
 
 @BUILT_IN.register("text")
@@ -86,7 +97,7 @@ def text_sets(
 
 
 def _text_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
-    about = rng.sample(list(findings), rng.choice((1, 2, 3)))
+    about = rng.sample(list(findings), min(rng.choice((1, 2, 3)), len(findings)))
     claims = [Claim(finding=key, present=rng.random() < 0.5) for key in about]
     said = [_affirmed(claim) for claim in claims]
     wording: Wording = "negated" if rng.random() < DENYING else "equivalent"
@@ -105,15 +116,17 @@ def claim_set(
 ) -> ClaimSet:
     """Return claims in words beside such as are wrong by one attribute of one of them."""
     draw = rng.getrandbits(32)
-    right = in_sentences(claims, draw)
+    right = worded(claims, draw)
     told = {}
     for place, claim in enumerate(claims):
         for attribute, other in wrongs(claim):
-            text = in_sentences([*claims[:place], other, *claims[place + 1 :]], draw)
-            told[text] = attribute
+            text = worded([*claims[:place], other, *claims[place + 1 :]], draw)
+            told.setdefault(text, attribute)
     told.pop(right, None)
-    chosen = rng.sample(sorted(told), min(WRONGS, len(told)))
-    wrong = tuple((told[text], text) for text in chosen)
+    # Every finding's presence is asked about; of the rest as many as there is room for.
+    texts = rng.sample(sorted(told), len(told))
+    texts.sort(key=lambda text: told[text] != "existence")
+    wrong = tuple((told[text], text) for text in texts[:WRONGS])
     return ClaimSet(id=name, anchor=anchor, right=right, wrong=wrong, group=name, caption=caption)
 
 

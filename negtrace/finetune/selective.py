@@ -186,7 +186,7 @@ def _train(
                 args,
                 optimizers=optimizers(
                     encoder.model,
-                    multipliers if config.mode == "lr" else dict.fromkeys(multipliers, 1.0),
+                    multipliers if config.mode == "lr" else _on_or_off(multipliers),
                     args,
                 ),
                 callbacks=[gradient_scaling(encoder.model, multipliers)]
@@ -201,6 +201,11 @@ def _train(
         "losses": tuple(losses),
         "change": change_of(encoder.model, encoder.block_names, before),
     }
+
+
+def _on_or_off(multipliers: Mapping[str, float]) -> dict[str, float]:
+    """Return a rate of 1 for each block but those of 0, which weight decay must not move either."""
+    return {block: float(scale > 0) for block, scale in multipliers.items()}
 
 
 def _multipliers(

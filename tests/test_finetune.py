@@ -1,0 +1,377 @@
+"""Selective fine-tuning: its laws, its files, and what it says of bad input."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+import transformers
+from golden import results
+from models import bert, clip
+from tunings import NOTHING, claim_sets, layer_scores_of, ones, quick, same, weights
+
+import negtrace
+from negtrace.encoders.base import Encoder
+from negtrace.errors import FinetuneError, NegtraceWarning, OutputError
+from negtrace.export import write_json
+from negtrace.finetune import Config, Study, objective, selective_finetune
+from negtrace.finetune.adapting import adapting
+from negtrace.finetune.batches import prepare
+from negtrace.finetune.data import phantom_sets
+from negtrace.finetune.objective import Objective
+from negtrace.finetune.training import arguments, seeded, train
+
+ADAPTERS = pytest.mark.parametrize("adapter", ["lora", "full"])
+MODES = pytest.mark.parametrize("mode", ["lr", "grad"])
+QUIETLY = pytest.mark.filterwarnings("ignore:gradients are scaled by block")
+
+
+def tuned(scales: dict[str, float] | None = None, *, out: Path | None = None, **settings: Any):
+    """Return a small CLIP, trained, as a result."""
+    encoder = clip()
+    return selective_finetune(
+        encoder,
+        claim_sets(),
+        ones(encoder) if scales is None else scales,
+        out=out,
+        study=NOTHING,
+        config=quick(**settings),
+    )
+
+
+def plainly(config: Config, folder: Path) -> dict[str, torch.Tensor]:
+    """Train as a plain Trainer would: its own optimizer, nothing scaled."""
+    encoder = clip()
+    with seeded(config.seed):
+        examples = prepare(encoder, claim_sets(), joint=False, keep=False)
+        with adapting(encoder, config) as found:
+            args = arguments(config, folder, cpu=True, save=False, progress=False)
+            train(
+                Objective(encoder, found.trained, config), examples, args, optimizers=(None, None)
+            )
+            found.finish()
+    return weights(encoder)
+
+
+@ADAPTERS
+@MODES
+@QUIETLY
+def test_all_ones_are_plain_fine_tuning_bit_for_bit(
+    adapter: str, mode: str, tmp_path: Path
+) -> None:
+    config = quick(adapter=adapter, mode=mode)
+    plain = plainly(config, tmp_path)
+    assert not same(plain, weights(clip()))
+    assert same(plain, weights(tuned(adapter=adapter, mode=mode).encoder))
+
+
+@ADAPTERS
+@MODES
+@QUIETLY
+def test_a_block_of_scale_0_is_bit_identical(adapter: str, mode: str) -> None:
+    encoder, before = clip(), weights(clip())
+    still = encoder.block_names[1]
+    found = tuned({**ones(encoder), still: 0.0}, adapter=adapter, mode=mode, weight_decay=0.1)
+    after = weights(found.encoder)
+    moved = {name.split(".")[3] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"0", "2"}
+    assert found.change.norms[1] == 0 < found.change.norms[0]
+
+
+@MODES
+@QUIETLY
+def test_scales_follow_names_and_not_their_order(mode: str) -> None:
+    names = clip().block_names
+    scales = dict(zip(names, (0.25, 1.0, 2.0), strict=True))
+    one = tuned(scales, mode=mode)
+    other = tuned(dict(reversed(scales.items())), mode=mode)
+    assert same(weights(one.encoder), weights(other.encoder))
+    swapped = tuned(dict(zip(reversed(names), (0.25, 1.0, 2.0), strict=True)), mode=mode)
+    assert not same(weights(one.encoder), weights(swapped.encoder))
+
+
+def test_under_sgd_scaled_gradients_are_scaled_rates_also_accumulated_and_clipped() -> None:
+    scales = dict(zip(clip().block_names, (0.5, 1.0, 2.0), strict=True))  # exact in binary
+    found = [
+        selective_finetune(
+            clip(),
+            claim_sets(),
+            scales,
+            study=NOTHING,
+            config=quick(mode=mode, optimizer="sgd", clip=0.1, batch=3),
+            trainer={"gradient_accumulation_steps": 2},
+        )
+        for mode in ("lr", "grad")
+    ]
+    one, other = (weights(result.encoder) for result in found)
+    for name, weight in one.items():
+        torch.testing.assert_close(weight, other[name], rtol=1e-6, atol=1e-9)
+
+
+def test_adam_undoes_scaled_gradients_and_not_scaled_rates() -> None:
+    scales = dict(zip(clip().block_names, (0.1, 0.1, 2.8), strict=True))
+    by_rate = tuned(scales, mode="lr", adapter="full")
+    with pytest.warns(NegtraceWarning, match="constant factor cancels"):
+        by_gradient = tuned(scales, mode="grad", adapter="full")
+    assert by_rate.change.top(1) > 0.8
+    assert by_gradient.change.top(1) < 0.5
+
+
+def test_only_the_text_blocks_move() -> None:
+    encoder, before = clip(), weights(clip())
+    after = weights(tuned(adapter="full").encoder)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert all(name.startswith(encoder.block_names) for name in moved)
+    assert moved
+
+
+def test_it_leaves_no_trace_but_the_weights() -> None:
+    encoder = clip()
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    selective_finetune(encoder, claim_sets(), ones(encoder), config=quick())
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert not any(module.training for module in encoder.model.modules())
+    assert all(weight.requires_grad for weight in encoder.model.parameters())
+    assert not hasattr(encoder.model, "peft_config")
+    assert weights(encoder).keys() == weights(clip()).keys()
+    assert encoder.digest != clip().digest
+
+
+def test_a_text_encoder_is_trained_on_text_anchors() -> None:
+    encoder = bert()
+    found = selective_finetune(
+        encoder,
+        claim_sets(images=False),
+        ones(encoder),
+        config=quick(joint=True),
+        study=NOTHING,
+    )
+    assert (found.change.norms > 0).all()
+
+
+def test_a_longer_training_lowers_the_loss() -> None:
+    losses = [entry["loss"] for entry in tuned(steps=30, seed=1).losses]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+# What is written
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The phantom, trained for a moment and looked at, and what was written of it."""
+    out = tmp_path_factory.mktemp("written") / "run"
+    encoder = negtrace.load("phantom", self_check=False)
+    cte = negtrace.trace(encoder, negtrace.radiology_pairs()[::20], direction="noising")
+    write_json(cte, out.parent / "noising.json", resamples=50)
+    found = selective_finetune(
+        encoder,
+        phantom_sets(24),
+        out.parent / "noising.json",
+        method="transport",
+        out=out,
+        study=Study(count=8, pairs=4),
+        config=quick(steps=3, rate=1e-3),
+    )
+    return found, out
+
+
+def test_the_report_holds_both_looks_and_every_block(written: Any) -> None:
+    found, out = written
+    report = json.loads((out / "report.json").read_text())
+    assert report["figures"].keys() >= {"gap", "claims, existence", "margin of paraphrases"}
+    assert {"R@5 anchor to text, affirmative", "R@5 text to anchor, with negation"} <= set(
+        report["figures"]
+    )
+    assert [row["block"] for row in report["blocks"]] == list(found.encoder.block_names)
+    assert sum(row["share"] for row in report["blocks"]) == pytest.approx(1)
+    top = sorted((row["share"] for row in report["blocks"]), reverse=True)
+    assert report["share_of_top"]["3"] == pytest.approx(sum(top[:3]))
+    assert report["config"]["seed"] == 0
+    assert report["scores"]["method"] == "transport"
+    for figure in ("change", "trace", "polarity", "claims", "retrieval", "collapse"):
+        assert (out / f"{figure}.png").stat().st_size > 5000
+    assert found.before.document.effect().values.shape == found.after.document.effect().values.shape
+    assert "| gap |" in (out / "report.md").read_text()
+
+
+def test_no_statement_is_written(written: Any) -> None:
+    _, out = written
+    for path in out.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert b"There is" not in data, path
+            assert b"patient has" not in data, path
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_adapter_loads_here_in_peft_and_in_transformers(written: Any) -> None:
+    found, out = written
+    statements = ["There is no effusion.", "Clear lungs."]
+    expected = found.encoder.embed_texts(statements)
+    again = negtrace.load(out / "adapter")
+    assert again.name == "adapter"
+    torch.testing.assert_close(again.embed_texts(statements), expected)
+    base = negtrace.load("phantom", self_check=False)
+    assert not torch.allclose(base.embed_texts(statements), expected, atol=1e-4)
+    adapted = peft.PeftModel.from_pretrained(base.model, out / "adapter")
+    assert adapted.base_model.model is base.model
+    torch.testing.assert_close(base.embed_texts(statements), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_whole_weights_load_here_and_in_transformers(tmp_path: Path) -> None:
+    encoder = negtrace.load("phantom", self_check=False)
+    sets = phantom_sets(12)
+    selective_finetune(
+        encoder, sets, ones(encoder), out=tmp_path, study=NOTHING, config=quick(adapter="full")
+    )
+    again = negtrace.load(tmp_path / "model")
+    assert again.reads_images
+    assert again.digest == encoder.digest
+    plain = transformers.AutoModel.from_pretrained(tmp_path / "model")
+    assert same(weights(again), {name: w.detach() for name, w in plain.named_parameters()})
+
+
+# Bad input
+
+
+def scores_for(encoder: Encoder, **changes: Any) -> Any:
+    return layer_scores_of(encoder.block_names, [0.0, 0.5, 1.0], **changes)
+
+
+def refused(said: str, *args: Any, error: type[Exception] = FinetuneError, **settings: Any) -> None:
+    encoder = clip()
+    given = [encoder, claim_sets(), scores_for(encoder)]
+    for place, value in enumerate(args):
+        given[place] = given[place] if value is None else value
+    before = weights(encoder)
+    with pytest.raises(error, match=said):
+        selective_finetune(*given, **{"study": NOTHING, "config": quick(), **settings})
+    assert same(before, weights(encoder))
+
+
+def test_scores_of_another_model_are_listed_and_refused() -> None:
+    other = layer_scores_of(("h.0", "h.1"), [0.0, 1.0])
+    refused(r"not in the model: h\.0, h\.1; without a score: text_model", None, None, other)
+
+
+def test_a_cte_json_needs_a_method(tmp_path: Path) -> None:
+    path = write_json(results.noisy(), tmp_path / "cte.json", resamples=20)
+    refused(r"method= \[.*'nast'", None, None, path)
+
+
+def test_unstable_scores_are_warned_of() -> None:
+    encoder = clip()
+    unstable = scores_for(encoder, rank_stability=0.4)
+    with pytest.warns(NegtraceWarning, match=r"NOT stable: rank stability 0\.40 over 20 pairs"):
+        selective_finetune(encoder, claim_sets(), unstable, study=NOTHING, config=quick(steps=1))
+
+
+def test_data_without_hard_negatives_is_refused_and_some_are_left_out() -> None:
+    refused("all 12 claim sets have no wrong claim", None, claim_sets(wrong=()))
+    encoder = clip()
+    sets = [*claim_sets(6), *claim_sets(2, wrong=())]
+    with pytest.warns(NegtraceWarning, match="2 of 8 claim sets have no wrong claim"):
+        selective_finetune(encoder, sets, ones(encoder), study=NOTHING, config=quick(steps=1))
+    contrastive = quick(steps=1, balance=1.0)
+    selective_finetune(clip(), claim_sets(wrong=()), ones(encoder), config=contrastive)
+
+
+def test_identical_captions_alone_are_refused() -> None:
+    refused("all 12 captions are the same", None, claim_sets(caption="Clear lungs."))
+
+
+def test_statements_too_long_are_left_out() -> None:
+    encoder = clip()
+    sets = [*claim_sets(6), *claim_sets(1, caption="lungs " * 30)]
+    with pytest.warns(NegtraceWarning, match="1 of 7 claim sets are longer than the 24 tokens"):
+        selective_finetune(encoder, sets, ones(encoder), study=NOTHING, config=quick(steps=1))
+
+
+def test_images_for_a_tower_that_sees_none_are_refused() -> None:
+    encoder = bert()
+    refused("bert-mean sees no images", encoder, claim_sets(), ones(encoder))
+
+
+def test_an_unknown_setting_lists_the_known() -> None:
+    refused("no setting 'betta'; known: mode, weighting", betta=1)
+
+
+def test_half_precision_is_refused() -> None:
+    encoder = clip(torch.bfloat16)
+    refused("half precision", encoder, None, ones(encoder))
+
+
+def stopping(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[Any], Any]) -> None:
+    """Let the contrastive loss of one step go through `act`."""
+    whole, calls = objective.contrastive_loss, []
+
+    def loss(*args: Any) -> Any:
+        calls.append(1)
+        found = whole(*args)
+        return act(found) if len(calls) == step else found
+
+    monkeypatch.setattr(objective, "contrastive_loss", loss)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping(monkeypatch, 4, lambda loss: loss * float("nan"))
+    refused("loss is nan at step 4; .* last good checkpoint is checkpoint-2", out=tmp_path / "run")
+    kept = tmp_path / "run" / "checkpoints" / "checkpoint-2"
+    assert (kept / "model.safetensors").is_file()
+
+
+def test_weights_that_are_no_numbers_are_never_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(_: Any, loss: torch.Tensor) -> torch.Tensor:
+            return loss.clone()
+
+        @staticmethod
+        def backward(_: Any, grad: torch.Tensor) -> torch.Tensor:
+            return grad * float("nan")
+
+    stopping(monkeypatch, 2, Broken.apply)
+    refused("no longer a number after step 2; .* no checkpoint", out=tmp_path / "run")
+
+
+class Killed(BaseException):
+    """What ends a run without a chance to tidy up its files."""
+
+
+@ADAPTERS
+def test_a_killed_run_goes_on_to_the_same_result(
+    adapter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: Any) -> None:
+        raise Killed
+
+    whole = tuned(out=tmp_path / "whole", adapter=adapter)
+    with monkeypatch.context() as patch:
+        stopping(patch, 4, killed)
+        with pytest.raises(Killed):
+            tuned(out=tmp_path / "run", adapter=adapter)
+    # A checkpoint that was being written when the run was killed.
+    (tmp_path / "run" / "checkpoints" / "checkpoint-3").mkdir()
+    calls: list[int] = []
+    stopping(monkeypatch, 1, lambda loss: (calls.append(1), loss)[1])
+    again = tuned(out=tmp_path / "run", adapter=adapter)
+    assert same(weights(again.encoder), weights(whole.encoder))
+    assert calls
+    finished = tuned(out=tmp_path / "run", adapter=adapter)  # nothing is left to do
+    assert same(weights(finished.encoder), weights(whole.encoder))
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    tuned(out=tmp_path)
+    refused("holds another run: its config, scores", out=tmp_path, rate=0.5, error=OutputError)
+    (tmp_path / "run.json").unlink()
+    refused(r"no run\.json", out=tmp_path, error=OutputError)

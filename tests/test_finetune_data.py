@@ -1,0 +1,82 @@
+"""Training data: disjoint from what the benchmark asks, true to the radiographs, read from files."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from negtrace.bench import claims, polarity, retrieval
+from negtrace.bench.supply import PhantomSupply
+from negtrace.errors import BenchError, NegtraceWarning
+from negtrace.finetune.data import caption_of, phantom_sets, text_sets, training_sets
+from negtrace.language.cues import find_cues
+from negtrace.language.realize import CAPTIONS
+from negtrace.phantom.cohort import HELD_OUT, TRAIN
+
+SETS = phantom_sets(60)
+
+
+def test_no_radiograph_of_the_benchmark_is_trained_on() -> None:
+    trained = {one.anchor.digest for one in SETS}
+    asked = polarity.questions(PhantomSupply(), 24, seed=0)
+    held = {question.case.anchor.digest for question in asked}
+    held |= {one.anchor.digest for one in claims.phantom_sets(24, seed=0)}
+    for gallery in retrieval.phantom_galleries(24, seed=0).values():
+        held |= {anchor.digest for anchor in gallery.anchors}
+    assert not trained & held
+    assert not set(TRAIN) & set(HELD_OUT[:10])
+
+
+def test_no_denial_stands_in_a_frame_of_the_questions() -> None:
+    heads = tuple(frame.partition("{")[0] for frame in CAPTIONS if not frame.startswith("{"))
+    texts = [
+        text for one in SETS for text in (caption_of(one), one.right, *dict(one.wrong).values())
+    ]
+    denials = [text for text in texts if re.search(r"\b(no|without|absent|negative)\b", text)]
+    assert len(denials) > len(SETS)
+    assert not [text for text in denials if any(head in text for head in heads)]
+
+
+def test_half_of_the_sets_are_about_what_is_absent_and_every_wrong_claim_is_another() -> None:
+    for one in SETS:
+        told = [text for _, text in one.wrong]
+        assert told
+        assert one.right not in told
+        assert len(set(told)) == len(told)
+    assert {attribute for one in SETS for attribute, _ in one.wrong} == set(claims.ATTRIBUTES)
+    denied = [bool(find_cues(one.right)) for one in SETS[1::2]]
+    assert np.mean(denied) > 0.9
+
+
+def test_the_same_seed_gives_the_same_sets() -> None:
+    assert phantom_sets(6, seed=3) == phantom_sets(6, seed=3) != phantom_sets(6, seed=4)
+    assert text_sets(6, seed=3) == text_sets(6, seed=3) != text_sets(6, seed=4)
+
+
+def test_text_sets_can_leave_findings_out() -> None:
+    sets = text_sets(30, findings=("edema", "fracture"))
+    assert not [one for one in sets if "effusion" in one.right]
+    assert all(one.anchor.text for one in sets)
+
+
+def test_claim_sets_are_read_with_their_captions(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(tmp_path / "a.png")
+    wrong = [{"text": "There is some edema.", "attribute": "existence"}]
+    rows = [
+        {"anchor": {"image": "a.png"}, "right": "There is no edema.", "wrong": wrong},
+        {"anchor": {"text": "Dry."}, "right": "No edema.", "wrong": wrong, "caption": "Clear."},
+        {"anchor": {"text": "Dry."}, "right": "No edema.", "wrong": []},
+    ]
+    path = tmp_path / "sets.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.warns(NegtraceWarning, match=r"1 line\(s\) of sets.jsonl cannot be used"):
+        sets = training_sets(path)
+    assert [caption_of(one) for one in sets] == ["There is no edema.", "Clear."]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"none\.jsonl cannot be read"):
+        training_sets(tmp_path / "none.jsonl")

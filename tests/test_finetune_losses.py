@@ -1,0 +1,116 @@
+"""The losses on numbers worked out by hand, and batches that hold what they should."""
+
+import math
+
+import pytest
+import torch
+from models import bert, clip
+from tunings import claim_sets
+
+from negtrace.encoders.base import Encoder
+from negtrace.errors import NegtraceWarning
+from negtrace.finetune.batches import Examples, can_be_filled, prepare
+from negtrace.finetune.config import Config
+from negtrace.finetune.losses import claim_loss, contrastive_loss, keeping_loss
+from negtrace.finetune.objective import Objective
+
+EYE = torch.eye(2)
+NONE = torch.zeros(2, 2, dtype=torch.bool)
+
+
+def test_the_contrastive_loss_is_symmetric_cross_entropy() -> None:
+    expected = math.log(1 + math.exp(-3))
+    assert contrastive_loss(EYE, 5 * EYE, NONE, 3.0).item() == pytest.approx(expected)
+    captions = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    by_caption = (math.log(1 + math.exp(-3)) + math.log(1 + math.exp(3))) / 2
+    by_anchor = math.log(2)  # both captions are the same, so an anchor cannot choose
+    found = contrastive_loss(captions, EYE, NONE, 3.0).item()
+    assert found == pytest.approx((by_caption + by_anchor) / 2)
+
+
+def test_rows_with_something_in_common_are_no_negatives() -> None:
+    alike = torch.ones(2, 2, dtype=torch.bool)
+    captions = EYE.clone().requires_grad_()
+    loss = contrastive_loss(captions, EYE.flip(0), alike, 3.0)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(captions.grad, torch.zeros(2, 2))
+
+
+def test_the_claim_loss_sets_the_right_claim_against_its_own_wrong_ones() -> None:
+    claims = torch.tensor([[[1.0, 0], [0, 1.0], [1.0, 0]], [[0, 1.0], [1.0, 0], [9.0, 9.0]]])
+    there = torch.tensor([[True, True, False], [True, True, False]])
+    expected = math.log(1 + math.exp(-2))
+    assert claim_loss(claims, EYE, there, 2.0).item() == pytest.approx(expected)
+
+
+def test_what_did_not_move_costs_nothing() -> None:
+    assert keeping_loss(2 * EYE, EYE).item() == pytest.approx(0, abs=1e-6)
+    assert keeping_loss(EYE, EYE.flip(0)).item() == pytest.approx(1)
+    assert keeping_loss(EYE[:0], EYE[:0]).item() == 0
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_a_batch_holds_the_embeddings_of_its_own_statements(step: int) -> None:
+    encoder, sets = clip(), claim_sets(8)
+    examples = prepare(encoder, sets, joint=False, keep=True)
+    examples = Examples(**{**vars(examples), "step": step})
+    batch = examples.collate(examples.rows)
+    with torch.no_grad():
+        texts = torch.cat([encoder.encode(rows) for rows in batch["ids"]])[batch["order"]]
+        captions = encoder.embed_texts([one.caption for one in sets])
+        wrong = encoder.embed_texts([one.wrong[1][1] for one in sets])
+        anchors = encoder.embed_anchors([one.anchor for one in sets])
+    torch.testing.assert_close(texts[batch["captions"]], captions)
+    torch.testing.assert_close(texts[batch["claims"][:, 2]], wrong)
+    torch.testing.assert_close(batch["anchors"], anchors)
+    assert len(batch["keep"]) == 0  # every caption denies something
+
+
+def test_statements_are_filled_only_where_it_changes_nothing() -> None:
+    assert can_be_filled(clip())
+    assert not can_be_filled(bert())
+    assert prepare(bert(), claim_sets(images=False), joint=False, keep=False).step == 1
+
+
+def test_captions_that_deny_nothing_are_kept_where_they_were() -> None:
+    encoder = clip()
+    sets = [*claim_sets(2), *claim_sets(2, caption="The lungs are clear.", id="other")]
+    examples = prepare(encoder, sets, joint=False, keep=True)
+    batch = examples.collate(examples.rows)
+    torch.testing.assert_close(batch["kept"], encoder.embed_texts(["The lungs are clear."]))
+    assert batch["keep"].tolist() == [int(batch["captions"][2])]
+
+
+def anchor_gradient(encoder: Encoder, *, joint: bool) -> torch.Tensor:
+    examples = prepare(encoder, claim_sets(6, images=False), joint=joint, keep=False)
+    named = dict(encoder.model.named_parameters())
+    objective = Objective(encoder, named, Config())
+    batch = examples.collate(examples.rows)
+    objective(**batch)["loss"].backward()
+    return next(w.grad for name, w in named.items() if "word_embeddings" in name)
+
+
+def test_text_anchors_take_gradients_only_where_asked() -> None:
+    frozen, joint = (anchor_gradient(bert(), joint=joint) for joint in (False, True))
+    dot = bert().tokenize(["."])[0].ids[1]
+    assert frozen.abs().sum() > 0
+    assert not torch.equal(frozen[dot], joint[dot])
+
+
+def test_anchors_that_are_not_trained_stay_what_the_original_says() -> None:
+    encoder, sets = bert(), claim_sets(4, images=False)
+    before = encoder.embed_anchors([one.anchor for one in sets])
+    examples = prepare(encoder, sets, joint=False, keep=False)
+    torch.testing.assert_close(examples.anchors, before)
+    assert not examples.anchors.requires_grad
+
+
+def test_a_batch_of_identical_captions_is_said() -> None:
+    sets = claim_sets(3, caption="The lungs are clear.")
+    examples = prepare(clip(), [*sets, *claim_sets(1)], joint=False, keep=False)
+    with pytest.warns(NegtraceWarning, match="a batch of 3 identical captions"):
+        batch = examples.collate(examples.rows[:3])
+    found = Objective(clip(), {}, Config())(**batch)
+    assert found["contrastive"] == 0
+    assert found["claims"] > 0

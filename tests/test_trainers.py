@@ -1,0 +1,237 @@
+"""Layer scores in other trainers: every way in, on models that know nothing of negtrace."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+import transformers
+from golden import results
+from models import clip
+from open_clip_room import open_clip
+from open_clips import native
+from torch import nn
+from tunings import same, weights
+
+import negtrace
+from negtrace import trainers
+from negtrace.encoders.base import Encoder
+from negtrace.errors import CTEError, FinetuneError, NegtraceWarning
+from negtrace.export import write_json
+
+SCALES = {"b.0": 0.5, "b.1": 0.0, "b.2": 2.0}
+
+
+class Tower(nn.Module):
+    """Three blocks and a head, as anyone might write them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.b = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)) for _ in range(3))
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
+        y = x
+        for block in self.b:
+            y = y + block(y)
+        y = self.head(y)
+        if labels is None:
+            return y
+        return {"loss": nn.functional.cross_entropy(y, labels), "logits": y}
+
+
+class Numbers(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        x = torch.randn(4, generator=torch.Generator().manual_seed(index))
+        return {"x": x, "labels": torch.tensor(index % 2)}
+
+
+def step(module: Tower, optimizer: torch.optim.Optimizer, times: int = 3) -> dict[str, Any]:
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    for _ in range(times):
+        optimizer.zero_grad()
+        module(x, torch.arange(8) % 2)["loss"].backward()
+        optimizer.step()
+    return {name: weight.detach().clone() for name, weight in module.named_parameters()}
+
+
+def test_all_ones_are_a_plain_optimizer_bit_for_bit() -> None:
+    tower, other = Tower(), Tower()
+    scaled = torch.optim.AdamW(trainers.param_groups(tower, dict.fromkeys(SCALES, 1.0), rate=0.01))
+    plain = torch.optim.AdamW(other.parameters(), lr=0.01, weight_decay=0.0)
+    assert same(step(tower, scaled), step(other, plain))
+
+
+def test_a_block_of_scale_0_stays_bit_identical_also_with_decay() -> None:
+    tower, before = Tower(), dict(Tower().named_parameters())
+    groups = trainers.param_groups(tower, SCALES, rate=0.01, weight_decay=0.1)
+    after = step(tower, torch.optim.AdamW(groups))
+    moved = {name.rpartition(".")[0][:3] for name in after if not after[name].equal(before[name])}
+    assert moved == {"b.0", "b.2", "hea"}
+
+
+def test_a_rate_is_the_base_times_the_block_s_multiplier_and_norms_do_not_decay() -> None:
+    groups = trainers.param_groups(Tower(), SCALES, rate=0.01, weight_decay=0.1)
+    told = {(g["name"], g["params"][0].ndim): (g["lr"], g["weight_decay"]) for g in groups}
+    assert told["b.0", 2] == (0.005, 0.1)
+    assert told["b.0", 1] == (0.005, 0.0)
+    assert told["b.2", 2] == (0.02, 0.1)
+    assert told["rest", 2] == (0.01, 0.1)
+    assert sum(len(group["params"]) for group in groups) == len(list(Tower().parameters()))
+
+
+def test_blocks_are_found_by_name_through_wrappers_and_prefixes() -> None:
+    tower = Tower()
+    compiled = nn.Module()
+    compiled.add_module("_orig_mod", tower)
+    assert trainers.sizes_of(compiled, SCALES) == dict.fromkeys(SCALES, 28)
+    nested = nn.ModuleDict({"text": tower})
+    assert trainers.sizes_of(nested, SCALES, prefix="text.") == dict.fromkeys(SCALES, 28)
+    with pytest.raises(FinetuneError, match=r"no weight in b\.0, b\.1, b\.2: .* prefix="):
+        trainers.sizes_of(nested, SCALES)
+
+
+def test_a_block_is_not_taken_for_one_whose_name_starts_alike() -> None:
+    tower = nn.ModuleDict({"b1": nn.Linear(2, 2), "b10": nn.Linear(3, 3)})
+    assert trainers.sizes_of(tower, ("b1", "b10")) == {"b1": 6, "b10": 12}
+
+
+def trainer(tower: Tower, folder: Path, **options: Any) -> transformers.Trainer:
+    args = transformers.TrainingArguments(
+        output_dir=str(folder),
+        max_steps=3,
+        per_device_train_batch_size=4,
+        learning_rate=0.01,
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    if scales := options.pop("scales", None):
+        options["optimizers"] = trainers.optimizers(tower, scales, args)
+    made = transformers.Trainer(tower, args, train_dataset=Numbers(), **options)
+    made.remove_callback(transformers.PrinterCallback)
+    made.train()
+    return made
+
+
+def moves(tower: Tower) -> dict[str, float]:
+    before = Tower()
+    return {
+        name: sum((w - v).norm().item() for w, v in zip(block.parameters(), own, strict=True))
+        for name, block in (("b.0", tower.b[0]), ("b.1", tower.b[1]), ("b.2", tower.b[2]))
+        for own in [list(before.get_submodule(name).parameters())]
+    }
+
+
+def test_a_trainer_takes_the_optimizer(tmp_path: Path) -> None:
+    tower = Tower()
+    made = trainer(tower, tmp_path, scales=SCALES)
+    assert type(made.optimizer.optimizer).__name__ == "AdamW"
+    moved = moves(tower)
+    assert moved["b.1"] == 0
+    assert 0 < moved["b.0"] < moved["b.2"]
+
+
+def test_a_trainer_takes_the_callback_and_is_told_of_adam(tmp_path: Path) -> None:
+    tower = Tower()
+    with pytest.warns(NegtraceWarning, match=r"Adam family.* use mode='lr', or SGD"):
+        trainer(tower, tmp_path, callbacks=[trainers.gradient_scaling(tower, SCALES)])
+    moved = moves(tower)
+    assert moved["b.1"] == 0
+    assert moved["b.0"] == pytest.approx(moved["b.2"], rel=0.5)  # the Adam trap
+
+
+def test_peft_takes_ranks_by_block() -> None:
+    encoder = clip()
+    scales = dict(zip(encoder.block_names, (0.25, 0.0, 1.75), strict=True))
+    options = trainers.peft_patterns(scales, rank=8, alpha=16.0)
+    config = peft.LoraConfig(target_modules=r"text_model.*\.(q_proj|fc1)", **options)
+    adapted = peft.LoraModel(encoder.model, {"default": config}, "default")
+    ranks = {
+        name.split(".")[4]: (module.r["default"], module.scaling["default"])
+        for name, module in adapted.named_modules()
+        if isinstance(module, peft.tuners.lora.Linear)
+    }
+    assert ranks == {"0": (2, 2.0), "2": (14, 2.0)}
+
+
+def test_the_table_is_plain(tmp_path: Path) -> None:
+    path = trainers.write_table(SCALES, tmp_path / "scales.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert {row["block"]: float(row["scale"]) for row in rows} == SCALES
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    return write_json(results.noisy(pairs=3), tmp_path / "cte.json", resamples=50)
+
+
+def test_scales_are_read_from_a_json_and_an_unstable_ranking_is_said(document: Path) -> None:
+    with pytest.warns(NegtraceWarning, match=r"nast: ranking NOT stable: rank stability 0\.\d+"):
+        found = trainers.read_scales(document, "nast", floor=0.0, equal_budget=False)
+    stored = json.loads(document.read_text())["layer_scores"]
+    alpha = next(one["alpha"] for one in stored if one["method"] == "nast")
+    assert list(found.values()) == pytest.approx(alpha)
+    assert list(found) == ["blocks.0", "blocks.1", "blocks.2"]
+
+
+@pytest.mark.filterwarnings("ignore::negtrace.errors.NegtraceWarning")
+def test_scores_that_are_not_there_are_named(document: Path) -> None:
+    with pytest.raises(CTEError, match="no layer score"):
+        trainers.read_scales(document, "component")
+
+
+def json_only_groups(model: nn.Module, path: Path, method: str, rate: float) -> list[dict]:
+    """Make param groups as a training script does that has the JSON and nothing else."""
+    found = json.loads(path.read_text())
+    blocks = found["axes"]["layers"][1:]
+    score = next(one for one in found["layer_scores"] if one["method"] == method)
+    alpha = dict(zip(blocks, score["alpha"], strict=True))
+    groups = {name: {"params": [], "lr": rate * scale} for name, scale in alpha.items()}
+    for name, weight in model.named_parameters():
+        block = next((b for b in blocks if name.startswith(b + ".")), None)
+        if block:
+            groups[block]["params"].append(weight)
+    return list(groups.values())
+
+
+def open_clip_json(folder: Path) -> tuple[Encoder, Path]:
+    encoder = native("open_clip")
+    cte = negtrace.trace(encoder, negtrace.radiology_pairs()[:8], direction="noising")
+    return encoder, write_json(cte, folder / "noising.json", resamples=20)
+
+
+def test_an_open_clip_loop_needs_the_json_alone(tmp_path: Path) -> None:
+    encoder, path = open_clip_json(tmp_path)
+    model, before = encoder.model, weights(encoder)
+    library = open_clip()
+    tokens = library.SimpleTokenizer(context_length=20)(["no edema", "some edema"] * 2)
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    loss_of = library.ClipLoss()
+    optimizer = torch.optim.AdamW(json_only_groups(model, path, "nast", 1e-3), weight_decay=0.0)
+    model.train()
+    for _ in range(2):
+        optimizer.zero_grad()
+        image, text, scale = model(images, tokens)
+        loss_of(image, text, scale).backward()
+        optimizer.step()
+    scores = json.loads(path.read_text())["layer_scores"]
+    alpha = next(one["alpha"] for one in scores if one["method"] == "nast")
+    moved = [
+        any(
+            not before[name].equal(weight)
+            for name, weight in model.named_parameters()
+            if name.startswith(f"{block}.")
+        )
+        for block in encoder.block_names
+    ]
+    assert moved == [value > 0 for value in alpha]
