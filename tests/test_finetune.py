@@ -14,6 +14,7 @@ from models import bert, clip
 from tunings import NOTHING, claim_sets, layer_scores_of, ones, quick, same, weights
 
 import negtrace
+from negtrace.cli import main
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning, OutputError
 from negtrace.export import write_json
@@ -234,6 +235,33 @@ def test_whole_weights_load_here_and_in_transformers(tmp_path: Path) -> None:
     assert again.digest == encoder.digest
     plain = transformers.AutoModel.from_pretrained(tmp_path / "model")
     assert same(weights(again), {name: w.detach() for name, w in plain.named_parameters()})
+
+
+def test_the_command_trains_and_says_what_came_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {
+            "anchor": {"text": f"Chest {k}."},
+            "right": f"There is no nodule {k}.",
+            "wrong": [{"text": f"There is a nodule {k}.", "attribute": "existence"}],
+        }
+        for k in range(6)
+    ]
+    (tmp_path / "sets.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    encoder = negtrace.load("phantom", self_check=False)
+    cte = negtrace.trace(encoder, negtrace.radiology_pairs()[::20], direction="noising")
+    write_json(cte, tmp_path / "noising.json", resamples=50)
+    given = ["--cte", str(tmp_path / "noising.json"), "--data", str(tmp_path / "sets.jsonl")]
+    options = ["--steps", "2", "--batch", "3", "--count", "0", "--out", str(tmp_path / "tuned")]
+    more = ["--trainer", "weight_decay=0.1", "lr_scheduler_type=constant"]
+    assert main(["finetune", "phantom", *given, *options, *more]) == 0
+    said = capsys.readouterr().out
+    assert "| text_model.encoder.layers.7 |" in said
+    assert "Top 3 blocks: 0." in said
+    assert (tmp_path / "tuned" / "adapter" / "adapter_model.safetensors").is_file()
+    assert main(["finetune", "phantom", *given, *options, "--trainer", "bf16"]) == 1
+    assert "'bf16' has no value" in capsys.readouterr().err
 
 
 # Bad input

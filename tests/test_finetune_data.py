@@ -1,4 +1,4 @@
-"""Training data: disjoint from what the benchmark asks, true to the radiographs, read from files."""
+"""Training data: apart from what the benchmark asks, true to their anchors, read from files."""
 
 import json
 import re

@@ -117,7 +117,7 @@ def claim_set(
     """Return claims in words beside such as are wrong by one attribute of one of them."""
     draw = rng.getrandbits(32)
     right = worded(claims, draw)
-    told = {}
+    told: dict[str, str] = {}
     for place, claim in enumerate(claims):
         for attribute, other in wrongs(claim):
             text = worded([*claims[:place], other, *claims[place + 1 :]], draw)

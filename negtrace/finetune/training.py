@@ -1,6 +1,6 @@
 """Training by transformers' Trainer: it resumes, accumulates, mixes precision and logs."""
 
-__all__ = ["arguments", "train"]
+__all__ = ["arguments", "seeded", "train"]
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
