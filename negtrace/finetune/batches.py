@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from negtrace.anchors import Anchor
 from negtrace.bench.claims import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
@@ -41,6 +42,10 @@ class Example:
     anchor: int
     anchor_text: int
     """-1 where the anchor is embedded once and for all."""
+    keep: tuple[int, ...]
+    """Texts to keep near what they were."""
+    pictured: bool
+    """Whether the anchor is an image."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,9 +57,9 @@ class Examples(Dataset[Example]):
     """Tokens of each distinct text."""
     anchors: Float[Tensor, "anchor dim"]
     kept: Float[Tensor, "kept dim"]
-    """Embeddings, before training, of the captions to keep."""
+    """Embeddings, before training, of the texts to keep."""
     kept_place: dict[int, int]
-    """The row in `kept` of each such caption."""
+    """The row in `kept` of each such text."""
     longest: int
     """Most tokens that the encoder reads."""
     step: int = 1
@@ -68,16 +73,22 @@ class Examples(Dataset[Example]):
 
     def collate(self, rows: Sequence[Example]) -> Batch:
         """Return a batch: texts by length, and which of them is what."""
-        wanted = [number for row in rows for number in (row.caption, *row.claims, row.anchor_text)]
+        wanted = [
+            number
+            for row in rows
+            for number in (row.caption, *row.claims, *row.keep, row.anchor_text)
+        ]
         place = {number: k for k, number in enumerate(dict.fromkeys(w for w in wanted if w >= 0))}
         by_length: dict[int, list[int]] = {}
         for number in place:
             by_length.setdefault(self._length(number), []).append(number)
         order = [place[number] for same in by_length.values() for number in same]
-        same = _same([row.caption for row in rows]) | _same([row.anchor for row in rows])
-        if len(rows) > 1 and same.all():
+        if len(rows) > 1 and len({row.caption for row in rows}) == 1:
             _warn_of_identical(len(rows))
-        keep = sorted({row.caption for row in rows} & set(self.kept_place))
+        alike = _same([row.caption for row in rows]) | _same([row.anchor for row in rows])
+        # A text is nearer to a text than an image is, whatever they say.
+        alike |= ~_same([row.pictured for row in rows])
+        keep = sorted({number for row in rows for number in row.keep})
         most = max(len(row.claims) for row in rows)
         return {
             "ids": [
@@ -94,7 +105,7 @@ class Examples(Dataset[Example]):
             ),
             "anchors": self.anchors[[row.anchor for row in rows]],
             "anchor_texts": torch.tensor([place.get(row.anchor_text, -1) for row in rows]),
-            "same": same,
+            "same": alike,
             "keep": torch.tensor([place[number] for number in keep], dtype=torch.long),
             "kept": self.kept[[self.kept_place[number] for number in keep]],
         }
@@ -140,26 +151,36 @@ def prepare(encoder: Encoder, sets: Sequence[ClaimSet], *, joint: bool, keep: bo
         encoder: as it is before training.
         sets: usable ones.
         joint: leave text anchors to be embedded in every batch.
-        keep: embed the captions that deny nothing, to be kept near what they are.
+        keep: embed the captions that deny nothing, and text anchors, to be kept near what they are.
     """
     anchors = list(dict.fromkeys(one.anchor for one in sets))
     anchor_place = {anchor: k for k, anchor in enumerate(anchors)}
+    kept = [_to_keep(one) if keep else () for one in sets]
+    steady = list(dict.fromkeys(text for texts in kept for text in texts))
     texts = dict.fromkeys(text for one in sets for text in _texts(one, joint=joint))
-    place = {text: k for k, text in enumerate(texts)}
-    captions = dict.fromkeys(caption_of(one) for one in sets) if keep else {}
-    affirmed = [text for text in captions if not find_cues(text)]
+    place = {text: k for k, text in enumerate(dict.fromkeys([*texts, *steady]))}
     with torch.no_grad(), evaluating(encoder.model):
         embedded = encoder.embed_anchors(anchors)
-        kept = encoder.embed_texts(affirmed) if affirmed else embedded[:0]
+        before = encoder.embed_texts(steady) if steady else embedded[:0]
     return Examples(
-        rows=tuple(_example(one, place, anchor_place, joint=joint) for one in sets),
-        ids=tuple(tuple(tokens.ids) for tokens in encoder.tokenize(list(texts))),
+        rows=tuple(
+            _example(one, told, place, anchor_place, joint=joint)
+            for one, told in zip(sets, kept, strict=True)
+        ),
+        ids=tuple(tuple(tokens.ids) for tokens in encoder.tokenize(list(place))),
         anchors=embedded.cpu(),
-        kept=kept.cpu(),
+        kept=before.cpu(),
         longest=encoder.max_tokens,
         step=STEP if can_be_filled(encoder) else 1,
-        kept_place={place[text]: k for k, text in enumerate(affirmed)},
+        kept_place={place[text]: k for k, text in enumerate(steady)},
     )
+
+
+def _to_keep(one: ClaimSet) -> tuple[str, ...]:
+    """Return the texts of a set that affirm: what they mean is not to change."""
+    caption = caption_of(one)
+    said = () if find_cues(caption) else (caption,)
+    return said if one.anchor.text is None else (*said, one.anchor.text)
 
 
 def _texts(one: ClaimSet, *, joint: bool) -> list[str]:
@@ -168,7 +189,12 @@ def _texts(one: ClaimSet, *, joint: bool) -> list[str]:
 
 
 def _example(
-    one: ClaimSet, place: dict[str, int], anchor_place: dict[Any, int], *, joint: bool
+    one: ClaimSet,
+    kept: Sequence[str],
+    place: dict[str, int],
+    anchor_place: dict[Anchor, int],
+    *,
+    joint: bool,
 ) -> Example:
     text = one.anchor.text
     return Example(
@@ -176,4 +202,6 @@ def _example(
         claims=tuple(place[told] for told in (one.right, *(wrong for _, wrong in one.wrong))),
         anchor=anchor_place[one.anchor],
         anchor_text=place[text] if joint and text is not None else -1,
+        keep=tuple(place[told] for told in kept),
+        pictured=text is None,
     )

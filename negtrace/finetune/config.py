@@ -34,8 +34,8 @@ class Config:
     balance: float = 0.5
     """Lambda: weight of the contrastive loss; the claims' is 1 - lambda."""
     keep: float = 0.0
-    """Weight of a third term, none in the paper: 1 - cosine of the captions that deny nothing to
-    what they were before."""
+    """Weight of a third term, none in the paper: 1 - cosine of what affirms (captions that deny
+    nothing, text anchors) to what it was before."""
     joint: bool = False
     """Embed text anchors with the tower as it is being trained; else with the original, once."""
     scale: float | None = None

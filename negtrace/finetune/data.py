@@ -30,6 +30,9 @@ FRAMES: tuple[str, ...] = ("Findings: {}.", "The study shows {}.", "Seen are {}.
 SENTENCES = 0.5
 """Share of statements on several findings that take a sentence for each."""
 
+TEXT_ANCHORED = 0.5
+"""Share of the phantom's sets that have a text for an anchor."""
+
 WRONGS = 3
 """Most wrong statements of a ready-made set."""
 
@@ -43,8 +46,9 @@ def phantom_sets(count: int = SETS, seed: int = 0) -> list[ClaimSet]:
 
     A right statement says one to three findings of a study, in a sentence each or in a list; a
     wrong one has one attribute of one of them changed. Half of the captions deny what is absent in
-    the same words, the others are reports that deny nothing. The frames of the polarity benchmark's
-    questions (`realize.CAPTIONS`) never hold a denial here.
+    the same words, the others are reports that deny nothing. Half of the sets have a text in the
+    place of the radiograph, which affirms the same ("normal heart size"). The frames of the
+    polarity benchmark's questions (`realize.CAPTIONS`) never hold a denial here.
     """
     rng = Random(f"finetune {seed}")  # noqa: S311
     return [_phantom_set(number, rng) for number in range(count)]
@@ -57,12 +61,14 @@ def _phantom_set(number: int, rng: Random) -> ClaimSet:
     claims = [claim, *rng.sample(others, rng.choice((0, 1, 2)))]
     rng.shuffle(claims)
     draw = rng.getrandbits(32)
-    told = report(patient, seed=draw, rate=0.0)
+    name = f"phantom-{number}"
+    if rng.random() < TEXT_ANCHORED:
+        told = Anchor(text=realize(claims, wording="equivalent", seed=draw))
+        return claim_set(name, told, claims, caption=worded(claims, draw), rng=rng)
+    caption = report(patient, seed=draw, rate=0.0)
     if rng.random() < DENYING:
-        told = worded(rng.sample(patient.claims, rng.choice((2, 3, 4))), draw)
-    return claim_set(
-        f"phantom-{number}", Anchor(image=patient.image()), claims, caption=told, rng=rng
-    )
+        caption = worded(rng.sample(patient.claims, rng.choice((2, 3, 4))), draw)
+    return claim_set(name, Anchor(image=patient.image()), claims, caption=caption, rng=rng)
 
 
 def _patient(finding: str, rng: Random, *, present: bool) -> tuple[Study, Claim]:

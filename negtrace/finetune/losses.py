@@ -19,7 +19,7 @@ def contrastive_loss(
     Args:
         captions: embeddings; row i tells of anchor i.
         anchors: embeddings.
-        same: which rows have a caption or an anchor in common: neither is the other's negative.
+        same: which rows are no negatives of each other, such as those with a caption in common.
         scale: what a cosine is multiplied by.
     """
     logits = scale * normalize(captions, dim=-1) @ normalize(anchors, dim=-1).T

@@ -52,7 +52,7 @@ class Objective(nn.Module):
             claims: the right claim and the wrong ones, -1 where there is none.
             anchors: embeddings that were made once.
             anchor_texts: the text that each anchor is, -1 where it is embedded already.
-            same: rows with a caption or an anchor in common.
+            same: rows with a caption or an anchor in common, or anchors of different kinds.
             keep: texts to keep near what they were.
             kept: the embeddings that they had.
         """

@@ -20,20 +20,16 @@ from negtrace.bench.claims import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.export import Document, read_json
-from negtrace.finetune.adapting import adapting
-from negtrace.finetune.batches import prepare
-from negtrace.finetune.change import change_of, snapshot
 from negtrace.finetune.config import Config
 from negtrace.finetune.data import training_sets, usable
-from negtrace.finetune.objective import Objective
+from negtrace.finetune.fitting import Scored, fit
 from negtrace.finetune.report import Finetuned, write_report
 from negtrace.finetune.runs import claim_folder
-from negtrace.finetune.scales import require_names, scales
+from negtrace.finetune.scales import require_names
 from negtrace.finetune.study import Study, look
-from negtrace.finetune.training import arguments, seeded, train
+from negtrace.finetune.training import arguments
 from negtrace.schema.files import canonical, sha256
 from negtrace.scores import LayerScores
-from negtrace.trainers import gradient_scaling, optimizers, sizes_of
 from negtrace.version import __version__
 
 Scores = LayerScores | Document | Path | str | Mapping[str, float]
@@ -95,7 +91,7 @@ def selective_finetune(
         claim_folder(folder, run, write=args.should_save)
         wanted = (study or (Study() if out else NOTHING)) if args.should_save else NOTHING
         before = look(encoder, wanted, folder / "before", progress=progress)
-        trained = _train(encoder, sets, found, config, args, folder if out else None)
+        fitted = fit(encoder, sets, found, config, args, folder if out else None)
         after = look(encoder, wanted, folder / "after", progress=progress)
         result = Finetuned(
             encoder=encoder,
@@ -105,7 +101,7 @@ def selective_finetune(
             after=after,
             run=run,
             folder=Path(out) if out else None,
-            **trained,
+            **vars(fitted),
         )
         if out and args.should_save:
             write_report(result, folder)
@@ -119,9 +115,7 @@ def _config(config: Config | None, settings: Mapping[str, Any]) -> Config:
     return replace(config or Config(), **settings)
 
 
-def _scores(
-    scores: Scores, method: str | None
-) -> tuple[LayerScores | Mapping[str, float], dict[str, Any]]:
+def _scores(scores: Scores, method: str | None) -> tuple[Scored, dict[str, Any]]:
     """Return the scores, or multipliers, and what a report says of them."""
     if isinstance(scores, str | Path):
         scores = read_json(scores)
@@ -148,7 +142,7 @@ def _run(
     encoder: Encoder,
     sets: Sequence[ClaimSet],
     config: Config,
-    scores: LayerScores | Mapping[str, float],
+    scores: Scored,
     about: Mapping[str, Any],
     trainer: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
@@ -163,64 +157,3 @@ def _run(
         "config": asdict(config),
         "trainer": {name: str(value) for name, value in (trainer or {}).items()},
     }
-
-
-def _train(
-    encoder: Encoder,
-    sets: Sequence[ClaimSet],
-    scores: LayerScores | Mapping[str, float],
-    config: Config,
-    args: Any,
-    out: Path | None,
-) -> dict[str, Any]:
-    """Train, write the weights, make them the encoder's own, and say how far they moved."""
-    before = snapshot(encoder.model, encoder.block_names)
-    with seeded(config.seed):
-        encoder.model.to(args.device)
-        examples = prepare(encoder, sets, joint=config.joint, keep=config.keep > 0)
-        with adapting(encoder, config) as weights:
-            multipliers = _multipliers(encoder, scores, config)
-            losses = train(
-                Objective(encoder, weights.trained, config),
-                examples,
-                args,
-                optimizers=optimizers(
-                    encoder.model,
-                    multipliers if config.mode == "lr" else _on_or_off(multipliers),
-                    args,
-                ),
-                callbacks=[gradient_scaling(encoder.model, multipliers)]
-                if config.mode == "grad"
-                else [],
-            )
-            if out is not None and args.should_save:
-                weights.write(out / ("adapter" if config.adapter == "lora" else "model"))
-            weights.finish()
-    return {
-        "scales": multipliers,
-        "losses": tuple(losses),
-        "change": change_of(encoder.model, encoder.block_names, before),
-    }
-
-
-def _on_or_off(multipliers: Mapping[str, float]) -> dict[str, float]:
-    """Return a rate of 1 for each block but those of 0, which weight decay must not move either."""
-    return {block: float(scale > 0) for block, scale in multipliers.items()}
-
-
-def _multipliers(
-    encoder: Encoder, scores: LayerScores | Mapping[str, float], config: Config
-) -> dict[str, float]:
-    if not isinstance(scores, LayerScores):
-        return {block: float(scores[block]) for block in encoder.block_names}
-    found = scales(
-        scores,
-        config.weighting,
-        beta=config.beta,
-        floor=config.floor,
-        k=config.k,
-        seed=config.seed,
-        sizes=sizes_of(encoder.model, encoder.block_names),
-        equal_budget=config.equal_budget,
-    )
-    return {block: found[block] for block in encoder.block_names}
