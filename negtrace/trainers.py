@@ -23,9 +23,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import Unpack
+
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.export import read_json
-from negtrace.finetune.scales import FLOOR, scales
+from negtrace.finetune.scales import Weighing, scales
 from negtrace.schema.checks import listed
 from negtrace.schema.files import write_bytes
 
@@ -41,16 +43,9 @@ Named = Iterable[tuple[str, "nn.Parameter"]]
 def read_scales(
     path: Path | str,
     method: str,
-    *,
-    weighting: str = "scored",
-    beta: float = 1.0,
-    floor: float = FLOOR,
-    k: int = 3,
-    seed: int = 0,
-    sizes: Mapping[str, int] | None = None,
-    equal_budget: bool = True,
+    **how: Unpack[Weighing],
 ) -> dict[str, float]:
-    """Return the multiplier of each block from a CTE JSON; see `finetune.scales.scales`.
+    """Return the multiplier of each block from a CTE JSON, weighted as by `finetune.scales.scales`.
 
     A ranking that is not stable is warned of, with the figure.
 
@@ -60,16 +55,7 @@ def read_scales(
     scores = read_json(path).layer_scores(method)
     if not scores.stable:
         warnings.warn(f"{method}: {scores.note}", NegtraceWarning, stacklevel=2)
-    return scales(
-        scores,
-        weighting,
-        beta=beta,
-        floor=floor,
-        k=k,
-        seed=seed,
-        sizes=sizes,
-        equal_budget=equal_budget,
-    )
+    return scales(scores, **how)
 
 
 def blocks_of(

@@ -292,6 +292,20 @@ def test_a_cte_json_needs_a_method(tmp_path: Path) -> None:
     refused(r"method= \[.*'nast'", None, None, path)
 
 
+def test_scores_of_other_weights_are_warned_of(tmp_path: Path) -> None:
+    encoder = clip()
+    cte = negtrace.trace(encoder, negtrace.radiology_pairs()[:8], direction="noising")
+    path = write_json(cte, tmp_path / "noising.json", resamples=20)
+    with torch.no_grad():
+        next(iter(encoder.blocks[0].parameters())).add_(1.0)
+    vars(encoder).pop("digest")
+    with pytest.warns(NegtraceWarning) as said:
+        selective_finetune(
+            encoder, claim_sets(), path, method="nast", study=NOTHING, config=quick(steps=1)
+        )
+    assert "traced on other weights than those of clip" in str(said[0].message)
+
+
 def test_unstable_scores_are_warned_of() -> None:
     encoder = clip()
     unstable = scores_for(encoder, rank_stability=0.4)
@@ -334,9 +348,10 @@ def test_half_precision_is_refused() -> None:
     refused("half precision", encoder, None, ones(encoder))
 
 
-def stopping(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[Any], Any]) -> None:
-    """Let the contrastive loss of one step go through `act`."""
-    whole, calls = objective.contrastive_loss, []
+def stopping(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[Any], Any]) -> list[int]:
+    """Let the contrastive loss of one step go through `act`; return a list that grows by step."""
+    whole = objective.contrastive_loss
+    calls: list[int] = []
 
     def loss(*args: Any) -> Any:
         calls.append(1)
@@ -344,6 +359,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[Any], An
         return act(found) if len(calls) == step else found
 
     monkeypatch.setattr(objective, "contrastive_loss", loss)
+    return calls
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
@@ -389,11 +405,10 @@ def test_a_killed_run_goes_on_to_the_same_result(
             tuned(out=tmp_path / "run", adapter=adapter)
     # A checkpoint that was being written when the run was killed.
     (tmp_path / "run" / "checkpoints" / "checkpoint-3").mkdir()
-    calls: list[int] = []
-    stopping(monkeypatch, 1, lambda loss: (calls.append(1), loss)[1])
+    steps = stopping(monkeypatch, 0, killed)
     again = tuned(out=tmp_path / "run", adapter=adapter)
     assert same(weights(again.encoder), weights(whole.encoder))
-    assert calls
+    assert len(steps) == 2  # the third and the fourth
     finished = tuned(out=tmp_path / "run", adapter=adapter)  # nothing is left to do
     assert same(weights(finished.encoder), weights(whole.encoder))
 

@@ -2,15 +2,13 @@
 
 __all__ = ["Finetune"]
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from negtrace.cli.models import Model
 from negtrace.cli.printing import say, say_written
-from negtrace.errors import FinetuneError
+from negtrace.cli.settings import settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +63,7 @@ class Finetune(Model):
             method=self.method,
             out=self.out,
             study=Study(count=self.count) if self.count else Study(suites=(), pairs=0),
-            trainer=_arguments(self.trainer),
+            trainer=settings(self.trainer),
             mode=self.mode,
             weighting=self.weighting,
             beta=self.beta,
@@ -80,17 +78,3 @@ class Finetune(Model):
         )
         say(*found.lines())
         say_written(self.out)
-
-
-def _arguments(given: Sequence[str]) -> dict[str, object]:
-    """Read `name=value` arguments, numbers and truth values as such."""
-    found: dict[str, object] = {}
-    for argument in given:
-        name, there, value = argument.partition("=")
-        if not there:
-            raise FinetuneError(f"the argument {argument!r} has no value; write it as name=value")
-        try:
-            found[name] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name] = value
-    return found

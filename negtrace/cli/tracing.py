@@ -2,7 +2,6 @@
 
 __all__ = ["Demo", "Heads", "Trace"]
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from negtrace.cli.models import Model
 from negtrace.cli.printing import say, say_written
-from negtrace.errors import TraceError
+from negtrace.cli.settings import settings
 
 if TYPE_CHECKING:
     from negtrace.export import Document
@@ -98,14 +97,14 @@ class Trace(Traced):
         from negtrace.experiment import run
         from negtrace.tracing.sweep import DIRECTIONS
 
-        pairs, settings = self.prepared(), _settings(self.set)
+        pairs, corrupted = self.prepared(), settings(self.set)
         documents = run(
             self.load(),
             self.out,
             pairs,
             directions=DIRECTIONS if self.direction == "both" else (self.direction,),
             corruption=self.corruption,
-            settings=settings,
+            settings=corrupted,
             sites=self.sites,
             positions=_positions(self.positions),
             window=self.window,
@@ -134,14 +133,14 @@ class Heads(Traced):
         from negtrace.experiment import run_heads
         from negtrace.gallery import summary_of_heads
 
-        pairs, settings = self.prepared(), _settings(self.set)
+        pairs, corrupted = self.prepared(), settings(self.set)
         found = run_heads(
             self.load(),
             self.out,
             pairs,
             direction=self.direction,
             corruption=self.corruption,
-            settings=settings,
+            settings=corrupted,
             positions=_positions(self.positions),
             queries=self.queries,
             formats=self.formats,
@@ -150,20 +149,6 @@ class Heads(Traced):
         if found.refused:
             say(f"no selectivity: {found.refused}")
         say_written(self.out, found.files)
-
-
-def _settings(given: Sequence[str]) -> dict[str, object]:
-    """Read `name=value` settings, numbers as numbers."""
-    settings: dict[str, object] = {}
-    for setting in given:
-        name, found, value = setting.partition("=")
-        if not found:
-            raise TraceError(f"the setting {setting!r} has no value; write it as name=value")
-        try:
-            settings[name] = json.loads(value)
-        except json.JSONDecodeError:
-            settings[name] = value
-    return settings
 
 
 def _pairs(path: Path | None, limit: int | None, *, skip_bad: bool) -> "list[Pair]":

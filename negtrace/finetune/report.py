@@ -72,7 +72,10 @@ class Finetuned:
                 )
             ],
             "share_of_top": {"3": self.change.top(3), "5": self.change.top(5)},
-            "losses": [dict(entry) for entry in self.losses],
+            "losses": [
+                {name: value if isfinite(value) else None for name, value in entry.items()}
+                for entry in self.losses
+            ],
             "figures": {
                 name: {"before": old, "after": self.after.numbers().get(name)}
                 for name, old in self.before.numbers().items()

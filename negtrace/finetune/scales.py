@@ -9,9 +9,10 @@ about its learning rate a step. So weightings are comparable when the multiplier
 trainable weights is one and the same: 1, the budget of plain fine-tuning.
 """
 
-__all__ = ["FLOOR", "WEIGHTINGS", "Blocks", "equalised", "require_names", "scales"]
+__all__ = ["FLOOR", "WEIGHTINGS", "Weighing", "equalised", "require_names", "scales"]
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 from jaxtyping import Float
@@ -68,6 +69,18 @@ def _top(alpha: Blocks, beta: float, floor: float, k: int, rng: np.random.Genera
 def _front(alpha: Blocks, beta: float, floor: float, k: int, rng: np.random.Generator) -> Blocks:
     """1 in the first k blocks, 0 elsewhere."""
     return np.asarray((np.arange(len(alpha)) < k).astype(float))
+
+
+class Weighing(TypedDict, total=False):
+    """How scores become multipliers; `scales` says what each is."""
+
+    weighting: str
+    beta: float
+    floor: float
+    k: int
+    seed: int
+    sizes: Mapping[str, int] | None
+    equal_budget: bool
 
 
 def scales(

@@ -73,7 +73,7 @@ def selective_finetune(
         OutputError: when `out` holds another run, or cannot be written.
     """
     config = _config(config, settings)
-    found, about = _scores(scores, method)
+    found, about = _scores(scores, method, encoder)
     layers = found.layers if isinstance(found, LayerScores) else tuple(found)
     require_names(layers, encoder.block_names, encoder.name)
     sets = usable(training_sets(data, seed=config.seed), encoder, balance=config.balance)
@@ -115,7 +115,7 @@ def _config(config: Config | None, settings: Mapping[str, Any]) -> Config:
     return replace(config or Config(), **settings)
 
 
-def _scores(scores: Scores, method: str | None) -> tuple[Scored, dict[str, Any]]:
+def _scores(scores: Scores, method: str | None, encoder: Encoder) -> tuple[Scored, dict[str, Any]]:
     """Return the scores, or multipliers, and what a report says of them."""
     if isinstance(scores, str | Path):
         scores = read_json(scores)
@@ -123,11 +123,13 @@ def _scores(scores: Scores, method: str | None) -> tuple[Scored, dict[str, Any]]
         if method is None:
             there = sorted({one.method for one in scores.scores})
             raise FinetuneError(f"a CTE JSON holds several layer scores; method= {there}")
+        if scores.provenance.weights_digest != encoder.digest:
+            _warn(f"the CTE JSON was traced on other weights than those of {encoder.name}")
         scores = scores.layer_scores(method)
     if not isinstance(scores, LayerScores):
         return scores, {"method": "given", "scales": dict(scores)}
     if not scores.stable:
-        warnings.warn(f"{scores.method}: {scores.note}", NegtraceWarning, stacklevel=3)
+        _warn(f"{scores.method}: {scores.note}")
     about = {
         "method": scores.method,
         "model": scores.model,
@@ -136,6 +138,10 @@ def _scores(scores: Scores, method: str | None) -> tuple[Scored, dict[str, Any]]
         "note": scores.note,
     }
     return scores, about
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, NegtraceWarning, stacklevel=4)
 
 
 def _run(
