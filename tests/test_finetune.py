@@ -154,6 +154,17 @@ def test_a_text_encoder_is_trained_on_text_anchors() -> None:
     assert (found.change.norms > 0).all()
 
 
+def test_precision_is_mixed_by_the_trainer() -> None:
+    encoder = clip()
+    mixed = selective_finetune(
+        encoder, claim_sets(), ones(encoder), config=quick(), trainer={"bf16": True}
+    )
+    plain = tuned()
+    assert {weight.dtype for weight in encoder.model.parameters()} == {torch.float32}
+    assert mixed.losses[0]["loss"] != plain.losses[0]["loss"]
+    assert mixed.losses[0]["loss"] == pytest.approx(plain.losses[0]["loss"], rel=0.05)
+
+
 def test_a_longer_training_lowers_the_loss() -> None:
     losses = [entry["loss"] for entry in tuned(steps=30, seed=1).losses]
     assert losses[-1] < 0.7 * losses[0]

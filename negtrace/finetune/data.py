@@ -30,7 +30,7 @@ FRAMES: tuple[str, ...] = ("Findings: {}.", "The study shows {}.", "Seen are {}.
 SENTENCES = 0.5
 """Share of statements on several findings that take a sentence for each."""
 
-TEXT_ANCHORED = 0.5
+TEXT_ANCHORED = 1 / 3
 """Share of the phantom's sets that have a text for an anchor."""
 
 WRONGS = 3
@@ -46,7 +46,7 @@ def phantom_sets(count: int = SETS, seed: int = 0) -> list[ClaimSet]:
 
     A right statement says one to three findings of a study, in a sentence each or in a list; a
     wrong one has one attribute of one of them changed. Half of the captions deny what is absent in
-    the same words, the others are reports that deny nothing. Half of the sets have a text in the
+    the same words, the others are reports that deny nothing. A third of the sets has a text in the
     place of the radiograph, which affirms the same ("normal heart size"). The frames of the
     polarity benchmark's questions (`realize.CAPTIONS`) never hold a denial here.
     """
@@ -57,8 +57,7 @@ def phantom_sets(count: int = SETS, seed: int = 0) -> list[ClaimSet]:
 def _phantom_set(number: int, rng: Random) -> ClaimSet:
     finding = PHANTOM_FINDINGS[number // 2 % len(PHANTOM_FINDINGS)]
     patient, claim = _patient(finding, rng, present=number % 2 == 0)
-    others = [other for other in patient.claims if other is not claim]
-    claims = [claim, *rng.sample(others, rng.choice((0, 1, 2)))]
+    claims = [claim, *_others(patient, claim, rng.choice((0, 1, 2)), rng)]
     rng.shuffle(claims)
     draw = rng.getrandbits(32)
     name = f"phantom-{number}"
@@ -67,8 +66,21 @@ def _phantom_set(number: int, rng: Random) -> ClaimSet:
         return claim_set(name, told, claims, caption=worded(claims, draw), rng=rng)
     caption = report(patient, seed=draw, rate=0.0)
     if rng.random() < DENYING:
-        caption = worded(rng.sample(patient.claims, rng.choice((2, 3, 4))), draw)
+        caption = worded([claim, *_others(patient, claim, rng.choice((1, 2, 3)), rng)], draw)
     return claim_set(name, Anchor(image=patient.image()), claims, caption=caption, rng=rng)
+
+
+def _others(patient: Study, claim: Claim, count: int, rng: Random) -> list[Claim]:
+    """Draw further claims of a study, the present ones as likely as the absent ones.
+
+    Findings are more often absent: where they are hard to see, who knows that denies them blindly.
+    """
+    left = [[c for c in side if c is not claim] for side in (patient.present, patient.absent)]
+    drawn = []
+    for _ in range(count):
+        side = rng.choice([claims for claims in left if claims])
+        drawn.append(side.pop(rng.randrange(len(side))))
+    return drawn
 
 
 def _patient(finding: str, rng: Random, *, present: bool) -> tuple[Study, Claim]:

@@ -62,6 +62,7 @@ def arguments(
         "remove_unused_columns": False,
         "report_to": "none",
         "disable_tqdm": not progress,
+        "ddp_find_unused_parameters": False,
     }
     found = TrainingArguments(**{**options, **(more or {})})
     if found.n_gpu > 1:  # the encoder is on one device; for several, start one process for each
