@@ -44,7 +44,7 @@ class Config:
     """Updates."""
     batch: int = 32
     """Claim sets a step on each device."""
-    rate: float = 5e-4
+    rate: float = 1e-3
     """Peak learning rate of a block whose multiplier is 1."""
     warmup: float = 0.1
     """Share of the steps in which the rate rises; then it falls to 0 in a line."""

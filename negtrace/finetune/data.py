@@ -18,7 +18,7 @@ from negtrace.phantom.cohort import PHANTOM_FINDINGS, TRAIN, Study, study
 from negtrace.phantom.reports import report
 from negtrace.registry import Registry
 
-SETS = 2000
+SETS = 3000
 """How many ready-made sets there are."""
 
 DENYING = 0.5
