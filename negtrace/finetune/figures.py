@@ -52,7 +52,7 @@ def change_figure(found: Finetuned) -> Figure:
     place = np.arange(len(asked))
     ax.bar(place - 0.2, asked / asked.sum(), 0.4, label="multiplier", color="0.75")
     ax.bar(place + 0.2, change.shares, 0.4, label="realised change", color="#3a76af")
-    name_columns(ax, change.blocks, offset=0.0)
+    name_columns(ax, tuple(map(str, range(1, len(asked) + 1))), offset=0.0)
     ax.set_ylabel("share of the sum over blocks", fontsize=MEDIUM)
     ax.tick_params(axis="y", labelsize=MEDIUM)
     ax.spines[["top", "right"]].set_visible(False)

@@ -102,8 +102,9 @@ class Finetuned:
         )
         top = document["share_of_top"]
         said = [f"Top 3 blocks: {top['3']:.3f} of the change; top 5: {top['5']:.3f}."]
-        if document["gap_closed"] is not None:
-            said.append(f"The polarity gap closed by {100 * document['gap_closed']:.0f} %.")
+        if (closed := document["gap_closed"]) is not None:
+            way = "closed" if closed >= 0 else "widened"
+            said.append(f"The polarity gap {way} by {100 * abs(closed):.0f} %.")
         return [*(table if document["figures"] else []), "", *blocks, "", *said]
 
 
