@@ -29,9 +29,9 @@ __all__ = [
     "write_pairs",
 ]
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from negtrace.lazy import lazily
 from negtrace.version import __version__
 
 if TYPE_CHECKING:
@@ -91,15 +91,7 @@ _ROOMS = frozenset(
 )
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: `import negtrace` alone loads nothing heavy."""
-    if name in _ROOMS:
-        return importlib.import_module(f"negtrace.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'negtrace' has no attribute {name!r}; see negtrace.__all__")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazily(__name__, _HOMES, _ROOMS)
 
 
 def __dir__() -> list[str]:

@@ -32,6 +32,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def write_labels(path: Path) -> None:
+    """Write CheXpert-style labels of a few studies."""
+    rows = [f"patient{n:05}/study1/view1_frontal.jpg,{n % 2},{n // 2 % 2},0" for n in range(60)]
+    path.write_text("\n".join(["Path,Cardiomegaly,Pleural Effusion,Edema", *rows]) + "\n", "utf-8")
+
+
 def test_the_python_blocks_run_one_after_another(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,6 +59,7 @@ def test_the_commands_run(workplace: Path, data_dir: Path) -> None:
     (workplace / "existence.json").write_bytes(
         (data_dir / "valse" / "existence_part.json").read_bytes()
     )
+    write_labels(workplace / "labels.csv")
     for command in commands:
         assert main(shlex.split(command)[1:]) == 0, command
 

@@ -7,8 +7,9 @@ beside the model, so that a shortcut shows.
 
 __all__ = ["SUITES", "Config", "Report", "read_report", "run"]
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from negtrace.lazy import lazily
 
 if TYPE_CHECKING:
     from negtrace.bench.config import Config
@@ -24,9 +25,4 @@ _HOMES = {
     "run": "negtrace.bench.running",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: reports open and draw without torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'negtrace.bench' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazily(__name__, _HOMES)

@@ -6,8 +6,9 @@ train, val and test, so that neither is in two of them.
 
 __all__ = ["LAYOUTS", "SPLITS", "Card", "Config", "build_dataset", "read_card"]
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from negtrace.lazy import lazily
 
 if TYPE_CHECKING:
     from negtrace.dataset.build import build_dataset
@@ -24,9 +25,4 @@ _HOMES = {
     "read_card": "negtrace.dataset.card",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'negtrace.dataset' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazily(__name__, _HOMES)

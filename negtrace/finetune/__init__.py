@@ -2,8 +2,9 @@
 
 __all__ = ["WEIGHTINGS", "Config", "Finetuned", "Study", "selective_finetune"]
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from negtrace.lazy import lazily
 
 if TYPE_CHECKING:
     from negtrace.finetune.config import Config
@@ -20,9 +21,4 @@ _HOMES = {
     "selective_finetune": "negtrace.finetune.selective",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: multipliers need no torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'negtrace.finetune' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazily(__name__, _HOMES)
