@@ -43,10 +43,10 @@ from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
 from negtrace.finetune import selective_finetune
 from negtrace.finetune.data import phantom_sets, text_sets
-from negtrace.finetune.scales import scales
 from negtrace.language.findings import FINDINGS
 from negtrace.pair_sources import phantom_pairs
 from negtrace.scores import LayerScores
+from negtrace.weightings import scales
 
 METHODS = ("nast", "transport", "component", "cue")
 CONTROLS = ("uniform", "permuted 0", "permuted 1", "permuted 2", "inverted", "top", "front")

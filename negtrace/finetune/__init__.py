@@ -9,12 +9,12 @@ from negtrace.lazy import lazily
 if TYPE_CHECKING:
     from negtrace.finetune.config import Config
     from negtrace.finetune.report import Finetuned
-    from negtrace.finetune.scales import WEIGHTINGS
     from negtrace.finetune.selective import selective_finetune
     from negtrace.finetune.study import Study
+    from negtrace.weightings import WEIGHTINGS
 
 _HOMES = {
-    "WEIGHTINGS": "negtrace.finetune.scales",
+    "WEIGHTINGS": "negtrace.weightings",
     "Config": "negtrace.finetune.config",
     "Finetuned": "negtrace.finetune.report",
     "Study": "negtrace.finetune.study",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from negtrace.errors import FinetuneError
-from negtrace.finetune.scales import FLOOR, WEIGHTINGS
+from negtrace.weightings import FLOOR, WEIGHTINGS
 
 
 @dataclass(frozen=True, kw_only=True)

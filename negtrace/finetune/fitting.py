@@ -16,10 +16,10 @@ from negtrace.finetune.batches import prepare
 from negtrace.finetune.change import Change, change_of, snapshot
 from negtrace.finetune.config import Config
 from negtrace.finetune.objective import Objective
-from negtrace.finetune.scales import scales
 from negtrace.finetune.training import seeded, train
 from negtrace.scores import LayerScores
 from negtrace.trainers import gradient_scaling, optimizers, sizes_of
+from negtrace.weightings import scales
 
 Scored = LayerScores | Mapping[str, float]
 """Layer scores, or a multiplier for each block by its name."""

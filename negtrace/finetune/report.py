@@ -113,15 +113,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def write_report(found: Finetuned, folder: Path) -> None:
-    """Write `report.json`, `report.md` and the figures.
+    """Write `report.json` and `report.md`.
 
     Raises:
         OutputError: when the place cannot be written.
     """
-    # Imported here, so that a run that draws nothing needs no matplotlib.
-    from negtrace.finetune.figures import draw
-
     text = json.dumps(found.document(), indent=1, allow_nan=False)
     write_bytes(folder / REPORT, (text + "\n").encode())
     write_bytes(folder / TABLE, ("\n".join(found.lines()) + "\n").encode())
-    draw(found, folder)

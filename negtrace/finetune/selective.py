@@ -25,12 +25,12 @@ from negtrace.finetune.data import training_sets, usable
 from negtrace.finetune.fitting import Scored, fit
 from negtrace.finetune.report import Finetuned, write_report
 from negtrace.finetune.runs import claim_folder
-from negtrace.finetune.scales import require_names
 from negtrace.finetune.study import Study, look
 from negtrace.finetune.training import arguments
 from negtrace.schema.files import canonical, sha256
 from negtrace.scores import LayerScores
 from negtrace.version import __version__
+from negtrace.weightings import require_names
 
 Scores = LayerScores | Document | Path | str | Mapping[str, float]
 
@@ -104,8 +104,16 @@ def selective_finetune(
             **vars(fitted),
         )
         if out and args.should_save:
-            write_report(result, folder)
+            _told(result, folder)
     return result
+
+
+def _told(result: Finetuned, folder: Path) -> None:
+    # Imported here, so that a run that keeps nothing needs no matplotlib.
+    from negtrace.finetune.figures import draw
+
+    write_report(result, folder)
+    draw(result, folder)
 
 
 def _config(config: Config | None, settings: Mapping[str, Any]) -> Config:

@@ -15,8 +15,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from negtrace.errors import FinetuneError, require
 from negtrace.finetune.batches import Examples
-from negtrace.finetune.callbacks import Guard
 from negtrace.finetune.config import Config
+from negtrace.finetune.guard import Guard
 from negtrace.finetune.objective import Objective
 
 PARTS = ("contrastive", "claims", "keeping")

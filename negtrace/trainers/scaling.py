@@ -1,16 +1,15 @@
-"""What transformers' Trainer calls back, and the optimizer that it would have made."""
+"""Gradients scaled by block in transformers' Trainer, and the optimizer that it would have made."""
 
-__all__ = ["GradientScaling", "Guard", "invariant", "optimizer_of"]
+__all__ = ["GradientScaling", "invariant", "optimizer_of"]
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import Trainer, TrainerCallback
 
-from negtrace.errors import FinetuneError, NegtraceWarning
+from negtrace.errors import NegtraceWarning
 
 _INVARIANT = ("adam", "lamb", "lion", "adafactor", "rmsprop", "adagrad", "ademamix")
 """Optimizers that divide by the gradient's own size, by what their names hold."""
@@ -48,21 +47,6 @@ class GradientScaling(TrainerCallback):  # type: ignore[misc]
             for weight in weights:
                 if weight.grad is not None:
                     weight.grad.mul_(self.scales[block])
-
-
-class Guard(TrainerCallback):  # type: ignore[misc]
-    """Stops before weights that are no numbers are saved or trained on."""
-
-    def __init__(self, weights: Sequence[Tensor], kept: Callable[[], str]) -> None:
-        self.weights = weights
-        self.kept = kept
-
-    def on_step_end(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
-        """Look at every trained weight after each update."""
-        if not all(bool(torch.isfinite(weight).all()) for weight in self.weights):
-            raise FinetuneError(
-                f"a weight is no longer a number after step {state.global_step}; {self.kept()}"
-            )
 
 
 def optimizer_of(groups: list[dict[str, Any]], args: Any) -> torch.optim.Optimizer:

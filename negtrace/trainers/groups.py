@@ -1,8 +1,4 @@
-"""Layer scores for other trainers: param groups, PEFT patterns, a Trainer's optimizer, a table.
-
-Everything here takes multipliers by block name, as `read_scales` gives them from a CTE JSON, and
-finds a module's weights by those names. A weight that is in no block keeps the plain rate.
-"""
+"""Multipliers by block name into what optimizers, peft, the Trainer and spreadsheets take."""
 
 __all__ = [
     "blocks_of",
@@ -27,9 +23,9 @@ from typing_extensions import Unpack
 
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.export import read_json
-from negtrace.finetune.scales import Weighing, scales
 from negtrace.schema.checks import listed
 from negtrace.schema.files import write_bytes
+from negtrace.weightings import Weighing, scales
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +41,7 @@ def read_scales(
     method: str,
     **how: Unpack[Weighing],
 ) -> dict[str, float]:
-    """Return the multiplier of each block from a CTE JSON, weighted as by `finetune.scales.scales`.
+    """Return the multiplier of each block from a CTE JSON, weighted as by `weightings.scales`.
 
     A ranking that is not stable is warned of, with the figure.
 
@@ -155,7 +151,7 @@ def optimizers(
         args: `transformers.TrainingArguments`; says the optimizer, its rate and decay.
         prefix: as for `blocks_of`.
     """
-    from negtrace.finetune.callbacks import optimizer_of
+    from negtrace.trainers.scaling import optimizer_of
 
     groups = param_groups(
         module, scales, rate=args.learning_rate, weight_decay=args.weight_decay, prefix=prefix
@@ -169,7 +165,7 @@ def gradient_scaling(module: "nn.Module", scales: Mapping[str, float], *, prefix
     Once an update, after accumulation and clipping, so neither undoes it. It warns under an
     optimizer of the Adam family, which divides the multiplier out again.
     """
-    from negtrace.finetune.callbacks import GradientScaling
+    from negtrace.trainers.scaling import GradientScaling
 
     found = blocks_of(module.named_parameters(), scales, prefix=prefix)
     weights = {b: [w for _, w in named] for b, named in found.items() if b is not None}
