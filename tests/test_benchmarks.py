@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -34,8 +35,7 @@ def test_it_explains_its_command(
 def test_a_result_names_its_machine_and_no_folder_of_it(path: Path) -> None:
     text = path.read_text("utf-8")
     assert "x86_64" in json.loads(text)["machine"]
-    assert "/home/" not in text
-    assert "/work/" not in text
+    assert not re.search(r"(?<![\w.])/\w", text), "an absolute path"
 
 
 def test_a_record_is_written_whole(tmp_path: Path) -> None:

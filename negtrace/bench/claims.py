@@ -30,12 +30,13 @@ from negtrace.bench.items import Item
 from negtrace.bench.pictures import look
 from negtrace.bench.rates import Bootstrap, by_tag
 from negtrace.bench.report import NOWHERE, Noted, Row, Source
+from negtrace.bench.tables import json_lines
 from negtrace.errors import BenchError, PairError
 from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import ASPECTS, contradictions
 from negtrace.language.findings import FINDINGS
 from negtrace.language.realize import sentence
-from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, Study, study
+from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, patient_with
 
 ATTRIBUTES = ("existence", "location", "severity")
 
@@ -111,21 +112,13 @@ def phantom_sets(count: int, *, seed: int, size: int = 48) -> list[ClaimSet]:
     for number in range(-(-count // 2)):
         finding = PHANTOM_FINDINGS[number % len(PHANTOM_FINDINGS)]
         draw = rng.getrandbits(32)
-        sick, claim = _patient(finding, rng, present=True)
-        healthy, _ = _patient(finding, rng, present=False)
+        sick, claim = patient_with(finding, HELD_OUT, rng, present=True)
+        healthy, _ = patient_with(finding, HELD_OUT, rng, present=False)
         for there, patient, right in (("", sick, claim), ("no-", healthy, claim.negate())):
             anchor = Anchor(image=patient.image(size))
             name = f"phantom-{number}-{there}{finding}"
             sets.append(_set(name, anchor, right, seed=draw, group=str(number)))
     return sets
-
-
-def _patient(finding: str, rng: Random, *, present: bool) -> tuple[Study, Claim]:
-    while True:
-        patient = study(rng.choice(HELD_OUT))
-        claim = patient.claims[PHANTOM_FINDINGS.index(finding)]
-        if claim.present == present:
-            return patient, claim
 
 
 def text_sets(count: int, *, seed: int) -> list[ClaimSet]:
@@ -156,15 +149,9 @@ def read_sets(path: Path | str) -> tuple[list[ClaimSet], list[Noted]]:
         BenchError: for a file that cannot be read, or of which no line is usable.
     """
     path = Path(path)
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise BenchError(f"{path.name} cannot be read ({error.strerror}); give JSONL") from error
     sets: dict[str, ClaimSet] = {}
     noted: list[Noted] = []
-    for row, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for row, line in json_lines(path):
         try:
             one = _parsed(json.loads(line.decode()), path.parent, (path.name, row))
             if one.id in sets:

@@ -17,6 +17,7 @@ from negtrace.bench import scoring
 from negtrace.bench.context import require_some, too_long
 from negtrace.bench.rates import Bootstrap
 from negtrace.bench.report import NOWHERE, Noted, Row, Source
+from negtrace.bench.tables import json_lines
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.findings import FINDINGS
@@ -75,14 +76,8 @@ def read_triples(path: Path | str) -> tuple[list[Triple], list[Noted]]:
         BenchError: for a file that cannot be read, or of which no line is usable.
     """
     path = Path(path)
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise BenchError(f"{path.name} cannot be read ({error.strerror}); give JSONL") from error
     found, noted = [], []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in json_lines(path):
         try:
             row = json.loads(line.decode())
             texts = {key: str(row[key]) for key in ("caption", "negation", "paraphrase")}

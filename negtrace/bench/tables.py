@@ -1,10 +1,10 @@
 """CSV files as they come: one bad row is named and left out, the rest is read."""
 
-__all__ = ["Record", "Table", "garbled", "read_table"]
+__all__ = ["Record", "Table", "garbled", "json_lines", "read_table"]
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,3 +67,16 @@ def read_table(path: Path | str) -> Table:
         noted=tuple(noted),
         digest=f"sha256:{hashlib.sha256(content).hexdigest()}",
     )
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Return the lines of a JSONL file that hold something, with their numbers.
+
+    Raises:
+        BenchError: for a file that cannot be read.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise BenchError(f"{path.name} cannot be read ({error.strerror}); give JSONL") from error
+    return ((number, line) for number, line in enumerate(lines, start=1) if line.strip())

@@ -14,7 +14,7 @@ from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
 from negtrace.language.realize import Wording, phrase, realize, sentence
-from negtrace.phantom.cohort import PHANTOM_FINDINGS, TRAIN, Study, study
+from negtrace.phantom.cohort import PHANTOM_FINDINGS, TRAIN, Study, patient_with
 from negtrace.phantom.reports import report
 from negtrace.registry import Registry
 
@@ -56,7 +56,7 @@ def phantom_sets(count: int = SETS, seed: int = 0) -> list[ClaimSet]:
 
 def _phantom_set(number: int, rng: Random) -> ClaimSet:
     finding = PHANTOM_FINDINGS[number // 2 % len(PHANTOM_FINDINGS)]
-    patient, claim = _patient(finding, rng, present=number % 2 == 0)
+    patient, claim = patient_with(finding, TRAIN, rng, present=number % 2 == 0)
     claims = [claim, *_others(patient, claim, rng.choice((0, 1, 2)), rng)]
     rng.shuffle(claims)
     draw = rng.getrandbits(32)
@@ -81,14 +81,6 @@ def _others(patient: Study, claim: Claim, count: int, rng: Random) -> list[Claim
         side = rng.choice([claims for claims in left if claims])
         drawn.append(side.pop(rng.randrange(len(side))))
     return drawn
-
-
-def _patient(finding: str, rng: Random, *, present: bool) -> tuple[Study, Claim]:
-    while True:
-        patient = study(rng.choice(TRAIN))
-        claim = patient.claims[PHANTOM_FINDINGS.index(finding)]
-        if claim.present == present:
-            return patient, claim
 
 
 def worded(claims: Sequence[Claim], seed: int) -> str:

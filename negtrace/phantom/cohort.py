@@ -1,6 +1,15 @@
 """The phantom's patients: seeded studies, and which of them are held out."""
 
-__all__ = ["HELD_OUT", "PHANTOM_FINDINGS", "TRAIN", "Study", "cohort", "images", "study"]
+__all__ = [
+    "HELD_OUT",
+    "PHANTOM_FINDINGS",
+    "TRAIN",
+    "Study",
+    "cohort",
+    "images",
+    "patient_with",
+    "study",
+]
 
 import os
 from collections.abc import Sequence
@@ -84,6 +93,17 @@ def _claim(finding: str, rng: Random) -> Claim:
         zone=rng.choice(ZONES) if "zone" in stated else None,
         severity=rng.choice(SEVERITIES) if "severity" in stated else None,
     )
+
+
+def patient_with(
+    finding: str, seeds: Sequence[int], rng: Random, *, present: bool
+) -> tuple[Study, Claim]:
+    """Draw studies of `seeds` until one has, or has not, a finding; return it with that claim."""
+    while True:
+        patient = study(rng.choice(seeds))
+        claim = patient.claims[PHANTOM_FINDINGS.index(finding)]
+        if claim.present == present:
+            return patient, claim
 
 
 def cohort(seeds: Sequence[int]) -> list[Study]:

@@ -2,9 +2,7 @@
 
 __all__ = ["QUERIES", "head_selectivity"]
 
-from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -13,19 +11,19 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from negtrace.cte import Dropped, Provenance
-from negtrace.encoders.base import Encoder, batched
+from negtrace.cte import Dropped
+from negtrace.encoders.base import Encoder, equally_long
 from negtrace.errors import UnknownNameError
 from negtrace.heads import HeadSelectivity, selectivity_of
 from negtrace.hooks import evaluating
 from negtrace.pair_sources import radiology_pairs
-from negtrace.pairs import Pair, digest
+from negtrace.pairs import Pair
 from negtrace.roles import AlignmentError
 from negtrace.tracing.attention import attention_patterns, require_patterns
 from negtrace.tracing.contrast import Run, Sources
 from negtrace.tracing.corruption import corruption_named
 from negtrace.tracing.jobs import Job, prepare, require_some
-from negtrace.version import __version__
+from negtrace.tracing.provenance import provenance_of, rules_of
 
 Queries = Literal["later", "other"]
 QUERIES: tuple[Queries, ...] = get_args(Queries)
@@ -97,7 +95,7 @@ def head_selectivity(
         [job.pair.id for job in jobs],
         layers=encoder.block_names,
         queries=queries,
-        provenance=_provenance(encoder, jobs, queries),
+        provenance=provenance_of(encoder, jobs, {"queries": queries, "alignment": rules_of(jobs)}),
         dropped=dropped,
         confidence=confidence,
         resamples=resamples,
@@ -159,16 +157,12 @@ def _looks(
 ) -> dict[int, Float[np.ndarray, "block head query"]]:
     """Return the attention to the cue, or its slot, in each pair's two runs, the negated first."""
     runs = [run for one in sides for run in (one.negated, one.affirmative)]
-    by_length: dict[int, list[int]] = {}
-    for index, run in enumerate(runs):
-        by_length.setdefault(len(run.ids), []).append(index)
     found = {}
     hidden = None if progress is None else not progress
     with tqdm(total=len(runs), desc="attention", unit="statement", disable=hidden) as bar:
-        for indices in by_length.values():
-            for batch in batched(indices, BATCH):
-                found.update(_look(encoder, runs, batch, anchors))
-                bar.update(len(batch))
+        for batch in equally_long([run.ids for run in runs], BATCH):
+            found.update(_look(encoder, runs, batch, anchors))
+            bar.update(len(batch))
     return found
 
 
@@ -195,20 +189,3 @@ def _largest(
         for i in _compared(sides, queries)
     ]
     return np.asarray(np.max(differences, axis=0))
-
-
-def _provenance(encoder: Encoder, jobs: Sequence[Job], queries: str) -> Provenance:
-    return Provenance(
-        package_version=__version__,
-        time=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=encoder.name,
-        family=encoder.family,
-        revision=encoder.revision,
-        weights_digest=encoder.digest,
-        tokenizer=encoder.tokenizer_name,
-        pairs_digest=digest([job.pair for job in jobs]),
-        config={
-            "queries": queries,
-            "alignment": dict(sorted(Counter(job.contrasts[0].rule for job in jobs).items())),
-        },
-    )

@@ -3,10 +3,8 @@
 __all__ = ["trace"]
 
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from negtrace.tracing.corruption import Contrast, Corruption, corruption_named
 from negtrace.tracing.jobs import Job, Work, prepare, require_some
 from negtrace.tracing.plan import WHOLE, Plan, Positions, sites_of
 from negtrace.tracing.precision import deviation, half_precision
+from negtrace.tracing.provenance import now, provenance_of, rules_of
 from negtrace.tracing.sweep import (
     DIRECTIONS,
     ROW_TOKENS,
@@ -38,7 +37,6 @@ from negtrace.tracing.sweep import (
     groups_in,
 )
 from negtrace.tracing.verification import verified
-from negtrace.version import __version__
 
 
 def trace(
@@ -113,12 +111,17 @@ def trace(
         made = made.prepared(pairs, encoder)
         jobs, dropped = prepare(encoder, pairs, made, positions)
         require_some(jobs, dropped)
-        settled = {
+        how = {
+            "corruption": made.settings(),
+            "direction": way,
+            "sites": [site.name for site in plan.sites],
+            "positions": _named(positions),
+            "window": plan.window,
             "method": method,
             "steps": steps if method == "integrated_gradients" else None,
             "sweeper": _named_engine(sweeper),
         }
-        made_by = _provenance(encoder, jobs, made, way, plan, _named(positions), settled)
+        made_by = provenance_of(encoder, jobs, how)
         saved = Checkpoint(checkpoint, _key(made_by, jobs, row_tokens)) if checkpoint else None
         work = Work.of(encoder, jobs, way, plan, row_tokens)
         found = _swept(work, run, saved, progress)
@@ -151,15 +154,10 @@ def trace(
         provenance=replace(
             made_by,
             pairs_digest=digest([job.pair for job in kept]),
-            time=_now(),
-            config={**made_by.config, "alignment": _rules(kept), **about},
+            time=now(),
+            config={**made_by.config, "alignment": rules_of(kept), **about},
         ),
     )
-
-
-def _rules(jobs: Sequence[Job]) -> dict[str, int]:
-    """Return how many pairs were aligned by which rule; those dropped are listed apart."""
-    return dict(sorted(Counter(job.contrasts[0].rule for job in jobs).items()))
 
 
 def _refuse_exact(verify: int, method: str) -> None:
@@ -285,40 +283,7 @@ def _named_engine(sweeper: Sweeper | None) -> str | None:
     return f"{made.__module__}.{getattr(made, '__qualname__', type(made).__qualname__)}"
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def _key(made_by: Provenance, jobs: Sequence[Job], row_tokens: int) -> str:
     """Return a digest of all that the scores of a sweep, and its batches, depend on."""
     ids = [job.pair.id for job in jobs]
     return sha256(canonical([asdict(replace(made_by, time="")), ids, row_tokens]))
-
-
-def _provenance(
-    encoder: Encoder,
-    jobs: Sequence[Job],
-    corruption: Corruption,
-    direction: Direction,
-    plan: Plan,
-    positions: str,
-    settled: Mapping[str, object],
-) -> Provenance:
-    return Provenance(
-        package_version=__version__,
-        time=_now(),
-        model=encoder.name,
-        family=encoder.family,
-        revision=encoder.revision,
-        weights_digest=encoder.digest,
-        tokenizer=encoder.tokenizer_name,
-        pairs_digest=digest([job.pair for job in jobs]),
-        config={
-            "corruption": corruption.settings(),
-            "direction": direction,
-            "sites": [site.name for site in plan.sites],
-            "positions": positions,
-            "window": plan.window,
-            **settled,
-        },
-    )
