@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,12 @@ import pytest
 from PIL import Image
 
 from negtrace.bench import claims, polarity, retrieval
+from negtrace.bench.claims import ClaimSet
 from negtrace.bench.supply import PhantomSupply
 from negtrace.errors import BenchError, NegtraceWarning
 from negtrace.finetune.data import caption_of, phantom_sets, text_sets, training_sets
 from negtrace.language.cues import find_cues
+from negtrace.language.parse import parse_claims
 from negtrace.language.realize import CAPTIONS
 from negtrace.phantom.cohort import HELD_OUT, TRAIN
 
@@ -56,10 +60,25 @@ def test_the_same_seed_gives_the_same_sets() -> None:
     assert text_sets(6, seed=3) == text_sets(6, seed=3) != text_sets(6, seed=4)
 
 
-def test_text_sets_can_leave_findings_out() -> None:
-    sets = text_sets(30, findings=("edema", "fracture"))
-    assert not [one for one in sets if "effusion" in one.right]
-    assert all(one.anchor.text for one in sets)
+def test_every_combination_of_three_findings_is_as_likely() -> None:
+    stated = [parse_claims(one.right) for one in phantom_sets(300, seed=1)]
+    there = Counter(sum(claim.present for claim in told) for told in stated if len(told) == 3)
+    assert there.keys() == {0, 1, 2, 3}
+    # One in eight says that all three are there, and one in eight that none is.
+    assert min(there[0], there[3]) > 4
+
+
+@pytest.mark.parametrize("make", [phantom_sets, text_sets])
+def test_findings_can_be_left_out(make: Callable[..., list[ClaimSet]]) -> None:
+    sets = make(60, findings=("edema", "cardiomegaly"))
+    texts = [
+        t for one in sets for t in (one.caption, one.right, *(wrong for _, wrong in one.wrong))
+    ]
+    texts += [one.anchor.text or "" for one in sets]
+    assert {claim.finding for text in texts for claim in parse_claims(text)} == {
+        "edema",
+        "cardiomegaly",
+    }
 
 
 def test_claim_sets_are_read_with_their_captions(tmp_path: Path) -> None:

@@ -112,8 +112,9 @@ def phantom_sets(count: int, *, seed: int, size: int = 48) -> list[ClaimSet]:
     for number in range(-(-count // 2)):
         finding = PHANTOM_FINDINGS[number % len(PHANTOM_FINDINGS)]
         draw = rng.getrandbits(32)
-        sick, claim = patient_with(finding, HELD_OUT, rng, present=True)
-        healthy, _ = patient_with(finding, HELD_OUT, rng, present=False)
+        sick = patient_with({finding: True}, HELD_OUT, rng)
+        healthy = patient_with({finding: False}, HELD_OUT, rng)
+        claim = sick.claim(finding)
         for there, patient, right in (("", sick, claim), ("no-", healthy, claim.negate())):
             anchor = Anchor(image=patient.image(size))
             name = f"phantom-{number}-{there}{finding}"

@@ -12,7 +12,7 @@ import numpy as np
 from negtrace.anchors import Anchor
 from negtrace.errors import BenchError
 from negtrace.language.findings import FINDINGS
-from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, Study, study
+from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, patient_with
 
 Labels = Mapping[str, bool]
 """Which findings are there and which are not; a finding that is not known is not in it."""
@@ -46,27 +46,22 @@ class Supply(ABC):
 class PhantomSupply(Supply):
     """The phantom's held-out studies: every combination of its seven findings occurs."""
 
-    def __init__(self, size: int = 48) -> None:
+    def __init__(self, findings: Sequence[str] = PHANTOM_FINDINGS, *, size: int = 48) -> None:
+        self.findings = tuple(findings)
         self.size = size
-        self.findings = PHANTOM_FINDINGS
 
     def can(self, wanted: Labels) -> bool:
         """Whether the phantom has these findings."""
-        return set(wanted) <= set(PHANTOM_FINDINGS)
+        return set(wanted) <= set(self.findings)
 
     def take(self, wanted: Labels, rng: Random) -> Case:
-        """Draw held-out studies until one has these labels."""
-        while True:
-            patient = study(rng.choice(HELD_OUT))
-            labels = labels_of(patient)
-            if all(labels[finding] == there for finding, there in wanted.items()):
-                anchor = Anchor(image=patient.image(self.size))
-                return Case(id=f"phantom-{patient.seed}", anchor=anchor, labels=labels)
-
-
-def labels_of(patient: Study) -> dict[str, bool]:
-    """Return what is so of a phantom's study, by finding."""
-    return {claim.finding: claim.present for claim in patient.claims}
+        """Return the film of a held-out study with these labels."""
+        patient = patient_with(wanted, HELD_OUT, rng)
+        return Case(
+            id=f"phantom-{patient.seed}",
+            anchor=Anchor(image=patient.image(self.size)),
+            labels={claim.finding: claim.present for claim in patient.claims},
+        )
 
 
 class TextSupply(Supply):
@@ -76,7 +71,8 @@ class TextSupply(Supply):
     present. For encoders that see no images.
     """
 
-    findings: Sequence[str] = tuple(FINDINGS)
+    def __init__(self, findings: Sequence[str] = tuple(FINDINGS)) -> None:
+        self.findings = tuple(findings)
 
     def can(self, wanted: Labels) -> bool:
         """Whether there are words for these findings."""

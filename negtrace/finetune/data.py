@@ -4,6 +4,7 @@ __all__ = ["BUILT_IN", "phantom_sets", "text_sets", "training_sets", "usable"]
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -13,7 +14,7 @@ from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import Wording, phrase, realize, sentence
+from negtrace.language.realize import phrase, realize, sentence
 from negtrace.phantom.cohort import PHANTOM_FINDINGS, TRAIN, Study, patient_with
 from negtrace.phantom.reports import report
 from negtrace.registry import Registry
@@ -41,43 +42,52 @@ BUILT_IN: Registry[Callable[[int, int], list[ClaimSet]]] = Registry("training da
 
 
 @BUILT_IN.register("phantom")
-def phantom_sets(count: int = SETS, seed: int = 0) -> list[ClaimSet]:
+def phantom_sets(
+    count: int = SETS, seed: int = 0, findings: Sequence[str] = PHANTOM_FINDINGS
+) -> list[ClaimSet]:
     """Return claim sets on the phantom's training studies, none of them a held-out one.
 
-    A right statement says one to three findings of a study, in a sentence each or in a list; a
-    wrong one has one attribute of one of them changed. Half of the captions deny what is absent in
-    the same words, the others are reports that deny nothing. A third of the sets has a text in the
-    place of the radiograph, which affirms the same ("normal heart size"). The frames of the
-    polarity benchmark's questions (`realize.CAPTIONS`) never hold a denial here.
+    Nothing is said of a finding that is not among `findings`.
+
+    A right statement says one to three findings of a study, each of which is present as often as
+    absent whatever the others are, in a sentence each or in a list; a wrong one has one attribute
+    of one of them changed. Half of the captions deny what is absent in the same words, the others
+    are reports that deny nothing. A third of the sets has a text in the place of the radiograph,
+    which affirms the same ("normal heart size"). The frames of the polarity benchmark's questions
+    (`realize.CAPTIONS`) never hold a denial here.
     """
     rng = Random(f"finetune {seed}")  # noqa: S311
-    return [_phantom_set(number, rng) for number in range(count)]
+    return [_phantom_set(number, rng, findings) for number in range(count)]
 
 
-def _phantom_set(number: int, rng: Random) -> ClaimSet:
-    finding = PHANTOM_FINDINGS[number // 2 % len(PHANTOM_FINDINGS)]
-    patient, claim = patient_with(finding, TRAIN, rng, present=number % 2 == 0)
-    claims = [claim, *_others(patient, claim, rng.choice((0, 1, 2)), rng)]
-    rng.shuffle(claims)
+def _phantom_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
+    first = findings[number // 2 % len(findings)]
+    others = [finding for finding in findings if finding != first]
+    about = [first, *rng.sample(others, min(rng.choice((0, 1, 2)), len(others)))]
+    labels = {finding: rng.random() < 0.5 for finding in about} | {first: number % 2 == 0}
+    patient = patient_with(labels, TRAIN, rng)
+    claims = [patient.claim(finding) for finding in rng.sample(about, len(about))]
     draw = rng.getrandbits(32)
     name = f"phantom-{number}"
     if rng.random() < TEXT_ANCHORED:
         told = Anchor(text=realize(claims, wording="equivalent", seed=draw))
         return claim_set(name, told, claims, caption=worded(claims, draw), rng=rng)
-    caption = report(patient, seed=draw, rate=0.0)
+    known = replace(patient, claims=tuple(patient.claim(finding) for finding in findings))
+    caption = report(known, seed=draw, rate=0.0)
     if rng.random() < DENYING:
-        caption = worded([claim, *_others(patient, claim, rng.choice((1, 2, 3)), rng)], draw)
+        more = _others(known, claims, rng.choice((2, 3, 4)) - len(claims), rng)
+        caption = worded([*claims, *more], draw)
     return claim_set(name, Anchor(image=patient.image()), claims, caption=caption, rng=rng)
 
 
-def _others(patient: Study, claim: Claim, count: int, rng: Random) -> list[Claim]:
+def _others(patient: Study, told: Sequence[Claim], count: int, rng: Random) -> list[Claim]:
     """Draw further claims of a study, the present ones as likely as the absent ones.
 
     Findings are more often absent: where they are hard to see, who knows that denies them blindly.
     """
-    left = [[c for c in side if c is not claim] for side in (patient.present, patient.absent)]
+    left = [[c for c in side if c not in told] for side in (patient.present, patient.absent)]
     drawn = []
-    for _ in range(count):
+    for _ in range(min(count, sum(map(len, left)))):
         side = rng.choice([claims for claims in left if claims])
         drawn.append(side.pop(rng.randrange(len(side))))
     return drawn
@@ -100,7 +110,8 @@ def text_sets(
     """Return claim sets on texts that affirm what is so without naming a finding.
 
     For encoders that see no images. The right statement says the one to three findings that the
-    anchor tells of, a sentence for each; so does the caption, in half of the sets by denials.
+    anchor tells of, a sentence for each or in a list; so does the caption, in half of the sets by
+    denials. As in `phantom_sets`, the benchmark's frames never hold a denial.
     """
     rng = Random(f"finetune text {seed}")  # noqa: S311
     return [_text_set(number, rng, findings) for number in range(count)]
@@ -110,8 +121,8 @@ def _text_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
     about = rng.sample(list(findings), min(rng.choice((1, 2, 3)), len(findings)))
     claims = [Claim(finding=key, present=rng.random() < 0.5) for key in about]
     said = [_affirmed(claim) for claim in claims]
-    wording: Wording = "negated" if rng.random() < DENYING else "equivalent"
-    told = realize(claims, wording=wording, seed=rng.getrandbits(32))
+    denying, draw = rng.random() < DENYING, rng.getrandbits(32)
+    told = worded(claims, draw) if denying else realize(claims, wording="equivalent", seed=draw)
     anchor = Anchor(text=" ".join(rng.sample(said, len(said))))
     return claim_set(f"text-{number}", anchor, claims, caption=told, rng=rng)
 

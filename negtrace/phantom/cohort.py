@@ -12,7 +12,7 @@ __all__ = [
 ]
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from random import Random
@@ -64,6 +64,10 @@ class Study:
         """The claims that hold a finding not to be there."""
         return tuple(claim for claim in self.claims if not claim.present)
 
+    def claim(self, finding: str) -> Claim:
+        """Return the claim on one finding."""
+        return self.claims[PHANTOM_FINDINGS.index(finding)]
+
     def image(self, size: int = 48) -> NDArray[np.uint8]:
         """Render the radiograph."""
         return render(self.claims, seed=self.seed, size=size)
@@ -95,15 +99,12 @@ def _claim(finding: str, rng: Random) -> Claim:
     )
 
 
-def patient_with(
-    finding: str, seeds: Sequence[int], rng: Random, *, present: bool
-) -> tuple[Study, Claim]:
-    """Draw studies of `seeds` until one has, or has not, a finding; return it with that claim."""
+def patient_with(labels: Mapping[str, bool], seeds: Sequence[int], rng: Random) -> Study:
+    """Draw studies of `seeds` until one has, and has not, these findings."""
     while True:
         patient = study(rng.choice(seeds))
-        claim = patient.claims[PHANTOM_FINDINGS.index(finding)]
-        if claim.present == present:
-            return patient, claim
+        if all(patient.claim(finding).present == there for finding, there in labels.items()):
+            return patient
 
 
 def cohort(seeds: Sequence[int]) -> list[Study]:

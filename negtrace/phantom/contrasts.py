@@ -8,7 +8,7 @@ from random import Random
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
 from negtrace.language.realize import TWINS, twins
-from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, Study, study
+from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, Study, patient_with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +38,8 @@ def _contrast(place: int, rng: Random) -> Contrast:
     turn = place // 2
     finding = PHANTOM_FINDINGS[turn % len(PHANTOM_FINDINGS)]
     template = turn // len(PHANTOM_FINDINGS) % len(TWINS)
-    patient, claim = _patient(finding, present=place % 2 == 0, rng=rng)
+    patient = patient_with({finding: place % 2 == 0}, HELD_OUT, rng)
+    claim = patient.claim(finding)
     affirmed, negated = twins(FINDINGS[finding])[template]
     true, false = (affirmed, negated) if claim.present else (negated, affirmed)
     return Contrast(study=patient, claim=claim, true=true, false=false, template=template)
-
-
-def _patient(finding: str, *, present: bool, rng: Random) -> tuple[Study, Claim]:
-    """Draw held-out studies until one has, or has not, the finding."""
-    while True:
-        patient = study(rng.choice(HELD_OUT))
-        claim = patient.claims[PHANTOM_FINDINGS.index(finding)]
-        if claim.present == present:
-            return patient, claim
