@@ -1,6 +1,10 @@
 """Selective fine-tuning: its laws, its files, and what it says of bad input."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +27,9 @@ from negtrace.finetune.adapting import adapting
 from negtrace.finetune.batches import prepare
 from negtrace.finetune.data import phantom_sets
 from negtrace.finetune.objective import Objective
+from negtrace.finetune.study import look
 from negtrace.finetune.training import arguments, seeded, train
+from negtrace.phantom import CHECKPOINT
 
 ADAPTERS = pytest.mark.parametrize("adapter", ["lora", "full"])
 MODES = pytest.mark.parametrize("mode", ["lr", "grad"])
@@ -275,6 +281,20 @@ def test_the_command_trains_and_says_what_came_out(
     assert "'bf16' has no value" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("model", "data", "place"),
+    [("phantom", None, "phantom"), (CHECKPOINT, None, "text"), (CHECKPOINT, "phantom", "phantom")],
+)
+def test_films_are_asked_of_the_phantom_alone_unless_it_is_said(
+    model: str | Path, data: str | None, place: str, tmp_path: Path
+) -> None:
+    encoder = negtrace.load(model, self_check=False)
+    study = Study(suites=("polarity",), data=data, count=4, pairs=4)
+    found = look(encoder, study, tmp_path)
+    assert found.reports["polarity"].data["name"] == place
+    assert found.document.pairs[0]["id"].startswith("phantom") == (place == "phantom")
+
+
 # Bad input
 
 
@@ -422,6 +442,35 @@ def test_a_killed_run_goes_on_to_the_same_result(
     assert len(steps) == 2  # the third and the fourth
     finished = tuned(out=tmp_path / "run", adapter=adapter)  # nothing is left to do
     assert same(weights(finished.encoder), weights(whole.encoder))
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+from tunings import NOTHING, claim_sets, ones, quick
+from models import clip
+from negtrace.finetune import selective_finetune
+encoder, settings = clip(), quick(steps=80, save_every=10)
+out = Path(sys.argv[1])
+selective_finetune(encoder, claim_sets(), ones(encoder), out=out, study=NOTHING, config=settings)
+"""
+
+
+def test_a_kill_from_outside_loses_no_checkpoint(tmp_path: Path) -> None:
+    def run(folder: str) -> "subprocess.Popen[bytes]":
+        path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen([sys.executable, "-c", TRAIN, tmp_path / folder], env=path)  # noqa: S603
+
+    whole, dying = run("whole"), run("run")
+    while not (tmp_path / "run" / "checkpoints" / "checkpoint-20" / "trainer_state.json").exists():
+        assert dying.poll() is None
+        time.sleep(0.01)
+    dying.kill()
+    assert dying.wait() != 0
+    assert not (tmp_path / "run" / "adapter").exists()
+    assert (run("run").wait(), whole.wait()) == (0, 0)
+    weights = Path("adapter") / "adapter_model.safetensors"
+    assert (tmp_path / "run" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:

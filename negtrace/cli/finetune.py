@@ -47,6 +47,8 @@ class Finetune(Model):
     """Of the data, their order and the adapters."""
     count: int = 600
     """Questions of the benchmark before and after; 0 for neither benchmark nor trace."""
+    questions: Literal["phantom", "text"] | None = None
+    """What they are about; where it is not said, the phantom's films for it, texts for others."""
     trainer: tuple[str, ...] = ()
     """Further arguments of transformers' Trainer: bf16=true report_to=wandb."""
 
@@ -62,7 +64,9 @@ class Finetune(Model):
             self.cte,
             method=self.method,
             out=self.out,
-            study=Study(count=self.count) if self.count else Study(suites=(), pairs=0),
+            study=Study(count=self.count, data=self.questions)
+            if self.count
+            else Study(suites=(), pairs=0),
             trainer=settings(self.trainer),
             mode=self.mode,
             weighting=self.weighting,

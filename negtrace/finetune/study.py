@@ -29,7 +29,8 @@ class Study:
     suites: tuple[str, ...] = PARTS
     """Of the benchmark; none to leave it out."""
     data: str | Path | None = None
-    """What the benchmark asks about, as in `bench.Config`."""
+    """What the benchmark asks about, as in `bench.Config`; where it is not said, the phantom is
+    asked about its radiographs, and every other model about texts."""
     count: int = 600
     """Questions, claim sets and statements."""
     pairs: int | Sequence[Pair] = 48
@@ -103,27 +104,33 @@ def _traced(encoder: Encoder, study: Study, folder: Path, progress: bool | None)
     path = folder / f"{DIRECTION}.json"
     if path.is_file():
         return read_json(path)
-    pairs = _pairs(encoder, study.pairs, study.seed)
+    pairs = _pairs(study, _asked(encoder, study))
     [document] = run_trace(
         encoder, folder, pairs, directions=(DIRECTION,), formats=("png",), progress=progress
     )
     return document
 
 
-def _pairs(encoder: Encoder, wanted: int | Sequence[Pair], seed: int) -> Sequence[Pair]:
-    if not isinstance(wanted, int):
-        return wanted
-    if encoder.reads_images:
-        return phantom_pairs(wanted, seed=seed)
+def _asked(encoder: Encoder, study: Study) -> str | Path:
+    """Return what is asked about: synthetic films would say nothing of a model of real ones."""
+    return study.data or ("phantom" if encoder.name == "phantom" else "text")
+
+
+def _pairs(study: Study, asked: str | Path) -> Sequence[Pair]:
+    if not isinstance(study.pairs, int):
+        return study.pairs
+    if asked == "phantom":
+        return phantom_pairs(study.pairs, seed=study.seed)
     pairs = radiology_pairs()
-    return pairs[:: -(-len(pairs) // wanted)]
+    return pairs[:: -(-len(pairs) // study.pairs)]
 
 
 def _suite(encoder: Encoder, suite: str, study: Study, folder: Path) -> Report:
     path = folder / f"{suite}-{folder.name}.json"
     if path.is_file():
         return bench.read_report(path)
-    config = bench.Config(suite=suite, data=study.data, count=study.count, seed=study.seed)
+    asked = _asked(encoder, study)
+    config = bench.Config(suite=suite, data=asked, count=study.count, seed=study.seed)
     [report] = bench.run(encoder, config)
     report = replace(report, model={**report.model, "name": folder.name})
     write_report(report, path)
