@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from filelock import FileLock
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "open_clip_requirements.txt"
@@ -23,10 +24,12 @@ FOLDER = HERE.parent / ".pytest_cache" / "open_clip"
 def open_clip() -> ModuleType:
     """Return open_clip, installed on first use; $NEGTRACE_OPEN_CLIP may name a ready folder."""
     folder = Path(os.environ.get("NEGTRACE_OPEN_CLIP", FOLDER))
-    if not (folder / "open_clip").is_dir():
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        into = ["--target", str(folder), "-r", str(REQUIREMENTS)]
-        subprocess.run([*pip, *into], check=True)  # noqa: S603
+    FOLDER.parent.mkdir(exist_ok=True)
+    with FileLock(FOLDER.with_suffix(".lock")):  # tests may run in several processes
+        if not (folder / "open_clip").is_dir():
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+            into = ["--target", str(folder), "-r", str(REQUIREMENTS)]
+            subprocess.run([*pip, *into], check=True)  # noqa: S603
     _declare_operators()
     sys.path.append(str(folder))
     import open_clip as found
