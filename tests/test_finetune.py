@@ -279,6 +279,11 @@ def test_the_command_trains_and_says_what_came_out(
     assert (tmp_path / "tuned" / "adapter" / "adapter_model.safetensors").is_file()
     assert main(["finetune", "phantom", *given, *options, "--trainer", "bf16"]) == 1
     assert "'bf16' has no value" in capsys.readouterr().err
+    assert main(["finetune", "phantom", *given, "--weighting", "best"]) == 1
+    assert "unknown weighting 'best'; known: front" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["finetune", "phantom", *given, "--k", "0"])
+    assert "k is 0; expected 1 or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

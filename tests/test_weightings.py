@@ -1,5 +1,7 @@
 """From layer scores to multipliers: the paper's formula, the controls, the budget, the names."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,11 +9,14 @@ from hypothesis import strategies as st
 from tunings import layer_scores_of
 
 from negtrace.errors import FinetuneError, UnknownNameError
+from negtrace.finetune import Config
 from negtrace.weightings import WEIGHTINGS, equalised, require_names, scales
 
 BLOCKS = ("b.0", "b.1", "b.2", "b.3")
 ALPHA = [0.0, 0.25, 1.0, 0.5]
 SCORES = layer_scores_of(BLOCKS, ALPHA)
+GIVEN = ("scores", "sizes")
+"""What `scales` is told of the model."""
 
 
 def plain(weighting: str = "scored", **options: float) -> list[float]:
@@ -21,6 +26,11 @@ def plain(weighting: str = "scored", **options: float) -> list[float]:
 def test_a_multiplier_is_alpha_to_the_beta_and_no_less_than_the_floor() -> None:
     assert plain(floor=0.1) == [0.1, 0.25, 1.0, 0.5]
     assert plain(beta=2.0, floor=0.0) == [0.0, 0.0625, 1.0, 0.25]
+
+
+def test_a_training_weighs_as_scales_does_unless_it_is_said() -> None:
+    own = {n: p.default for n, p in signature(scales).parameters.items() if n not in GIVEN}
+    assert own == {name: getattr(Config(), name) for name in own}
 
 
 def test_beta_0_is_uniform_also_where_alpha_is_0() -> None:

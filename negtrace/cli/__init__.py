@@ -40,8 +40,8 @@ COMMANDS = (
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; return 1 after an error that negtrace raised on purpose."""
-    command = tyro.cli(COMMANDS, prog="negtrace", args=args, description=negtrace.__doc__)
     try:
+        command = tyro.cli(COMMANDS, prog="negtrace", args=args, description=negtrace.__doc__)
         with warnings.catch_warnings():
             warnings.simplefilter("default", NegtraceWarning)
             warnings.showwarning = show_warning

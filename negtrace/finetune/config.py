@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from negtrace.errors import FinetuneError
-from negtrace.weightings import FLOOR, WEIGHTINGS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +18,7 @@ class Config:
     """`scored`, or a control: uniform, permuted, inverted, top, front."""
     beta: float = 1.0
     """Sharpness of alpha ** beta; 0 is uniform."""
-    floor: float = FLOOR
+    floor: float = 0.1
     """Least multiplier before the budget is equalised; 0 would freeze the lowest block."""
     k: int = 3
     """Blocks that `top` and `front` train."""
@@ -51,6 +50,7 @@ class Config:
     optimizer: str = "adamw_torch"
     """A name that `transformers.TrainingArguments.optim` knows."""
     weight_decay: float = 0.0
+    """Of AdamW; a block of multiplier 0 is not decayed either."""
     clip: float = 1.0
     """Largest norm of the whole gradient; 0 does not clip."""
     seed: int = 0
@@ -59,6 +59,9 @@ class Config:
     """Steps between checkpoints."""
 
     def __post_init__(self) -> None:
+        # Imported here, so that the command line need not wait for NumPy.
+        from negtrace.weightings import WEIGHTINGS
+
         _ = WEIGHTINGS[self.weighting]
         for name in ("steps", "batch", "rank", "save_every", "k"):
             if getattr(self, name) < 1:
