@@ -79,14 +79,16 @@ class NegtraceWarning(UserWarning):
 
 
 def require(name: str, *, extra: str) -> ModuleType:
-    """Import a package that `negtrace[extra]` installs.
+    """Import a package, or a module of one, that `negtrace[extra]` installs.
 
     Raises:
         ExtraError: when it is not installed; it says how to get it.
     """
+    root = name.partition(".")[0]
     try:
-        return import_module(name)
+        import_module(root)
     except ModuleNotFoundError as error:
-        if error.name != name:  # it is there, and something it needs is not
+        if error.name != root:  # it is there, and something it needs is not
             raise
-        raise ExtraError(f"{name} is not installed; pip install 'negtrace[{extra}]'") from error
+        raise ExtraError(f"{root} is not installed; pip install 'negtrace[{extra}]'") from error
+    return import_module(name)

@@ -15,7 +15,7 @@ from negtrace import build_dataset
 from negtrace.cli import main
 from negtrace.dataset import Config, build, folder, read_card
 from negtrace.dataset.folder import Folder
-from negtrace.errors import DatasetError, OutputError
+from negtrace.errors import DatasetError, ExtraError, OutputError
 
 BUILD = """
 import sys, negtrace
@@ -231,7 +231,7 @@ def test_parquet_without_its_package_says_how_to_get_it(
     sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DatasetError, match=r"pip install 'negtrace\[parquet\]'"):
+    with pytest.raises(ExtraError, match=r"pip install 'negtrace\[parquet\]'"):
         build_dataset(sources, tmp_path / "out", Config(parquet=True))
 
 

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ from negtrace.errors import (
 )
 from negtrace.interop import nnsight as by_nnsight
 from negtrace.interop import transformer_lens as by_lens
-from negtrace.interop.extra import package
 
 PAIRS = negtrace.radiology_pairs()[:4]
 SITES = ("resid", "resid_pre", "attn_out", "mlp_out", "head")
@@ -234,7 +234,7 @@ def hooked_pair(encoder: Encoder) -> tuple[by_lens.Hooked, torch.Tensor, torch.T
 
 @layouts
 def test_transformer_lens_patching_sweeps_an_encoder(layout: str) -> None:
-    patching = package("transformer_lens.patching")
+    patching = import_module("transformer_lens.patching")
     encoder = LAYOUTS[layout](torch.float32)
     cte = negtrace.trace(
         encoder, PAIRS[:1], direction="denoising", sites=("resid", *SITES[2:]), progress=False
@@ -259,7 +259,7 @@ def test_transformer_lens_patching_sweeps_an_encoder(layout: str) -> None:
 
 
 def test_its_results_normalise_to_the_effect() -> None:
-    patching = package("transformer_lens.patching")
+    patching = import_module("transformer_lens.patching")
     encoder = clip()
     hooked, clean, corrupt = hooked_pair(encoder)
     scores, cache = hooked.run_with_cache(clean)
@@ -341,7 +341,7 @@ def bridged(model: nn.Module, tmp_path: Path) -> Any:
     """Boot a bridge on a copy, since it alters the model it is given."""
     word_tokenizer().save_pretrained(tmp_path)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    boot = package("transformer_lens.model_bridge").TransformerBridge.boot_transformers
+    boot = import_module("transformer_lens.model_bridge").TransformerBridge.boot_transformers
     return boot("any", hf_model=copy.deepcopy(model), tokenizer=tokenizer)
 
 
@@ -397,7 +397,7 @@ def test_what_is_no_bridge_is_refused() -> None:
 
 
 def test_a_model_the_user_has_wrapped_stays_wrapped() -> None:
-    encoder, nnsight = clip(), package("nnsight")
+    encoder, nnsight = clip(), import_module("nnsight")
     ids = torch.tensor([encoder.tokenize([PAIRS[0].true])[0].ids])
     theirs = nnsight.NNsight(encoder.model)
     with untouched(encoder.model):
@@ -423,7 +423,7 @@ def hosted(model: nn.Module) -> Any:
     model.name_or_path = "owner/model"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Module .* has a submodule named")
-        return package("nnsight.modeling.huggingface").HuggingFaceModel(model)
+        return import_module("nnsight.modeling.huggingface").HuggingFaceModel(model)
 
 
 @layouts
@@ -449,7 +449,7 @@ def test_remote_reaches_the_service_by_name_and_key(monkeypatch: pytest.MonkeyPa
     """The service is played by nnsight's own simulation of it."""
     encoder = bert(torch.float64)
     model = hosted(encoder.model)
-    local = package("nnsight.intervention.backends.local").LocalSimulationBackend
+    local = import_module("nnsight.intervention.backends.local").LocalSimulationBackend
     asked: list[tuple[str, dict[str, Any]]] = []
 
     def service(model_key: str, **options: Any) -> Any:
@@ -457,9 +457,9 @@ def test_remote_reaches_the_service_by_name_and_key(monkeypatch: pytest.MonkeyPa
         return local(model)
 
     remote, huggingface = "nnsight.intervention.backends.remote", "nnsight.modeling.huggingface"
-    monkeypatch.setattr(package(remote), "RemoteBackend", service)
-    monkeypatch.setitem(package(huggingface)._ID_CACHE, "owner/model", "owner/model")
-    monkeypatch.setattr(package("nnsight").CONFIG.API, "APIKEY", "a key")
+    monkeypatch.setattr(import_module(remote), "RemoteBackend", service)
+    monkeypatch.setitem(import_module(huggingface)._ID_CACHE, "owner/model", "owner/model")
+    monkeypatch.setattr(import_module("nnsight").CONFIG.API, "APIKEY", "a key")
     found = trace(encoder, sweeper=by_nnsight.sweeper(remote=True, model=model))
     assert_same(found, trace(encoder))
     assert asked
@@ -467,14 +467,14 @@ def test_remote_reaches_the_service_by_name_and_key(monkeypatch: pytest.MonkeyPa
 
 
 def test_remote_without_a_key_or_a_name_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder, config = clip(), package("nnsight").CONFIG.API
+    encoder, config = clip(), import_module("nnsight").CONFIG.API
     monkeypatch.setattr(config, "APIKEY", None)
     with pytest.raises(TraceError, match="set NDIF_API_KEY"):
         trace(encoder, sweeper=by_nnsight.sweeper(remote=True))
     monkeypatch.setattr(config, "APIKEY", "a key")
     with pytest.raises(TraceError, match="no name on the Hugging Face hub"):
         trace(encoder, sweeper=by_nnsight.sweeper(remote=True))
-    plain = by_nnsight.sweeper(remote=True, model=package("nnsight").NNsight(nn.Linear(2, 2)))
+    plain = by_nnsight.sweeper(remote=True, model=import_module("nnsight").NNsight(nn.Linear(2, 2)))
     with pytest.raises(TraceError, match="cannot run remotely"):
         trace(encoder, sweeper=plain)
     with pytest.raises(TraceError, match="no blocks named"):

@@ -21,7 +21,7 @@ from PIL import Image
 
 from negtrace.anchors import Anchor
 from negtrace.encoders.open_clip import OpenClipEncoder
-from negtrace.errors import EncoderError
+from negtrace.errors import EncoderError, ExtraError
 from negtrace.loading import load
 
 STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax."]
@@ -126,5 +126,5 @@ def test_a_revision_is_refused_rather_than_ignored() -> None:
 
 def test_without_open_clip_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(EncoderError, match=r"needs open_clip: pip install 'negtrace\[open_clip\]'"):
+    with pytest.raises(ExtraError, match=r"pip install 'negtrace\[open_clip\]'"):
         load("open_clip:ViT-B-32/openai")

@@ -4,12 +4,11 @@ __all__ = ["write_parquet"]
 
 import json
 from collections.abc import Iterator
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from negtrace.errors import DatasetError
+from negtrace.errors import require
 
 ROWS = 10_000
 """Rows of a block."""
@@ -19,13 +18,9 @@ def write_parquet(source: Path, path: Path) -> None:
     """Write the rows of `claims-*.jsonl`, `captions-*.jsonl` or `pairs-*.jsonl` as Parquet.
 
     Raises:
-        DatasetError: when pyarrow is not installed; it names the pip extra.
+        ExtraError: when pyarrow is not installed; it names the pip extra.
     """
-    try:
-        pa, pq = import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        told = "pyarrow is not installed; pip install 'negtrace[parquet]'"
-        raise DatasetError(told) from error
+    pa, pq = (require(name, extra="parquet") for name in ("pyarrow", "pyarrow.parquet"))
     schema = pa.schema(_fields(pa)[source.name.partition("-")[0]])
     with pq.ParquetWriter(path, schema) as writer:
         for rows in _blocks(source):

@@ -20,7 +20,7 @@ from negtrace.encoders.base import PROBE
 from negtrace.encoders.hf_dual import number_of, scale_of
 from negtrace.encoders.tokenizing import unpadded_ids
 from negtrace.encoders.wrap import ModuleEncoder
-from negtrace.errors import EncoderError
+from negtrace.errors import EncoderError, require
 from negtrace.hooks import evaluating
 
 PREFIXES = ("open_clip:", "hf-hub:", "local-dir:")
@@ -194,14 +194,10 @@ def load_open_clip(source: str, *, name: str | None = None, dtype: torch.dtype) 
     """Load `open_clip:ARCHITECTURE/WEIGHTS`, `hf-hub:NAME`, or a folder with open_clip_config.json.
 
     Raises:
-        EncoderError: when open_clip is not installed, or cannot read it.
+        ExtraError: when open_clip is not installed; it names the pip extra.
+        EncoderError: when open_clip cannot read it.
     """
-    try:
-        import open_clip  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise EncoderError(
-            f"{source} needs open_clip: pip install 'negtrace[open_clip]'"
-        ) from error
+    open_clip = require("open_clip", extra="open_clip")
     called, options = _named(source)
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(called, **options)

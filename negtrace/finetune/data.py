@@ -19,7 +19,7 @@ from negtrace.phantom.cohort import PHANTOM_FINDINGS, TRAIN, Study, patient_with
 from negtrace.phantom.reports import report
 from negtrace.registry import Registry
 
-SETS = 3000
+SETS = 6000
 """How many ready-made sets there are."""
 
 DENYING = 0.5

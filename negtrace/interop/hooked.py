@@ -13,9 +13,8 @@ from torch import Tensor
 
 from negtrace.anchors import Anchor
 from negtrace.encoders.base import Encoder
-from negtrace.errors import EncoderError, UnknownNameError
+from negtrace.errors import EncoderError, UnknownNameError, require
 from negtrace.hooks import captured, evaluating, input_edited, output_edited
-from negtrace.interop.extra import package
 from negtrace.interop.sides import REACHED, Place, places_of
 
 HookFunction = Callable[..., Any]
@@ -65,7 +64,7 @@ class Hooked:
         self.cfg = _config(encoder)
         self._places = _named_places(encoder)
         self._hooks: list[tuple[str, HookFunction]] = []
-        make = package("transformer_lens.hook_points").HookPoint
+        make = require("transformer_lens.hook_points", extra="interop").HookPoint
         self.hook_dict: dict[str, Any] = {name: make() for name in self._places}
         """`transformer_lens.hook_points.HookPoint` by name: what a hook is told where it is."""
         for name, point in self.hook_dict.items():
@@ -153,7 +152,7 @@ class Hooked:
 
         wanted = (lambda _: True) if names_filter is None else names_filter
         scores = self.run_with_hooks(tokens, fwd_hooks=[(wanted, keep)])
-        return scores, package("transformer_lens").ActivationCache(kept, self)
+        return scores, require("transformer_lens", extra="interop").ActivationCache(kept, self)
 
     def _names(self, wanted: NamesFilter) -> list[str]:
         if callable(wanted):

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from negtrace.encoders.base import Encoder, batched
+from negtrace.errors import require
 from negtrace.hooks import evaluating
-from negtrace.interop.extra import package
 from negtrace.interop.sides import Cell, Place, Sides, cells_of, equally_long, filled, places_of
 from negtrace.interop.traced import Remote, Tower, require_key, tower_of, traced
 from negtrace.tracing.contrast import Contrast, Run
@@ -187,7 +187,7 @@ def _forward(
     patches: Mapping[Spot, Sequence[Patch]],
 ) -> tuple[Float[Tensor, "row dim"], dict[Spot, Tensor]]:
     """Run one trace; return the embeddings and, where nothing is patched, row 0's states."""
-    nnsight, tower, spots = package("nnsight"), one.tower, one.spots
+    nnsight, tower, spots = require("nnsight", extra="interop"), one.tower, one.spots
     model, root, (attribute, read) = tower.model, tower.root, tower.reading
     steps = [(tower.envoys[spot[0]], spot[1], list(patches.get(spot, ()))) for spot in spots]
     args, options = tower.call(ids, anchors)

@@ -14,8 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
-from negtrace.errors import EncoderError, TraceError
-from negtrace.interop.extra import package
+from negtrace.errors import EncoderError, TraceError, require
 
 Remote = bool | str
 """False runs here, True on nnsight's service, `local` here by way of the service's own format."""
@@ -54,7 +53,7 @@ def traced(module: nn.Module) -> Iterator[Any]:
         with warnings.catch_warnings():
             # BERT's blocks have a module called `output`; only the modules around it are read here.
             warnings.filterwarnings("ignore", message="Module .* has a submodule named")
-            wrapped = package("nnsight").NNsight(module)
+            wrapped = require("nnsight", extra="interop").NNsight(module)
         yield wrapped
     finally:
         for part, kept in own:
@@ -124,13 +123,13 @@ def _named(encoder: Encoder) -> Any:
             f"{encoder.name} has no name on the Hugging Face hub, by which nnsight's service "
             "knows its models; load it by that name, or pass model=, an nnsight model of that name"
         )
-    hosted = package("nnsight.modeling.huggingface").HuggingFaceModel
+    hosted = require("nnsight.modeling.huggingface", extra="interop").HuggingFaceModel
     return hosted(name, revision=encoder.revision)
 
 
 def require_key(remote: Remote) -> None:
     """Raise a TraceError when nnsight has no API key for a remote run."""
-    if remote == "local" or package("nnsight").CONFIG.API.APIKEY:
+    if remote == "local" or require("nnsight", extra="interop").CONFIG.API.APIKEY:
         return
     raise TraceError(
         "a remote run needs an API key of nnsight's service: get one at https://login.ndif.us, "

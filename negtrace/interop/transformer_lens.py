@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.tokenizing import ReadOut
 from negtrace.encoders.wrap import ModuleEncoder, pooled
-from negtrace.errors import EncoderError, TraceError
+from negtrace.errors import EncoderError, TraceError, require
 from negtrace.hooks import input_edited
-from negtrace.interop.extra import package
 from negtrace.interop.hooked import HOOKS, Hooked, as_hooked
 from negtrace.interop.sides import Cell, Sides, cells_of, equally_long, filled
 from negtrace.tracing.contrast import Contrast, Run
@@ -168,7 +167,10 @@ def _patched(
     given: Mapping[str, Tensor],
 ) -> dict[tuple[int, int], list[float]]:
     """Return the scores of all runs by block and group, one forward each."""
-    lens, patching = package("transformer_lens"), package("transformer_lens.patching")
+    lens, patching = (
+        require("transformer_lens", extra="interop"),
+        require("transformer_lens.patching", extra="interop"),
+    )
     groups = [side.groups for side in sides]
     runs = [side.base for side in sides]
     where = patching.make_df_from_ranges([len(blocks), max(map(len, groups))], ["layer", "pos"])
