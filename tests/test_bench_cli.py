@@ -89,7 +89,6 @@ def test_what_cannot_be_run_is_said_in_one_line(
         (["phantom", "--names", "a", "b"], "2 names for 1 models; give one for each"),
         (["model-folder", "--data", "phantom"], "sees no images; use data 'text'"),
         (["phantom", "--suite", "negbench"], "reads a file"),
-        (["phantom", "--confidence", "1"], "expected between 0 and 1"),
         (["phantom", "--data", "gone.csv"], "gone.csv cannot be read"),
     ):
         assert main(["bench", *args, "--out", "out"]) == 1
@@ -97,3 +96,12 @@ def test_what_cannot_be_run_is_said_in_one_line(
         assert words in error
         assert error.count("\n") == 1
     assert not list((workplace / "out").iterdir())
+
+
+def test_an_option_out_of_its_range_is_an_error_of_usage(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", "phantom", "--confidence", "1"])
+    assert ended.value.code == 2
+    assert "confidence is 1.0; expected" in capsys.readouterr().err

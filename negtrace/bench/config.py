@@ -13,7 +13,7 @@ class Config:
     """What is asked, of what, and how often."""
 
     suite: str = "polarity"
-    """polarity, claims, retrieval, collapse or negbench."""
+    """What is asked: polarity, claims, retrieval, collapse or negbench."""
     data: str | Path | None = None
     """`phantom` (its radiographs), `text` (affirmative equivalents as anchors), or a file: a
     CheXpert-style CSV, a JSONL of claim sets, a CSV of NegBench, VALSE's JSON. When not given:
@@ -27,9 +27,11 @@ class Config:
     limit: int | None = 2000
     """At most so many rows of a label file are opened, drawn by the seed; None is all."""
     seed: int = 0
+    """Which ones."""
     resamples: int = 2000
     """Bootstrap draws."""
     confidence: float = 0.95
+    """Of the intervals."""
     include_text: bool = False
     """Keep statements and paths in what is written; they may be patients'."""
 

@@ -2,12 +2,13 @@
 
 __all__ = ["Bench"]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
+from negtrace.bench.config import Config
 from negtrace.cli.models import Loading
 from negtrace.cli.printing import say, say_written
 from negtrace.errors import BenchError
@@ -24,30 +25,11 @@ class Bench(Loading):
     """One model, or several to compare in one figure, all loaded in the same way."""
     names: tuple[str, ...] = ()
     """What to call the models, in order; their folders' or the hub's names when not given."""
-    suite: Literal["polarity", "claims", "retrieval", "collapse", "negbench"] = "polarity"
-    """What is asked."""
-    data: str | None = None
-    """`phantom`, `text`, or a file: CheXpert-style CSV, claim sets (JSONL), NegBench CSV, VALSE."""
-    images: Path | None = None
-    """Folder that the image paths of the data start from."""
-    anchors: Path | None = None
-    """NegBench's retrieval CSV, whose lists of objects anchor its questions without the images."""
-    count: int = 600
-    """Questions, claim sets or statements."""
-    limit: int | None = 2000
-    """At most so many rows of a label file are opened, drawn by the seed."""
-    seed: int = 0
-    """Which ones."""
-    resamples: int = 2000
-    """Bootstrap draws."""
-    confidence: float = 0.95
-    """Of the intervals."""
     out: Path = Path("negtrace-out")
     """Folder to write into."""
     formats: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
     """Formats of the figure."""
-    include_text: bool = False
-    """Keep statements and paths in what is written; they may be patients'."""
+    config: OmitArgPrefixes[Config] = field(default_factory=Config)
 
     def run(self) -> None:
         """Ask, write the reports and the figure, and say what was found and where it is."""
@@ -55,25 +37,13 @@ class Bench(Loading):
         from negtrace.schema.files import require_writable
 
         require_writable(self.out)
-        config = bench.Config(
-            suite=self.suite,
-            data=self.data,
-            images=self.images,
-            anchors=self.anchors,
-            count=self.count,
-            limit=self.limit,
-            seed=self.seed,
-            resamples=self.resamples,
-            confidence=self.confidence,
-            include_text=self.include_text,
-        )
         if self.names and len(self.names) != len(self.models):
             raise BenchError(
                 f"{len(self.names)} names for {len(self.models)} models; give one for each"
             )
         names = self.names or (None,) * len(self.models)
         encoders = [self.loaded(*both) for both in zip(self.models, names, strict=True)]
-        for report in bench.run(encoders, config, out=self.out, formats=self.formats):
+        for report in bench.run(encoders, self.config, out=self.out, formats=self.formats):
             _say(report)
         say_written(self.out)
 
