@@ -51,6 +51,9 @@ REFERENCE = "transport"
 
 MODES = {"lr": "#2f6db5", "grad": "#c8553d"}
 
+SHOWN = {"negated": "negated", "new_negated": "negated, held-out findings", "kept": "kept"}
+"""The measures that are drawn and stand in the short table."""
+
 ROOT = Path(__file__).parents[1]
 
 Run = dict[str, Any]
@@ -185,9 +188,25 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> list[float]:
     return [float(middle), float(middle - reach), float(middle + reach)]
 
 
+def short_table(rows: Sequence[Run], before: dict[str, dict[str, float]]) -> str:
+    """Return what learning rates gave in Markdown, all models side by side."""
+    names = [f"{model}: {said}" for model in before for said in SHOWN.values()]
+    lines = [head(["weighting", *names])]
+    lines.append(
+        line(["before", *(f"{plain[name]:.3f}" for plain in before.values() for name in SHOWN)])
+    )
+    scaled = [row for row in rows if row["mode"] == "lr"]
+    for weighting in dict.fromkeys(row["weighting"] for row in scaled):
+        own = {row["model"]: row for row in scaled if row["weighting"] == weighting}
+        lines.append(
+            line([weighting, *(told(own[model], name) for model in before for name in SHOWN)])
+        )
+    return "\n".join(lines)
+
+
 def table(rows: Sequence[Run], before: dict[str, dict[str, float]]) -> str:
-    """Return the rows as Markdown, one table for each model, before training first."""
-    parts = []
+    """Return the rows as Markdown: the short table, and one of all measures for each model."""
+    parts = ["## learning rates", "", short_table(rows, before), ""]
     for model, plain in before.items():
         names = [*plain, "top3"]
         parts += [f"## {model}", "", head(["weighting", "mode", *names])]
@@ -275,13 +294,6 @@ def shares(runs: Sequence[Run], field: str, *wanted: str) -> np.ndarray:
     """Return each block's share of a field of a model, mode and weighting, over seeds."""
     found = [r[field] for r in runs if (r["model"], r["mode"], r["weighting"]) == wanted]
     return np.mean([np.array(row) / sum(row) for row in found], axis=0)
-
-
-SHOWN = {
-    "negated": "negated accuracy, trained findings",
-    "new_negated": "negated accuracy, held-out findings",
-    "kept": "kept",
-}
 
 
 def main() -> None:

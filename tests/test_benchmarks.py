@@ -78,6 +78,28 @@ def test_weightings_are_set_against_uniform_of_the_same_seed() -> None:
     assert rows["grad", "cue"]["over_uniform"] is None  # a seed alone has no spread
 
 
+def test_the_readme_shows_what_came_out() -> None:
+    from selective import short_table
+
+    folder = BENCHMARKS / "results" / "selective"
+    found = json.loads((folder / "selective.json").read_text("utf-8"))
+    assert found["of_the_grid_to_come"] == 0
+    short = short_table(found["rows"], found["before"])
+    readme = (BENCHMARKS.parent / "README.md").read_text("utf-8")
+    assert short in readme
+    assert short in (folder / "selective.md").read_text("utf-8")
+
+
+def test_the_docs_show_how_far_the_gap_was_closed() -> None:
+    found = json.loads((BENCHMARKS / "results" / "finetune.json").read_text("utf-8"))
+    docs = (BENCHMARKS.parent / "docs" / "finetune.md").read_text("utf-8")
+    for figures in (found["before"], *found["runs"]):
+        shown = [f"{figures[name]:.3f}" for name in ("affirmative", "negated", "gap", "R@5")]
+        assert f"| {' | '.join(shown)} |" in docs
+    for run in found["runs"]:
+        assert f"| {run['closed']:.0%} |" in docs
+
+
 def test_a_run_that_was_cut_off_is_none(tmp_path: Path) -> None:
     from selective import read_runs
 
