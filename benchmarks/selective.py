@@ -51,7 +51,7 @@ REFERENCE = "transport"
 
 MODES = {"lr": "#2f6db5", "grad": "#c8553d"}
 
-SHOWN = {"negated": "negated", "new_negated": "negated, held-out findings", "kept": "kept"}
+SHOWN = {"negated": "negated", "new_negated": "negated, held out", "kept": "kept"}
 """The measures that are drawn and stand in the short table."""
 
 ROOT = Path(__file__).parents[1]
