@@ -14,6 +14,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = [path.stem for path in sorted(BENCHMARKS.glob("*.py"))]
 SHARED = ("limit", "record", "subjects")
 """What scripts share; they are no commands."""
+MINILM = "all-MiniLM-L6-v2"
 RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
 
 
@@ -88,6 +89,10 @@ def test_the_readme_shows_what_came_out() -> None:
     readme = (BENCHMARKS.parent / "README.md").read_text("utf-8")
     assert short in readme
     assert short in (folder / "selective.md").read_text("utf-8")
+    plain = next(r for r in found["rows"] if (r["model"], r["weighting"]) == (MINILM, "uniform"))
+    for name in ("templates", "clinical", "general"):
+        before, after = found["before"][MINILM][name], plain["mean"][name]
+        assert re.search(rf"{before:.3f}\s+to\s+{after:.3f}".replace("0.", r"\."), readme)
 
 
 def test_the_docs_show_how_far_the_gap_was_closed() -> None:
@@ -97,7 +102,7 @@ def test_the_docs_show_how_far_the_gap_was_closed() -> None:
         shown = [f"{figures[name]:.3f}" for name in ("affirmative", "negated", "gap", "R@5")]
         assert f"| {' | '.join(shown)} |" in docs
     for run in found["runs"]:
-        assert f"| {run['closed']:.0%} |" in docs
+        assert f"| {run['seed']} | {run['closed']:.0%} | {run['seconds']:.0f} |" in docs
 
 
 def test_a_run_that_was_cut_off_is_none(tmp_path: Path) -> None:
