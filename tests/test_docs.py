@@ -69,7 +69,7 @@ def test_both_set_up_commands_are_pinned_and_ci_runs_the_second() -> None:
     assert "-c constraints.txt" in first
     assert first.rstrip().endswith("negtrace demo")
     assert "-c constraints.txt" in second
-    assert second.rstrip().endswith("pytest")
+    assert " && .venv/bin/pytest" in second
     ci = (ROOT / ".ci" / "run").read_text("utf-8")
     assert "<!-- test command -->" in ci
     assert README.count("<!-- test command -->") == 1

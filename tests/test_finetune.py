@@ -463,7 +463,8 @@ selective_finetune(encoder, claim_sets(), ones(encoder), out=out, study=NOTHING,
 
 def test_a_kill_from_outside_loses_no_checkpoint(tmp_path: Path) -> None:
     def run(folder: str) -> "subprocess.Popen[bytes]":
-        path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        path = {**os.environ, "PYTHONPATH": os.pathsep.join(places).rstrip(os.pathsep)}
         return subprocess.Popen([sys.executable, "-c", TRAIN, tmp_path / folder], env=path)  # noqa: S603
 
     whole, dying = run("whole"), run("run")
