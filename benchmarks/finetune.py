@@ -23,6 +23,7 @@ from negtrace import bench
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
 from negtrace.finetune import Config, selective_finetune
+from negtrace.finetune.study import Found
 from negtrace.pair_sources import phantom_pairs
 from negtrace.scores import LayerScores
 
@@ -32,26 +33,24 @@ Figures = dict[str, float]
 
 
 def asked(encoder: Encoder, seeds: Sequence[int]) -> list[Figures]:
-    """Return what the benchmark finds with each question seed."""
-    return [{**polarity(encoder, seed), "R@5": recall(encoder, seed)} for seed in seeds]
+    """Return what the benchmark finds with each question seed; R@5 is the mean of both ways."""
+    return [headlines(encoder, seed) for seed in seeds]
 
 
-def polarity(encoder: Encoder, seed: int) -> Figures:
-    """Return the accuracies in both wordings, and their difference."""
-    config = bench.Config(suite="polarity", count=600, seed=seed, resamples=1)
-    [report] = bench.run(encoder, config)
-    wanted = {"measure": "accuracy", "scorer": "model", "axis": "all"}
-    found = {s: report.find(series=s, **wanted).estimate for s in ("affirmative", "negated")}
-    return {**found, "gap": found["affirmative"] - found["negated"]}
-
-
-def recall(encoder: Encoder, seed: int) -> float:
-    """Return R@5 of reports that deny nothing, the mean of both ways."""
-    config = bench.Config(suite="retrieval", count=300, seed=seed, resamples=1)
-    [report] = bench.run(encoder, config)
-    wanted = {"measure": "recall", "series": "affirmative", "level": "R@5"}
-    ways = ("anchor to text", "text to anchor")
-    return float(np.mean([report.find(axis=way, **wanted).estimate for way in ways]))
+def headlines(encoder: Encoder, seed: int) -> Figures:
+    """Return the figures by which a fine-tuning is judged, of one question seed."""
+    asked_of = [
+        bench.run(encoder, bench.Config(suite=suite, count=600, seed=seed, resamples=1))[0]
+        for suite in ("polarity", "retrieval")
+    ]
+    found = Found(reports={report.suite: report for report in asked_of}, document=None).numbers()
+    ways = [found[f"R@5 {way}, affirmative"] for way in ("anchor to text", "text to anchor")]
+    return {
+        "affirmative": found["accuracy, affirmative wording"],
+        "negated": found["accuracy, negated wording"],
+        "gap": found["gap"],
+        "R@5": float(np.mean(ways)),
+    }
 
 
 def layer_scores(method: str) -> LayerScores:

@@ -26,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,9 @@ SHOWN = {"negated": "negated", "new_negated": "negated, held out", "kept": "kept
 
 ROOT = Path(__file__).parents[1]
 
+KEY = ("model", "mode", "weighting", "seed")
+"""What tells runs apart."""
+
 Run = dict[str, Any]
 Multipliers = dict[str, float]
 Scores = dict[str, LayerScores]
@@ -75,25 +79,24 @@ class Cell:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells runs apart."""
-        return self.model, self.mode, self.weighting, self.seed
+        """The values of `KEY`."""
+        return tuple(getattr(self, name) for name in KEY)
 
 
 def grid(options: argparse.Namespace) -> Iterator[Cell]:
     """Yield every model, mode and weighting, seed by seed; all ones are the same in both modes."""
-    for seed in range(options.seeds):
-        for model in options.models:
-            for mode in MODES:
-                for weighting in (*METHODS, *CONTROLS):
-                    if (mode, weighting) != ("grad", "uniform"):
-                        yield Cell(
-                            model=model,
-                            mode=mode,
-                            weighting=weighting,
-                            seed=seed,
-                            steps=options.steps,
-                            data=options.data,
-                        )
+    for seed, model, mode, weighting in product(
+        range(options.seeds), options.models, MODES, (*METHODS, *CONTROLS)
+    ):
+        if (mode, weighting) != ("grad", "uniform"):
+            yield Cell(
+                model=model,
+                mode=mode,
+                weighting=weighting,
+                seed=seed,
+                steps=options.steps,
+                data=options.data,
+            )
 
 
 def traced(subject: Subject) -> Scores:
@@ -128,7 +131,7 @@ def trained(cell: Cell, scaled: Multipliers) -> Run:
         encoder, sets, scaled, mode=cell.mode, seed=cell.seed, progress=False, **settings
     )
     return {
-        **dict(zip(("model", "mode", "weighting", "seed"), cell.key, strict=True)),
+        **dict(zip(KEY, cell.key, strict=True)),
         **about.measured(encoder),
         "top3": found.change.top(3),
         "top5": found.change.top(5),
@@ -314,13 +317,13 @@ def main() -> None:
     path = options.out / "runs.jsonl"
     runs = read_runs(path)
     path.write_text("".join(json.dumps(run) + "\n" for run in runs), "utf-8")
-    done = {(r["model"], r["mode"], r["weighting"], r["seed"]) for r in runs}
+    done = {tuple(run[name] for name in KEY) for run in runs}
     missing = [cell for cell in grid(options) if cell.key not in done]
     fill(path, missing[: options.most], scores, options.workers)
     runs = read_runs(path)
     rows = summary(runs)
     before = {name: one.measured(one.load()) for name, one in chosen.items()}
-    told = {
+    about = {
         "runs": len(runs),
         "of_the_grid_to_come": len(missing) - len(missing[: options.most]),
         "settings": {name: one.settings for name, one in chosen.items()},
@@ -330,7 +333,7 @@ def main() -> None:
         },
         "before": before,
     }
-    record({**machine(threads=1), **told, "rows": rows}, options.out / "selective.json")
+    record({**machine(threads=1), **about, "rows": rows}, options.out / "selective.json")
     (options.out / "selective.md").write_text(table(rows, before), "utf-8")
     options.figures.mkdir(parents=True, exist_ok=True)
     draw_worth(rows, SHOWN, options.figures / "selective.png")

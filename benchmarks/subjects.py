@@ -32,6 +32,7 @@ from negtrace.bench.supply import PhantomSupply, Supply, TextSupply
 from negtrace.encoders.base import Encoder
 from negtrace.finetune.data import phantom_sets, text_sets
 from negtrace.language.findings import FINDINGS
+from negtrace.language.realize import twins
 from negtrace.pair_sources import phantom_pairs
 from negtrace.phantom.cohort import PHANTOM_FINDINGS
 
@@ -219,8 +220,7 @@ def words(text: str) -> int:
 
 def longest(one: ClaimSet) -> int:
     """Return the words of the longest text of a set."""
-    texts = (one.anchor.text or "", one.caption, one.right, *(text for _, text in one.wrong))
-    return max(map(words, texts))
+    return max(map(words, (one.anchor.text or "", one.caption, *one.statements)))
 
 
 def similarities(encoder: Encoder, captions: Sequence[str]) -> Float[np.ndarray, " couple"]:
@@ -234,13 +234,8 @@ def in_unseen_templates(key: str) -> list[Item]:
     """Return a finding's twins in templates of no training data, about each of its two states."""
     finding = FINDINGS[key]
     return [
-        twin(
-            f"{key}-{number}-{answer}",
-            anchor,
-            [capital(template.format(word=word, term=finding.term)) for word in said],
-            answer,
-        )
-        for number, (template, *said) in enumerate(UNSEEN)
+        twin(f"{key}-{number}-{answer}", anchor, said, answer)
+        for number, said in enumerate(twins(finding, UNSEEN))
         for answer, anchor in enumerate((finding.abnormal, finding.normal))
     ]
 
@@ -276,11 +271,6 @@ def negbench(folder: Path, seed: int, count: int = 100) -> list[Item]:
 def twin(name: str, anchor: str, texts: Sequence[str], answer: int) -> Item:
     """Return an item of two statements on a text."""
     return Item(id=name, anchor=Anchor(text=anchor), texts=tuple(texts), answer=answer, group=name)
-
-
-def capital(text: str) -> str:
-    """Return a text with a capital letter at its front."""
-    return text[0].upper() + text[1:]
 
 
 MODELS: Mapping[str, type[Subject]] = {model.name: model for model in (Phantom, MiniLM)}

@@ -130,9 +130,7 @@ def test_nothing_asked_is_trained_on(data_dir: Path) -> None:
     for model in MODELS.values():
         about = model(data_dir)
         said = {
-            text.lower()
-            for one in about.sets(0)[:200]
-            for text in (one.caption, one.right, *(wrong for _, wrong in one.wrong))
+            text.lower() for one in about.sets(0)[:200] for text in (one.caption, *one.statements)
         }
         asked = {
             text.lower() for items in about.questions.values() for i in items for text in i.texts

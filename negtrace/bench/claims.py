@@ -60,6 +60,11 @@ class ClaimSet:
     caption: str = ""
     """What else is true of the anchor, for training; blank where that is the right statement."""
 
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """The right one, then the wrong ones."""
+        return self.right, *(text for _, text in self.wrong)
+
     def items(self, rng: Random) -> Iterator[Item]:
         """Yield the whole set, then the right statement against the wrong ones of each attribute.
 

@@ -34,9 +34,9 @@ class Supply(ABC):
     findings: Sequence[str]
     """The findings that questions may be about."""
 
-    @abstractmethod
     def can(self, wanted: Labels) -> bool:
-        """Whether there is a case with these labels."""
+        """Whether there is a case with these labels: any of these findings, unless overridden."""
+        return set(wanted) <= set(self.findings)
 
     @abstractmethod
     def take(self, wanted: Labels, rng: Random) -> Case:
@@ -49,10 +49,6 @@ class PhantomSupply(Supply):
     def __init__(self, findings: Sequence[str] = PHANTOM_FINDINGS, *, size: int = 48) -> None:
         self.findings = tuple(findings)
         self.size = size
-
-    def can(self, wanted: Labels) -> bool:
-        """Whether the phantom has these findings."""
-        return set(wanted) <= set(self.findings)
 
     def take(self, wanted: Labels, rng: Random) -> Case:
         """Return the film of a held-out study with these labels."""
@@ -73,10 +69,6 @@ class TextSupply(Supply):
 
     def __init__(self, findings: Sequence[str] = tuple(FINDINGS)) -> None:
         self.findings = tuple(findings)
-
-    def can(self, wanted: Labels) -> bool:
-        """Whether there are words for these findings."""
-        return set(wanted) <= set(self.findings)
 
     def take(self, wanted: Labels, rng: Random) -> Case:
         """Return a text that says these labels, in an order of its own."""

@@ -37,6 +37,7 @@ class Finetune(Model):
     def run(self) -> None:
         """Train, measure, write, and say what came out."""
         from negtrace.finetune import Study, selective_finetune
+        from negtrace.finetune.study import NOTHING
         from negtrace.schema.files import require_writable
 
         require_writable(self.out)
@@ -46,9 +47,7 @@ class Finetune(Model):
             self.cte,
             method=self.method,
             out=self.out,
-            study=Study(count=self.count, data=self.questions)
-            if self.count
-            else Study(suites=(), pairs=0),
+            study=Study(count=self.count, data=self.questions) if self.count else NOTHING,
             trainer=settings(self.trainer),
             config=self.config,
         )

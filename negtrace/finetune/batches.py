@@ -184,7 +184,7 @@ def _to_keep(one: ClaimSet) -> tuple[str, ...]:
 
 
 def _texts(one: ClaimSet, *, joint: bool) -> list[str]:
-    told = [caption_of(one), one.right, *(text for _, text in one.wrong)]
+    told = [caption_of(one), *one.statements]
     return [*told, one.anchor.text] if joint and one.anchor.text is not None else told
 
 
@@ -199,7 +199,7 @@ def _example(
     text = one.anchor.text
     return Example(
         caption=place[caption_of(one)],
-        claims=tuple(place[told] for told in (one.right, *(wrong for _, wrong in one.wrong))),
+        claims=tuple(place[told] for told in one.statements),
         anchor=anchor_place[one.anchor],
         anchor_text=place[text] if joint and text is not None else -1,
         keep=tuple(place[told] for told in kept),

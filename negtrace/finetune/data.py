@@ -203,7 +203,7 @@ def caption_of(one: ClaimSet) -> str:
 
 
 def _longest(one: ClaimSet, encoder: Encoder) -> int:
-    texts = [caption_of(one), one.right, *(text for _, text in one.wrong)]
+    texts = [caption_of(one), *one.statements]
     texts += [one.anchor.text] if one.anchor.text else []
     return max(map(len, encoder.tokenize(texts)))
 

@@ -25,7 +25,7 @@ from negtrace.finetune.data import training_sets, usable
 from negtrace.finetune.fitting import Scored, fit
 from negtrace.finetune.report import Finetuned, write_report
 from negtrace.finetune.runs import claim_folder
-from negtrace.finetune.study import Study, look
+from negtrace.finetune.study import NOTHING, Study, look
 from negtrace.finetune.training import arguments
 from negtrace.schema.files import canonical, sha256
 from negtrace.scores import LayerScores
@@ -33,8 +33,6 @@ from negtrace.version import __version__
 from negtrace.weightings import require_names
 
 Scores = LayerScores | Document | Path | str | Mapping[str, float]
-
-NOTHING = Study(suites=(), pairs=0)
 
 
 def selective_finetune(

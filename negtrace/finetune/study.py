@@ -1,6 +1,6 @@
 """What a fine-tuning is judged by: the benchmark and a trace, before and after."""
 
-__all__ = ["PARTS", "Found", "Study", "look"]
+__all__ = ["NOTHING", "PARTS", "Found", "Study", "look"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +36,10 @@ class Study:
     pairs: int | Sequence[Pair] = 48
     """Pairs of the second trace, or about how many of the built-in ones; 0 to leave it out."""
     seed: int = 0
+
+
+NOTHING = Study(suites=(), pairs=0)
+"""Neither benchmark nor trace."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -62,7 +62,9 @@ GRADES = {"small": "mild", "moderate": "moderate", "large": "severe"}
 """What small, moderate and large are called where the noun has no size (severe edema)."""
 
 
-def twins(finding: Finding) -> tuple[tuple[str, str], ...]:
+def twins(
+    finding: Finding, templates: Sequence[tuple[str, str, str]] = TWINS
+) -> tuple[tuple[str, str], ...]:
     """Return (affirmative, negated) sentences on one finding, equal but for one word.
 
     >>> from negtrace.language.findings import FINDINGS
@@ -71,10 +73,10 @@ def twins(finding: Finding) -> tuple[tuple[str, str], ...]:
     """
     return tuple(
         (
-            template.format(word=affirmative, term=finding.term),
-            template.format(word=negating, term=finding.term),
+            _capital(template.format(word=affirmative, term=finding.term)),
+            _capital(template.format(word=negating, term=finding.term)),
         )
-        for template, affirmative, negating in TWINS
+        for template, affirmative, negating in templates
     )
 
 
