@@ -18,8 +18,8 @@ from scipy.stats import spearmanr
 
 import negtrace
 from negtrace.encoders.base import Encoder
-from negtrace.pair_sources import phantom_pairs
-from negtrace.pairs import Pair
+from negtrace.pairs.pair import Pair
+from negtrace.pairs.sources import phantom_pairs
 
 SITES = ("resid", "attn_out", "mlp_out")
 METHODS: dict[str, dict[str, object]] = {

@@ -15,7 +15,7 @@ from pathlib import Path
 from record import machine, record
 
 from negtrace.language.cues import find_cues, read_cues
-from negtrace.language.decisions import is_negated
+from negtrace.language.negation import is_negated
 
 Row = Mapping[str, str]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from record import machine, record
 
-from negtrace.dataset import Config, build_dataset
-from negtrace.radiographs import CHEXPERT
+from negtrace.datasets import Config, build_dataset
+from negtrace.datasets.readers.labels import CHEXPERT
 
 LABELS = [label for label in CHEXPERT if label != "Nodule"]
 SIDES = ("left", "right", "bilateral")

@@ -22,10 +22,11 @@ import negtrace
 from negtrace import bench
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
-from negtrace.finetune import Config, selective_finetune
-from negtrace.finetune.study import Found
-from negtrace.pair_sources import phantom_pairs
-from negtrace.scores import LayerScores
+from negtrace.experiments import selective_finetune
+from negtrace.experiments.before_after import Found
+from negtrace.pairs.sources import phantom_pairs
+from negtrace.results.layer_scores import LayerScores
+from negtrace.training import Config
 
 SETTINGS = Config(adapter="full", steps=700, rate=8e-4, balance=0.2, keep=15.0)
 

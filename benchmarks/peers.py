@@ -7,10 +7,11 @@ The model and the pairs are those of `sweep.py`: a CLIP of ViT-B/32 size with ra
 tokens, the first difference at token 3, all 13 layers x 12 positions. The image is embedded within
 every time. None of the peers has a class for CLIP's text tower, so:
 
-* transformer_lens: `patching.get_act_patch_resid_pre` on `negtrace.interop`'s hooked encoder, and
-  the last layer by `generic_activation_patch`; a forward a cell, in which all pairs share a batch;
+* transformer_lens: `patching.get_act_patch_resid_pre` on the hooked encoder of
+  `negtrace.tracing.engines`, and the last layer by `generic_activation_patch`; a forward a cell,
+  in which all pairs share a batch;
 * nnsight: `NNsight(model).trace`, cells in the rows of a batch, which is what its invokes come to
-  (a plain module takes one only); pair by pair, as `negtrace.interop` does it;
+  (a plain module takes one only); pair by pair, as `negtrace.tracing.engines` does it;
 * pyvene: the tower registered in its table of module types; a layer a call, with the positions
   (and pairs) in the rows.
 
@@ -32,10 +33,10 @@ from record import machine, record
 from sweep import FIRST, clip, contrast, swept, timed
 from torch import Tensor, nn
 
-from negtrace.encoders.hf_dual import DualEncoder
-from negtrace.interop import nnsight as by_nnsight
-from negtrace.interop.transformer_lens import Hooked
-from negtrace.tracing.contrast import Contrast
+from negtrace.encoders.huggingface.dual import DualEncoder
+from negtrace.tracing.corruptions.contrast import Contrast
+from negtrace.tracing.engines import nnsight as by_nnsight
+from negtrace.tracing.engines.transformer_lens import Hooked
 
 Sweep = Callable[[DualEncoder, list[Contrast], Tensor], list[np.ndarray]]
 

@@ -41,9 +41,9 @@ from tqdm import tqdm
 
 import negtrace
 from negtrace.errors import NegtraceWarning
-from negtrace.finetune import selective_finetune
-from negtrace.scores import LayerScores
-from negtrace.weightings import scales
+from negtrace.experiments import selective_finetune
+from negtrace.results.layer_scores import LayerScores
+from negtrace.training.multipliers import scales
 
 METHODS = ("nast", "transport", "component", "cue")
 CONTROLS = ("uniform", "permuted", "inverted", "top", "front")

@@ -22,19 +22,19 @@ from scipy.stats import spearmanr
 from torch.nn.functional import normalize
 
 import negtrace
-from negtrace.anchors import Anchor
 from negtrace.bench import polarity, retrieval, scoring
+from negtrace.bench.cases import PhantomSupply, Supply, TextSupply
 from negtrace.bench.claims import ClaimSet
 from negtrace.bench.items import Item
 from negtrace.bench.negbench import read_choices
 from negtrace.bench.rates import Bootstrap, correct
-from negtrace.bench.supply import PhantomSupply, Supply, TextSupply
 from negtrace.encoders.base import Encoder
-from negtrace.finetune.data import phantom_sets, text_sets
 from negtrace.language.findings import FINDINGS
 from negtrace.language.realize import twins
-from negtrace.pair_sources import phantom_pairs
-from negtrace.phantom.cohort import PHANTOM_FINDINGS
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.sources import phantom_pairs
+from negtrace.phantom.patients import PHANTOM_FINDINGS
+from negtrace.training.data import phantom_sets, text_sets
 
 Figures = dict[str, float]
 

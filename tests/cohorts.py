@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from negtrace.radiographs import CHEXPERT, NIH
+from negtrace.datasets.readers.labels import CHEXPERT, NIH
 
 LABELS = [label for label in CHEXPERT if label != "Nodule"]
 HEADER = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "No Finding", *LABELS]

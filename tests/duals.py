@@ -7,7 +7,7 @@ import transformers
 from parts import PIXELS, TEXT, build, word_tokenizer
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.hf_dual import DualEncoder
+from negtrace.encoders.huggingface.dual import DualEncoder
 
 EOS = 119
 WORDS = {

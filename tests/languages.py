@@ -7,9 +7,9 @@ import transformers
 from parts import PIXELS, build, word_tokenizer
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.causal_lm import CausalLanguageModel
-from negtrace.encoders.prompt import Prompt
-from negtrace.encoders.vision_language import VisionLanguageModel
+from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel
+from negtrace.encoders.huggingface.prompt import Prompt
+from negtrace.encoders.huggingface.vision_language import VisionLanguageModel
 
 PROMPT = Prompt(template="{anchor} is {statement} true ? answer :", answers=(" yes", " no"))
 IMAGE = 119

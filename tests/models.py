@@ -13,11 +13,11 @@ from recipes import RECIPES
 from torch import Tensor
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.hf_dual import DualEncoder
-from negtrace.encoders.hf_text import TextEncoder
+from negtrace.encoders.huggingface.dual import DualEncoder
+from negtrace.encoders.huggingface.text import TextEncoder
+from negtrace.encoders.load import load
 from negtrace.encoders.toy import ToyEncoder
-from negtrace.loading import load
-from negtrace.tracing.corruption import Contrast, Run
+from negtrace.tracing.corruptions.base import Contrast, Run
 
 
 def clip(dtype: torch.dtype = torch.float32) -> Encoder:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from negtrace.alignment import Layout, lay_out
-from negtrace.pairs import Anchor, Pair
-from negtrace.tokens import Tokens
+from negtrace.pairs.alignment import Layout, lay_out
+from negtrace.pairs.pair import Anchor, Pair
+from negtrace.pairs.tokens import Tokens
 
 Family = Literal["clip", "siglip", "bert", "mean", "lm", "left"]
 FAMILIES: tuple[Family, ...] = ("clip", "siglip", "bert", "mean", "lm", "left")

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from negtrace.anchors import Anchor
 from negtrace.encoders.base import Encoder
-from negtrace.tokens import Tokens
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.tokens import Tokens
 
 DIM = 64
 

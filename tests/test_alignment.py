@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from readings import FAMILIES, WIDTH, Family, bert_tokens, clip_tokens, laid_out, pair, tokenize
 
-from negtrace.alignment import RULES, Layout, lay_out
 from negtrace.errors import PairError
 from negtrace.language.cues import Cue, find_cues, subject_of
-from negtrace.pair_sources import radiology_pairs, valse_pairs
-from negtrace.pairs import Pair
-from negtrace.roles import ROLES, SUBJECT, AlignmentError
-from negtrace.tokens import Tokens
+from negtrace.pairs.alignment import RULES, Layout, lay_out
+from negtrace.pairs.pair import Pair
+from negtrace.pairs.roles import ROLES, SUBJECT, AlignmentError
+from negtrace.pairs.sources import radiology_pairs, valse_pairs
+from negtrace.pairs.tokens import Tokens
 
 
 @pytest.mark.parametrize("family", FAMILIES)

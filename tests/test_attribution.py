@@ -6,15 +6,15 @@ import torch
 from models import ENCODERS
 from test_sites import FAMILIES, offered
 
-from negtrace.cte import CTE
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning, TraceError, UnknownNameError
-from negtrace.export import read_json, write_json
-from negtrace.gallery import summary
-from negtrace.pair_sources import radiology_pairs
-from negtrace.plot_tables import bar_table, heatmap_table
-from negtrace.scores import layer_scores
-from negtrace.tracing.sweep import DIRECTIONS
+from negtrace.experiments.gallery import summary
+from negtrace.pairs.sources import radiology_pairs
+from negtrace.plots.tables import bar_table, heatmap_table
+from negtrace.results.cte import CTE
+from negtrace.results.cte_json import read_json, write_json
+from negtrace.results.layer_scores import layer_scores
+from negtrace.tracing.engines.exact import DIRECTIONS
 from negtrace.tracing.trace import trace
 
 PAIRS = radiology_pairs()[:6]

@@ -11,16 +11,16 @@ from parts import word_tokenizer
 from PIL import Image
 from torch import nn
 
-from negtrace.anchors import Anchor
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
-from negtrace.encoders.hf_dual import DualEncoder
-from negtrace.encoders.hf_text import TextEncoder
+from negtrace.encoders.huggingface.dual import DualEncoder
+from negtrace.encoders.huggingface.text import TextEncoder
+from negtrace.encoders.load import load
 from negtrace.encoders.tokenizing import StatementTokenizer
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError, NegtraceWarning
-from negtrace.loading import load
-from negtrace.pair_sources import radiology_pairs
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.sources import radiology_pairs
 from negtrace.tracing.trace import trace
 
 STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax."]

@@ -12,18 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from negtrace import bench, load
-from negtrace.anchors import Anchor
 from negtrace.bench import baselines, claims, polarity, scoring
+from negtrace.bench.cases import Case, Cases, PhantomSupply, TextSupply
 from negtrace.bench.context import fitting
-from negtrace.bench.figures import bars, draw, figure
 from negtrace.bench.items import Item
 from negtrace.bench.rates import Bootstrap, correct
 from negtrace.bench.report import schema
-from negtrace.bench.supply import Case, Cases, PhantomSupply, TextSupply
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError, UnknownNameError
+from negtrace.experiments.benchmark import run_benchmark
 from negtrace.language.claims import Claim
-from negtrace.ranks import standing
+from negtrace.pairs.anchor import Anchor
+from negtrace.plots.bench import bars, draw, figure
+from negtrace.results.ranks import standing
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +262,7 @@ def test_reports_are_written_read_and_private(
     phantom: Encoder, minilm: Encoder, tmp_path: Path
 ) -> None:
     config = bench.Config(count=8, resamples=50)
-    written = bench.run([phantom, minilm], config, out=tmp_path)
+    written = run_benchmark([phantom, minilm], config, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "polarity-all-MiniLM-L6-v2.json",
         "polarity-phantom.json",

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from negtrace import bench, load
-from negtrace.bench import collapse, negbench, pools, retrieval, valse
+from negtrace.bench import collapse, negbench, retrieval, valse
+from negtrace.bench import multiple_choice as pools
+from negtrace.bench.cases import Cases
 from negtrace.bench.chexpert import LABELS, read_cases
 from negtrace.bench.polarity import questions
-from negtrace.bench.supply import Cases
 from negtrace.bench.tables import garbled, read_table
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError

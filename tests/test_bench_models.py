@@ -12,13 +12,13 @@ from languages import decoder, reader
 from scorers import Alike, Ignorant
 
 from negtrace import bench
-from negtrace.anchors import Anchor
 from negtrace.bench import context, polarity, retrieval, scoring
+from negtrace.bench.cases import PhantomSupply, TextSupply
 from negtrace.bench.rates import Bootstrap
 from negtrace.bench.report import Row
-from negtrace.bench.supply import PhantomSupply, TextSupply
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
+from negtrace.pairs.anchor import Anchor
 
 MADE = [
     (suite, data) for suite in ("polarity", "claims", "retrieval") for data in ("phantom", "text")

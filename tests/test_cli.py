@@ -9,7 +9,7 @@ import pytest
 
 import negtrace
 from negtrace.cli import main
-from negtrace.export import read_json
+from negtrace.results.cte_json import read_json
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from models import FAMILIES, oracle
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
-from negtrace.pair_sources import radiology_pairs
-from negtrace.tracing.corruption import corruption_named
-from negtrace.tracing.sweep import DIRECTIONS, sweep
+from negtrace.pairs.sources import radiology_pairs
+from negtrace.tracing.corruptions.base import corruption_named
+from negtrace.tracing.engines.exact import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
 
 PAIRS = [pair for pair in radiology_pairs() if pair.negated == "true"][:3]

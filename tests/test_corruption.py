@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import ENCODERS, bert, clip, oracle
 
-from negtrace.anchors import Anchor
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.hooks import captured, starting_at
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.errors import TraceError
-from negtrace.hooks import captured, starting_at
 from negtrace.language.cues import find_cues
-from negtrace.pair_sources import radiology_pairs
-from negtrace.pairs import Pair
-from negtrace.roles import AlignmentError
-from negtrace.tracing.ablation import Mean, Noise
-from negtrace.tracing.contrast import Contrast
-from negtrace.tracing.corruption import CORRUPTIONS, Corruption, corruption_named
-from negtrace.tracing.substitution import Mask, Resample
-from negtrace.tracing.sweep import DIRECTIONS, sweep
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.pair import Pair
+from negtrace.pairs.roles import AlignmentError
+from negtrace.pairs.sources import radiology_pairs
+from negtrace.tracing.corruptions.ablation import Mean, Noise
+from negtrace.tracing.corruptions.base import CORRUPTIONS, Corruption, corruption_named
+from negtrace.tracing.corruptions.contrast import Contrast
+from negtrace.tracing.corruptions.substitution import Mask, Resample
+from negtrace.tracing.engines.exact import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
 
 PAGE = Path(__file__).parents[1] / "docs" / "corruptions.md"

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from negtrace.cte import CTE, FLOOR, TAU, Dropped
 from negtrace.errors import CTEError, OutputError, UnknownNameError
-from negtrace.intervals import AGGREGATES
-from negtrace.schema.checks import check_shapes
-from negtrace.schema.raw import ARRAYS
+from negtrace.results.checks import check_shapes
+from negtrace.results.cte import CTE, FLOOR, TAU, Dropped
+from negtrace.results.raw import ARRAYS
+from negtrace.results.statistics import AGGREGATES
 
 AGGREGATE = pytest.mark.parametrize("aggregate", AGGREGATES)
 sizes = st.floats(0.25, 50) | st.floats(-50, -0.25)
@@ -437,7 +437,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file(
 def test_files_that_are_no_result_are_refused(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
-    from negtrace.schema.files import pack
+    from negtrace._files import pack
 
     with pytest.raises(CTEError, match=r"cannot read .*none.safetensors: No such file"):
         CTE.load(tmp_path / "none.safetensors")
@@ -448,7 +448,9 @@ def test_files_that_are_no_result_are_refused(tmp_path: Path) -> None:
             CTE.load(tmp_path / f"{name}.safetensors")
     newer = pack({}, {"format": "negtrace.cte.raw", "version": 2})
     (tmp_path / "newer.safetensors").write_bytes(newer)
-    with pytest.raises(CTEError, match=r"holds negtrace.cte.raw version 2.*upgrade negtrace"):
+    with pytest.raises(
+        CTEError, match=r"holds negtrace.results.cte.raw version 2.*upgrade negtrace"
+    ):
         CTE.load(tmp_path / "newer.safetensors")
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(CTEError, match="names no raw file"):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from negtrace.cli.cue_files import cue_rows
 from negtrace.errors import LanguageError
-from negtrace.language.cue_files import cue_rows
 
 
 def test_a_text_file_is_read_line_by_line(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from negtrace.language.cues import find_cues, load_lexicon, subject_of, subject_span
-from negtrace.language.decisions import is_negated
 from negtrace.language.findings import FINDINGS
+from negtrace.language.negation import is_negated
 from negtrace.language.realize import twins
 
 # Statement, its cue, what is negated, the subject.

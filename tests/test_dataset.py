@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from negtrace import build_dataset, read_pairs
 from negtrace.bench.claims import items_of, read_sets
-from negtrace.dataset import SPLITS, Card, Config, read_card
-from negtrace.dataset.splits import Splits, _pools, frame
+from negtrace.datasets import SPLITS, Card, Config, read_card
+from negtrace.datasets.splits import Splits, _pools, frame
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import counterfactuals
@@ -225,8 +225,8 @@ def test_wordings_that_differ_in_polarity_or_attribute_share_a_frame(key: str) -
 
 
 def test_what_is_written_is_read(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from negtrace.anchors import Anchor
     from negtrace.bench import claims
+    from negtrace.pairs.anchor import Anchor
 
     # The images of these sources are names only.
     monkeypatch.setattr(claims, "look", lambda *_, **__: None)

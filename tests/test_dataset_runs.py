@@ -13,13 +13,13 @@ import pytest
 
 from negtrace import build_dataset
 from negtrace.cli import main
-from negtrace.dataset import Config, build, folder, read_card
-from negtrace.dataset.folder import Folder
+from negtrace.datasets import Config, build, folder, read_card
+from negtrace.datasets.folder import Folder
 from negtrace.errors import DatasetError, ExtraError, OutputError
 
 BUILD = """
 import sys, negtrace
-from negtrace.dataset import build
+from negtrace.datasets import build
 build.EVERY = 7
 negtrace.build_dataset(sys.argv[1:-1], sys.argv[-1])
 """
@@ -117,7 +117,7 @@ def test_a_run_that_was_killed_ends_in_the_same_bytes(
     sources: list[Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     dying = (
-        "import os\nfrom negtrace.dataset import folder\n"
+        "import os\nfrom negtrace.datasets import folder\n"
         "real = folder.Folder.is_new\n"
         "def is_new(self, number, *study):\n"
         "    if number == 30: os._exit(9)\n"

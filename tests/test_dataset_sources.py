@@ -15,14 +15,14 @@ from PIL import Image
 
 from negtrace import build_dataset, read_pairs
 from negtrace.bench.claims import read_sets
-from negtrace.dataset import SPLITS, Card, Config
-from negtrace.dataset.layouts import layout_of
-from negtrace.dataset.structured import cad_chest, claims
-from negtrace.dataset.studies import Remark, Study
+from negtrace.datasets import SPLITS, Card, Config
+from negtrace.datasets.readers.csv import Row, stream
+from negtrace.datasets.readers.labels import CHEXPERT
+from negtrace.datasets.readers.layouts import layout_of
+from negtrace.datasets.readers.records import cad_chest, claims
+from negtrace.datasets.study import Remark, Study
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
-from negtrace.radiographs import CHEXPERT
-from negtrace.tables import Row, stream
 
 ROW = "train/patient{n:05d}/study1/view1_frontal.jpg,Female,61,Frontal,AP,,"
 ALL = ",".join(["1.0"] * 13)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from negtrace.errors import LanguageError
 from negtrace.language.cues import find_cues, read_cues
-from negtrace.language.decisions import is_negated, negation_of
 from negtrace.language.lexicon import load_lexicon
+from negtrace.language.negation import is_negated, negation_of
 from negtrace.language.words import split
 
 # In brackets a concept, after N where it is negated, U uncertain, A affirmed.

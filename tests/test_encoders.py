@@ -14,17 +14,17 @@ from parts import TEXT, build, word_tokenizer
 from PIL import Image
 from torch import nn
 
-from negtrace.anchors import Anchor
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
-from negtrace.encoders.hf_dual import scale_of
-from negtrace.encoders.hf_files import ModelFiles
-from negtrace.encoders.hf_text import stored_read_out
+from negtrace.encoders.huggingface.dual import scale_of
+from negtrace.encoders.huggingface.files import ModelFiles
+from negtrace.encoders.huggingface.text import stored_read_out
+from negtrace.encoders.load import load
 from negtrace.encoders.structure import find_blocks
 from negtrace.encoders.tokenizing import StatementTokenizer, matched_spans
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError, UnknownNameError
-from negtrace.loading import load
+from negtrace.pairs.anchor import Anchor
 
 STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax."]
 

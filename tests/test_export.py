@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from golden.results import GOLDEN, golden, noisy, write_golden
 
-from negtrace.cte import CTE
+from negtrace._files import canonical, sha256
 from negtrace.errors import CTEError, OutputError
-from negtrace.export import SCHEMA, VERSION, read_json, schema, write_json
-from negtrace.plots import heatmap_table
-from negtrace.schema.files import canonical, sha256
+from negtrace.plots.heatmaps import heatmap_table
+from negtrace.results.cte import CTE
+from negtrace.results.cte_json import SCHEMA, VERSION, read_json, schema, write_json
 
 
 def resign(document: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def test_document_gives_what_the_result_gives(plain: Path) -> None:
 
 
 def cte_scores(cte: CTE, method: str, **options: Any) -> Any:
-    from negtrace.scores import layer_scores
+    from negtrace.results.layer_scores import layer_scores
 
     return layer_scores(cte, method, resamples=50, **options)
 

@@ -21,15 +21,16 @@ import negtrace
 from negtrace.cli import main
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning, OutputError
-from negtrace.export import write_json
-from negtrace.finetune import Config, Study, objective, selective_finetune
-from negtrace.finetune.adapting import adapting
-from negtrace.finetune.batches import prepare
-from negtrace.finetune.data import phantom_sets
-from negtrace.finetune.objective import Objective
-from negtrace.finetune.study import look
-from negtrace.finetune.training import arguments, seeded, train
+from negtrace.experiments import Study, selective_finetune
+from negtrace.experiments.before_after import look
 from negtrace.phantom import CHECKPOINT
+from negtrace.results.cte_json import write_json
+from negtrace.training import Config, objective
+from negtrace.training.adapters import adapting
+from negtrace.training.batches import prepare
+from negtrace.training.data import phantom_sets
+from negtrace.training.objective import Objective
+from negtrace.training.trainer import arguments, seeded, train
 
 ADAPTERS = pytest.mark.parametrize("adapter", ["lora", "full"])
 MODES = pytest.mark.parametrize("mode", ["lr", "grad"])
@@ -454,7 +455,7 @@ import sys
 from pathlib import Path
 from tunings import NOTHING, claim_sets, ones, quick
 from models import clip
-from negtrace.finetune import selective_finetune
+from negtrace.experiments import selective_finetune
 encoder, settings = clip(), quick(steps=80, save_every=10)
 out = Path(sys.argv[1])
 selective_finetune(encoder, claim_sets(), ones(encoder), out=out, study=NOTHING, config=settings)

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 from negtrace.bench import claims, polarity, retrieval
+from negtrace.bench.cases import PhantomSupply
 from negtrace.bench.claims import ClaimSet
-from negtrace.bench.supply import PhantomSupply
 from negtrace.errors import BenchError, NegtraceWarning
-from negtrace.finetune.data import caption_of, phantom_sets, text_sets, training_sets
 from negtrace.language.cues import find_cues
 from negtrace.language.parse import parse_claims
 from negtrace.language.realize import CAPTIONS
-from negtrace.phantom.cohort import HELD_OUT, TRAIN
+from negtrace.phantom.patients import HELD_OUT, TRAIN
+from negtrace.training.data import caption_of, phantom_sets, text_sets, training_sets
 
 SETS = phantom_sets(60)
 

@@ -9,10 +9,10 @@ from tunings import claim_sets
 
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
-from negtrace.finetune.batches import Examples, can_be_filled, prepare
-from negtrace.finetune.config import Config
-from negtrace.finetune.losses import claim_loss, contrastive_loss, keeping_loss
-from negtrace.finetune.objective import Objective
+from negtrace.training.batches import Examples, can_be_filled, prepare
+from negtrace.training.config import Config
+from negtrace.training.losses import claim_loss, contrastive_loss, keeping_loss
+from negtrace.training.objective import Objective
 
 EYE = torch.eye(2)
 NONE = torch.zeros(2, 2, dtype=torch.bool)

@@ -14,17 +14,17 @@ from matplotlib.figure import Figure
 from test_plots import NAMES, assert_legible, words
 from test_sites import FAMILIES
 
-from negtrace.cte import CTE, Dropped
 from negtrace.errors import CTEError, SiteError
-from negtrace.experiment import run, run_heads
-from negtrace.export import read_json, write_json
-from negtrace.gallery import draw, summary, summary_of_heads
-from negtrace.head_plots import head_figure, head_heatmap, heads_side_by_side
-from negtrace.heads import HeadEffect, HeadSelectivity, head_effect, selectivity_of
-from negtrace.pair_sources import radiology_pairs
-from negtrace.plot_tables import head_table
-from negtrace.roles import ROLES
-from negtrace.scores import all_layer_scores, layer_scores
+from negtrace.experiments.gallery import draw, summary, summary_of_heads
+from negtrace.experiments.trace import run, run_heads
+from negtrace.pairs.roles import ROLES
+from negtrace.pairs.sources import radiology_pairs
+from negtrace.plots.heads import head_figure, head_heatmap, heads_side_by_side
+from negtrace.plots.tables import head_table
+from negtrace.results.cte import CTE, Dropped
+from negtrace.results.cte_json import read_json, write_json
+from negtrace.results.heads import HeadEffect, HeadSelectivity, head_effect, selectivity_of
+from negtrace.results.layer_scores import all_layer_scores, layer_scores
 from negtrace.tracing.selectivity import head_selectivity
 from negtrace.tracing.trace import trace
 
@@ -286,7 +286,7 @@ def test_a_study_where_attention_cannot_be_read(
     def refuse(*_: object, **__: object) -> None:
         raise SiteError("no patterns here")
 
-    monkeypatch.setattr("negtrace.experiment.head_selectivity", refuse)
+    monkeypatch.setattr("negtrace.experiments.trace.head_selectivity", refuse)
     encoder = FAMILIES["clip"](torch.float32)
     study = run_heads(encoder, tmp_path, PAIRS, formats=["png"], progress=False)
     assert (study.selectivity, study.refused) == (None, "no patterns here")

@@ -23,7 +23,7 @@ from parts import TEXT, build, word_tokenizer
 CLIENT = """
 import json, sys
 import negtrace
-from negtrace.encoders.prompt import Prompt
+from negtrace.encoders.huggingface.prompt import Prompt
 from negtrace.errors import NegtraceError
 
 prompt = Prompt(template="{anchor} is {statement} true ? answer :")

@@ -1,4 +1,4 @@
-"""The map of the house: every module has a place and imports only from the rooms before it."""
+"""The map of the house: every module has a room and imports only from its own and earlier rooms."""
 
 import ast
 import subprocess
@@ -10,145 +10,165 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "negtrace"
 
-# In order: a module may import modules of its own room and of the rooms above it, no others.
-# A new module must be placed here; say in CONTRIBUTING.md why it is a new noun.
-ROOMS: tuple[tuple[str, ...], ...] = (
-    ("errors", "lazy", "ranks", "registry", "tables", "tokens", "version"),
-    ("language",),
-    ("options",),
-    ("phantom",),
-    ("anchors", "pairs", "pictures", "radiographs", "roles", "stretches", "alignment"),
-    ("pair_sources",),
-    ("schema",),
-    ("dataset",),
-    ("intervals", "effect", "segments", "union", "cte"),
-    ("scores", "heads"),
-    ("weightings",),
-    ("plot_tables", "plot_layout", "plot_cells", "plots", "head_plots", "export"),
-    ("gallery",),
-    ("hooks",),
-    ("encoders",),
-    ("tracing",),
-    ("interop",),
-    ("loading",),
-    ("experiment", "bench"),
-    ("trainers",),
-    ("finetune",),
-    ("cli", "__main__"),
+# In order: a module may import from its own room and from the rooms before it, no others.
+ROOMS = (
+    "errors",
+    "version",
+    "_messages",
+    "_registry",
+    "_files",
+    "language",
+    "phantom",
+    "pairs",
+    "results",
+    "datasets",
+    "encoders",
+    "tracing",
+    "bench",
+    "training",
+    "plots",
+    "experiments",
+    "cli",
+    "__main__",
 )
 
-# Where a heavy package may be imported at all; everything else must do without.
+# The only modules or rooms that may import a heavy package.
 HOMES: dict[str, tuple[str, ...]] = {
-    "torch": (
-        "hooks",
-        "encoders",
-        "tracing",
-        "interop",
-        "loading",
-        "phantom",
-        "bench.scoring",
-        "trainers",
-        "finetune",
-    ),
+    "torch": ("encoders", "tracing", "bench.scoring", "training", "experiments.train_phantom"),
     "einops": ("tracing", "encoders"),
     "transformers": (
-        "encoders.hf_files",
-        "encoders.hf_attention",
-        "phantom",
-        "finetune.training",
-        "finetune.guard",
-        "trainers.scaling",
+        "encoders.huggingface",
+        "experiments.train_phantom",
+        "training.trainer",
+        "training.guard",
+        "training.scaled_gradients",
     ),
     "peft": ("encoders.lora",),
-    "accelerate": ("finetune.training",),
+    "accelerate": ("training.trainer",),
     "open_clip": ("encoders.open_clip",),
-    "matplotlib": (
-        "plots",
-        "plot_cells",
-        "plot_layout",
-        "head_plots",
-        "phantom.sheet",
-        "bench.figures",
-        "finetune.figures",
-    ),
-    "seaborn": ("plots", "plot_cells", "bench.figures"),
-    "pyarrow": ("dataset.parquet",),
+    "matplotlib": ("plots", "experiments.train_phantom.sheet", "experiments.finetune_figures"),
+    "seaborn": ("plots",),
+    "pyarrow": ("datasets.parquet",),
     "tyro": ("cli",),
-    "tokenizers": ("phantom",),
-    "transformer_lens": ("interop.hooked", "interop.transformer_lens"),
-    "nnsight": ("interop.traced", "interop.nnsight"),
+    "tokenizers": ("experiments.train_phantom",),
+    "transformer_lens": ("tracing.engines.hooked", "tracing.engines.transformer_lens"),
+    "nnsight": ("tracing.engines.nnsight_tower", "tracing.engines.nnsight"),
 }
 
-# What each of these must not load, however indirectly, when it is imported.
+HEAVY = ("torch", "matplotlib", "pandas", "transformers")
+
+# Packages that importing these must not load, not even indirectly.
 LIGHT: dict[str, tuple[str, ...]] = {
-    "negtrace": ("numpy", "torch", "matplotlib", "pandas", "transformers"),
-    "negtrace.cli": ("numpy", "torch", "matplotlib", "pandas", "transformers"),
-    "negtrace.cte": ("torch", "matplotlib", "pandas", "transformers"),
-    "negtrace.scores": ("torch", "matplotlib", "pandas", "transformers"),
-    "negtrace.export": ("torch", "matplotlib", "pandas", "transformers"),
-    "negtrace.heads": ("torch", "matplotlib", "pandas", "transformers"),
-    "negtrace.plots": ("torch", "transformers"),
-    "negtrace.head_plots": ("torch", "transformers"),
-    "negtrace.gallery": ("torch", "transformers"),
-    "negtrace.bench": ("numpy", "torch", "matplotlib", "pandas", "transformers"),
-    "negtrace.bench.figures": ("torch", "transformers"),
-    "negtrace.dataset": ("numpy", "torch", "matplotlib", "pandas", "transformers"),
-    "negtrace.dataset.build": ("torch", "matplotlib", "pandas", "transformers", "pyarrow"),
-    "negtrace.pair_sources": ("torch", "matplotlib", "pandas", "transformers"),
-    "negtrace.phantom": ("torch", "matplotlib", "pandas", "transformers"),
-    "negtrace.finetune": ("numpy", "torch", "matplotlib", "pandas", "transformers"),
-    "negtrace.weightings": ("torch", "matplotlib", "pandas", "transformers"),
-    "negtrace.trainers": ("torch", "matplotlib", "pandas", "transformers", "peft"),
-    "negtrace.interop.transformer_lens": ("transformer_lens", "nnsight", "pandas"),
-    "negtrace.interop.nnsight": ("transformer_lens", "nnsight", "pandas"),
+    "negtrace": ("numpy", *HEAVY),
+    **{
+        f"negtrace.{room}": ("numpy", *HEAVY)
+        for room in (
+            "language",
+            "phantom",
+            "pairs",
+            "results",
+            "datasets",
+            "encoders",
+            "tracing",
+            "bench",
+            "training",
+            "plots",
+            "experiments",
+            "cli",
+        )
+    },
+    "negtrace.results.cte": HEAVY,
+    "negtrace.results.layer_scores": HEAVY,
+    "negtrace.results.cte_json": HEAVY,
+    "negtrace.results.heads": HEAVY,
+    "negtrace.plots.heatmaps": ("torch", "transformers"),
+    "negtrace.plots.heads": ("torch", "transformers"),
+    "negtrace.plots.bench": ("torch", "transformers"),
+    "negtrace.experiments.gallery": ("torch", "transformers"),
+    "negtrace.datasets.build": (*HEAVY, "pyarrow"),
+    "negtrace.pairs.sources": HEAVY,
+    "negtrace.training.multipliers": HEAVY,
+    "negtrace.training.param_groups": (*HEAVY, "peft"),
+    "negtrace.tracing.engines.transformer_lens": ("transformer_lens", "nnsight", "pandas"),
+    "negtrace.tracing.engines.nnsight": ("transformer_lens", "nnsight", "pandas"),
 }
 
 
 def modules() -> dict[str, Path]:
     """Return every module of the package by its dotted name below `negtrace`."""
-    found = {}
+    named = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        found[name.removesuffix(".__init__")] = path
-    found.pop("__init__")
-    return found
+        named[name.removesuffix(".__init__")] = path
+    named.pop("__init__")
+    return named
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Yield every module a file imports, at its top, in a function, or by `package("name")`."""
+    """Yield every module a file imports, at its top, in a function, or by `require("name")`."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", None) in (
-            "package",
-            "require",
-        ):
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", None) == "require":
             yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant))
 
 
 def room(module: str) -> int:
     """Return the number of the room a module lives in."""
-    for number, names in enumerate(ROOMS):
-        if module.split(".")[0] in names:
-            return number
-    pytest.fail(f"negtrace.{module} is on no map; place it in ROOMS")
+    name = module.split(".")[0]
+    if name not in ROOMS:
+        pytest.fail(f"negtrace.{module} is in no room; the rooms are {', '.join(ROOMS)}")
+    return ROOMS.index(name)
 
 
 def within(module: str, places: tuple[str, ...]) -> bool:
     return any(module == place or module.startswith(f"{place}.") for place in places)
 
 
+def catalogue(name: str) -> dict[str, str]:
+    """Return the public names of a room, each with the module that its catalogue names."""
+    stub = ast.parse((PACKAGE / name / "__init__.pyi").read_text("utf-8"))
+    return {
+        alias.name: f"negtrace.{name}.{node.module}"
+        for node in ast.walk(stub)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def crossing(module: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the room, the module and the name of everything imported from another room."""
+    for name in imports(modules()[module]):
+        if name.startswith("negtrace.") and name.count(".") > 1:
+            source, _, public = name.rpartition(".")
+            other = source.split(".")[1]
+            if (PACKAGE / other).is_dir() and other != module.split(".")[0]:
+                yield other, source, public
+
+
 @pytest.mark.parametrize("module", modules())
-def test_a_module_imports_only_from_its_room_and_those_above(module: str) -> None:
-    known = modules()
-    for name in imports(known[module]):
+def test_a_module_imports_only_from_its_room_and_those_before(module: str) -> None:
+    for name in imports(modules()[module]):
         below = name.removeprefix("negtrace.")
-        if not name.startswith("negtrace.") or below.split(".")[0] == module.split(".")[0]:
+        if name.startswith("negtrace.") and below.split(".")[0] in {
+            m.split(".")[0] for m in modules()
+        }:
+            assert room(below) <= room(module), (
+                f"negtrace.{module} imports {name} from a later room"
+            )
+
+
+@pytest.mark.parametrize("module", modules())
+def test_only_public_names_of_another_room_are_imported(module: str) -> None:
+    for other, source, public in crossing(module):
+        if source == f"negtrace.{other}":
             continue
-        if below.split(".")[0] in known or any(k.startswith(below.split(".")[0]) for k in known):
-            assert room(below) <= room(module), f"negtrace.{module} imports {name} from below it"
+        assert catalogue(other).get(public) == source, (
+            f"negtrace.{module} imports {public} from {source}, which is private to {other}; "
+            f"add it to negtrace/{other}/__init__.pyi or do without"
+        )
 
 
 @pytest.mark.parametrize("module", modules())
@@ -167,23 +187,26 @@ def test_importing_it_loads_nothing_heavy(name: str) -> None:
     assert not set(LIGHT[name]) & set(loaded)
 
 
-def test_fine_tuning_reads_layer_scores_and_never_traces() -> None:
-    """The report's second trace is made by `experiment`, which `finetune.study` alone asks."""
+def test_training_reads_layer_scores_and_never_traces() -> None:
+    """A second trace is made by `experiments`, which puts both together."""
     for module, path in modules().items():
-        if within(module, ("finetune", "trainers")):
-            names = tuple(imports(path))
-            assert not [name for name in names if name.startswith("negtrace.tracing")], module
-            asks = any(name.startswith("negtrace.experiment") for name in names)
-            assert asks == (module == "finetune.study"), module
+        if within(module, ("training",)):
+            names = [name for name in imports(path) if name.startswith("negtrace.tracing")]
+            assert not names, module
 
 
-def test_no_room_is_called_after_nothing() -> None:
+def test_few_modules_stand_outside_the_rooms() -> None:
+    outside = {name for name in modules() if "." not in name and not (PACKAGE / name).is_dir()}
+    assert outside == {"errors", "version", "__main__", "_files", "_messages", "_registry"}
+
+
+def test_no_module_is_named_after_nothing() -> None:
     names = {part for module in modules() for part in module.split(".")}
     assert not names & {"utils", "helpers", "common", "misc", "types", "core"}
 
 
 def test_a_heavy_import_is_seen(tmp_path: Path) -> None:
     """The scan itself: imports within functions count."""
-    lines = ("from torch import nn", "import seaborn as s", "package('nnsight')")
+    lines = ("from torch import nn", "import seaborn as s", "require('nnsight')")
     (tmp_path / "m.py").write_text("def f():\n    " + "\n    ".join(lines))
     assert set(imports(tmp_path / "m.py")) == {"torch.nn", "seaborn", "nnsight"}

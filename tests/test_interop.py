@@ -17,8 +17,6 @@ from models import TEXT, bert, build, clip, word_tokenizer
 from torch import nn
 
 import negtrace
-from negtrace.anchors import Anchor
-from negtrace.cte import CTE
 from negtrace.encoders.base import Encoder, weights_digest
 from negtrace.errors import (
     EncoderError,
@@ -28,8 +26,10 @@ from negtrace.errors import (
     TraceError,
     UnknownNameError,
 )
-from negtrace.interop import nnsight as by_nnsight
-from negtrace.interop import transformer_lens as by_lens
+from negtrace.pairs.anchor import Anchor
+from negtrace.results.cte import CTE
+from negtrace.tracing.engines import nnsight as by_nnsight
+from negtrace.tracing.engines import transformer_lens as by_lens
 
 PAIRS = negtrace.radiology_pairs()[:4]
 SITES = ("resid", "resid_pre", "attn_out", "mlp_out", "head")
@@ -140,7 +140,7 @@ def test_the_same_scores_in_float32(sweeper: str, layout: str) -> None:
     encoder = LAYOUTS[layout](torch.float32)
     found, own = trace(encoder, sweeper=SWEEPERS[sweeper]), trace(encoder)
     assert_same(found, own, single=True)
-    assert found.provenance.config["sweeper"] == f"negtrace.interop.{sweeper}.sweep"
+    assert found.provenance.config["sweeper"] == f"negtrace.tracing.engines.{sweeper}.sweep"
     assert own.provenance.config["sweeper"] is None
 
 
@@ -209,7 +209,7 @@ def test_a_site_the_model_lacks_is_refused(sweeper: str) -> None:
     encoder = negtrace.wrap(Tower(), word_tokenizer())
     found, own = trace(encoder, sweeper=SWEEPERS[sweeper]), trace(encoder)
     assert_same(found, own, single=True)
-    assert found.provenance.config["sweeper"] == f"negtrace.interop.{sweeper}.sweep"
+    assert found.provenance.config["sweeper"] == f"negtrace.tracing.engines.{sweeper}.sweep"
     assert own.provenance.config["sweeper"] is None
     with pytest.raises(SiteError, match="attn_out"):
         trace(encoder, sites=["attn_out"], sweeper=SWEEPERS[sweeper])

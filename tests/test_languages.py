@@ -12,17 +12,17 @@ from models import oracle
 from parts import build, word_tokenizer
 from PIL import Image
 
-from negtrace.anchors import Anchor
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.causal_lm import CausalLanguageModel, context_window
 from negtrace.encoders.check import check
-from negtrace.encoders.prompt import Prompt
-from negtrace.encoders.vision_language import VisionLanguageModel
+from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel, context_window
+from negtrace.encoders.huggingface.prompt import Prompt
+from negtrace.encoders.huggingface.vision_language import VisionLanguageModel
+from negtrace.encoders.load import load
 from negtrace.errors import EncoderError, NegtraceWarning
-from negtrace.loading import load
-from negtrace.pairs import Pair
-from negtrace.tracing.corruption import corruption_named
-from negtrace.tracing.sweep import DIRECTIONS, sweep
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.pair import Pair
+from negtrace.tracing.corruptions.base import corruption_named
+from negtrace.tracing.engines.exact import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
 
 STATEMENT = "There is no effusion."

@@ -6,12 +6,12 @@ import torch
 from models import ENCODERS, oracle
 
 from negtrace.encoders.base import Encoder
-from negtrace.hooks import captured, starting_at
-from negtrace.pair_sources import radiology_pairs
-from negtrace.pairs import Pair
-from negtrace.tracing import rows as engine
-from negtrace.tracing.corruption import CORRUPTIONS, corruption_named
-from negtrace.tracing.sweep import DIRECTIONS, sweep
+from negtrace.encoders.hooks import captured, starting_at
+from negtrace.pairs.pair import Pair
+from negtrace.pairs.sources import radiology_pairs
+from negtrace.tracing.corruptions.base import CORRUPTIONS, corruption_named
+from negtrace.tracing.engines import patched_forward as engine
+from negtrace.tracing.engines.exact import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
 
 PREFIXED = {"clip", "phantom", "gpt2", "llama", "llava"}

@@ -19,10 +19,10 @@ from open_clips import (
 )
 from PIL import Image
 
-from negtrace.anchors import Anchor
+from negtrace.encoders.load import load
 from negtrace.encoders.open_clip import OpenClipEncoder
 from negtrace.errors import EncoderError, ExtraError
-from negtrace.loading import load
+from negtrace.pairs.anchor import Anchor
 
 STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax."]
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))

@@ -13,8 +13,8 @@ from negtrace.errors import NegtraceWarning, PairError, UnknownNameError
 from negtrace.language.cues import find_cues
 from negtrace.language.findings import FINDINGS
 from negtrace.language.realize import TWINS
-from negtrace.pair_sources import SOURCES, pairs_from, phantom_pairs, radiology_pairs, valse_pairs
-from negtrace.pairs import Pair, digest, read_pairs, write_pairs
+from negtrace.pairs.pair import Pair, digest, read_pairs, write_pairs
+from negtrace.pairs.sources import SOURCES, pairs_from, phantom_pairs, radiology_pairs, valse_pairs
 
 
 def lengths(pair: Pair) -> set[int]:

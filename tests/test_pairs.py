@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from negtrace.anchors import Anchor
 from negtrace.errors import NegtraceWarning, OutputError, PairError
-from negtrace.pairs import Pair, digest, read_pairs, write_pairs
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.pair import Pair, digest, read_pairs, write_pairs
 
 CLEAR = Anchor(text="The lungs are clear.")
 ROW = {"true": "There is no mass.", "false": "There is some mass.", "anchor": {"text": "Clear."}}

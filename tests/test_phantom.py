@@ -14,20 +14,20 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from negtrace.errors import UnknownNameError
+from negtrace.experiments.train_phantom.figures import measure
+from negtrace.experiments.train_phantom.model import WINDOWS, locality, pixels, scorer
+from negtrace.experiments.train_phantom.polarity import ask, questions
+from negtrace.experiments.train_phantom.train import Recipe, make
+from negtrace.experiments.train_phantom.weights import digest, read
 from negtrace.language.claims import SEVERITIES, ZONES, Claim, Side
 from negtrace.language.findings import FINDINGS
 from negtrace.phantom import CHECKPOINT
-from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, TRAIN, images, study
 from negtrace.phantom.contrasts import contrasts
-from negtrace.phantom.figures import measure
-from negtrace.phantom.model import WINDOWS, locality, pixels, scorer
-from negtrace.phantom.polarity import ask, questions
+from negtrace.phantom.patients import HELD_OUT, PHANTOM_FINDINGS, TRAIN, images, study
 from negtrace.phantom.radiograph import render
 from negtrace.phantom.reports import report
 from negtrace.phantom.retrieval import gallery
-from negtrace.phantom.train import Recipe, make
-from negtrace.phantom.weights import digest, read
-from negtrace.ranks import recall
+from negtrace.results.ranks import recall
 
 SIDED = [finding for finding in PHANTOM_FINDINGS if "side" in FINDINGS[finding].attributes]
 

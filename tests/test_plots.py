@@ -11,17 +11,17 @@ from golden.results import PUBLISHED, noisy, provenance, published, result
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from negtrace.cte import Dropped
 from negtrace.errors import CTEError, OutputError, UnknownNameError
-from negtrace.plot_tables import bar_table, heatmap_table
-from negtrace.plots import (
+from negtrace.plots.heatmaps import (
     both_directions,
     heatmap,
     importance_grid,
     layer_importance,
     save_figure,
 )
-from negtrace.scores import all_layer_scores, layer_scores
+from negtrace.plots.tables import bar_table, heatmap_table
+from negtrace.results.cte import Dropped
+from negtrace.results.layer_scores import all_layer_scores, layer_scores
 
 D = np.array([1.0, 2.0, 5.0, 1.5])
 

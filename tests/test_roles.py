@@ -4,8 +4,8 @@ import pytest
 from readings import PAD, Family, tokenize
 
 from negtrace.language.cues import find_cues, subject_of
-from negtrace.roles import AlignmentError, token_roles
-from negtrace.tokens import Tokens
+from negtrace.pairs.roles import AlignmentError, token_roles
+from negtrace.pairs.tokens import Tokens
 
 
 def roles(text: str, family: Family = "clip") -> str:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from negtrace.cte import CTE
 from negtrace.errors import CTEError, UnknownNameError
-from negtrace.intervals import AGGREGATES, interval, mid_ranks, spearman
-from negtrace.scores import METHODS, all_layer_scores, layer_scores
+from negtrace.results.cte import CTE
+from negtrace.results.layer_scores import METHODS, all_layer_scores, layer_scores
+from negtrace.results.statistics import AGGREGATES, interval, mid_ranks, spearman
 
 RESIDUAL = ("cue", "nast", "std", "transport")
 D = np.array([1.0, 2.0, 5.0, 1.5])

@@ -11,13 +11,13 @@ from parts import word_tokenizer
 from test_sites import FAMILIES
 from torch import Tensor, nn
 
-from negtrace.anchors import Anchor
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import SiteError, TraceError, UnknownNameError
-from negtrace.pair_sources import radiology_pairs
-from negtrace.pairs import Pair
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.pair import Pair
+from negtrace.pairs.sources import radiology_pairs
 from negtrace.tracing.attention import attention_patterns
 from negtrace.tracing.selectivity import head_selectivity
 

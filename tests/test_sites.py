@@ -14,18 +14,18 @@ from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
+from negtrace.encoders.load import load
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import NegtraceWarning, SiteError, TraceError
-from negtrace.export import read_json, write_json
-from negtrace.loading import load
-from negtrace.pair_sources import radiology_pairs
-from negtrace.plot_tables import heatmap_table
-from negtrace.scores import all_layer_scores
-from negtrace.tracing import rows as engine
-from negtrace.tracing.corruption import Contrast, corruption_named
-from negtrace.tracing.jobs import prepare
+from negtrace.pairs.sources import radiology_pairs
+from negtrace.plots.tables import heatmap_table
+from negtrace.results.cte_json import read_json, write_json
+from negtrace.results.layer_scores import all_layer_scores
+from negtrace.tracing.corruptions.base import Contrast, corruption_named
+from negtrace.tracing.engines import patched_forward as engine
+from negtrace.tracing.engines.exact import DIRECTIONS, groups_in, sweep
 from negtrace.tracing.plan import Plan, Positions, Site, sites_of
-from negtrace.tracing.sweep import DIRECTIONS, groups_in, sweep
+from negtrace.tracing.prepare import prepare
 from negtrace.tracing.trace import trace
 
 PAIRS = [pair for pair in radiology_pairs() if pair.negated == "true"][:2]

@@ -7,15 +7,15 @@ import pytest
 import torch
 from models import bert, clip, siglip, word_tokenizer
 
-from negtrace.anchors import Anchor
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError, NegtraceWarning, TraceError, UnknownNameError
-from negtrace.pair_sources import radiology_pairs
-from negtrace.pairs import Pair, digest
-from negtrace.tracing.ablation import Noise
-from negtrace.tracing.corruption import CORRUPTIONS, corruption_named
-from negtrace.tracing.substitution import Neutral
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.pair import Pair, digest
+from negtrace.pairs.sources import radiology_pairs
+from negtrace.tracing.corruptions.ablation import Noise
+from negtrace.tracing.corruptions.base import CORRUPTIONS, corruption_named
+from negtrace.tracing.corruptions.substitution import Neutral
 from negtrace.tracing.trace import trace
 
 PAIRS = radiology_pairs()

@@ -17,10 +17,10 @@ from torch import nn
 from tunings import same, weights
 
 import negtrace
-from negtrace import trainers
+from negtrace import training as trainers
 from negtrace.encoders.base import Encoder
 from negtrace.errors import CTEError, FinetuneError, NegtraceWarning
-from negtrace.export import write_json
+from negtrace.results.cte_json import write_json
 
 SCALES = {"b.0": 0.5, "b.1": 0.0, "b.2": 2.0}
 

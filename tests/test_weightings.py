@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tunings import layer_scores_of
 
 from negtrace.errors import FinetuneError, UnknownNameError
-from negtrace.finetune import Config
-from negtrace.weightings import WEIGHTINGS, equalised, require_names, scales
+from negtrace.training import Config
+from negtrace.training.multipliers import WEIGHTINGS, equalised, require_names, scales
 
 BLOCKS = ("b.0", "b.1", "b.2", "b.3")
 ALPHA = [0.0, 0.25, 1.0, 0.5]

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from negtrace.anchors import Anchor
 from negtrace.bench.claims import ClaimSet
 from negtrace.encoders.base import Encoder
-from negtrace.finetune import Config, Study
-from negtrace.scores import LayerScores
+from negtrace.experiments import Study
+from negtrace.pairs.anchor import Anchor
+from negtrace.results.layer_scores import LayerScores
+from negtrace.training import Config
 
 NOTHING = Study(suites=(), pairs=0)
 

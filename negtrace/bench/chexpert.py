@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from negtrace.anchors import Anchor
+from negtrace.bench.cases import Case
 from negtrace.bench.report import Noted
-from negtrace.bench.supply import Case
 from negtrace.bench.tables import Record, Table, read_table
+from negtrace.datasets.readers.labels import BESIDE, CHEXPERT, VALUES, label, study_of
 from negtrace.errors import BenchError
-from negtrace.pictures import UNUSABLE, judge
-from negtrace.radiographs import BESIDE, CHEXPERT, VALUES, label, study_of
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.images import UNUSABLE, judge
 
 LABELS = CHEXPERT
 

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from negtrace.anchors import Anchor
 from negtrace.bench.items import Item
 from negtrace.bench.pictures import look
 from negtrace.bench.rates import Bootstrap, by_tag
@@ -36,7 +35,8 @@ from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import ASPECTS, contradictions
 from negtrace.language.findings import FINDINGS
 from negtrace.language.realize import sentence
-from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, patient_with
+from negtrace.pairs.anchor import Anchor
+from negtrace.phantom.patients import HELD_OUT, PHANTOM_FINDINGS, patient_with
 
 ATTRIBUTES = ("existence", "location", "severity")
 

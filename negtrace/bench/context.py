@@ -4,11 +4,11 @@ __all__ = ["counts", "fitting", "require_some", "too_long"]
 
 from collections.abc import Sequence
 
-from negtrace.anchors import Anchor
 from negtrace.bench.items import Item
 from negtrace.bench.report import NOWHERE, Noted, Source
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
+from negtrace.pairs.anchor import Anchor
 
 
 def counts(encoder: Encoder, texts: Sequence[str], anchors: Sequence[Anchor]) -> list[int]:

@@ -5,9 +5,9 @@ __all__ = ["Item"]
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from negtrace.anchors import Anchor
 from negtrace.bench.report import NOWHERE, Source
 from negtrace.errors import BenchError
+from negtrace.pairs.anchor import Anchor
 
 
 @dataclass(frozen=True, kw_only=True)

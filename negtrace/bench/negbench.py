@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from negtrace.anchors import Anchor
 from negtrace.bench.items import Item
+from negtrace.bench.multiple_choice import Pool
 from negtrace.bench.pictures import look
-from negtrace.bench.pools import Pool
 from negtrace.bench.report import Noted, Source
 from negtrace.bench.retrieval import Gallery
 from negtrace.bench.tables import Record, Table, read_table
 from negtrace.errors import BenchError
+from negtrace.pairs.anchor import Anchor
 
 CAPTIONS = tuple(f"caption_{place}" for place in range(4))
 CHOICES = ("image_path", "correct_answer", "correct_answer_template", *CAPTIONS)

@@ -5,7 +5,7 @@ __all__ = ["look"]
 from pathlib import Path
 
 from negtrace.bench.report import Noted
-from negtrace.pictures import UNUSABLE, judge
+from negtrace.pairs.images import UNUSABLE, judge
 
 
 def look(image: Path, *, file: str, row: int) -> Noted | None:

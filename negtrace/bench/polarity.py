@@ -21,14 +21,14 @@ import numpy as np
 from jaxtyping import Float
 
 from negtrace.bench import context
+from negtrace.bench.cases import Case, Supply
 from negtrace.bench.items import Item
 from negtrace.bench.rates import Bootstrap, by_tag
 from negtrace.bench.report import Noted, Row
-from negtrace.bench.supply import Case, Supply
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
+from negtrace.language.options import Options, bare
 from negtrace.language.realize import Wording
-from negtrace.options import Options, bare
 
 FINDINGS_ASKED = 3
 OPTIONS = 4

@@ -10,8 +10,8 @@ from jaxtyping import Float, Num
 
 from negtrace.bench.items import Item
 from negtrace.bench.report import Row
-from negtrace.intervals import interval, resample
-from negtrace.ranks import standing
+from negtrace.results.ranks import standing
+from negtrace.results.statistics import interval, resample
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,8 @@ from typing import Any
 
 import jsonschema
 
+from negtrace._files import write_bytes
 from negtrace.errors import BenchError
-from negtrace.schema.files import write_bytes
 
 SCHEMA = "negtrace.bench"
 VERSION = 1

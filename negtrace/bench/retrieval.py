@@ -9,18 +9,18 @@ from random import Random
 import numpy as np
 from jaxtyping import Float
 
-from negtrace.anchors import Anchor
 from negtrace.bench import scoring
+from negtrace.bench.cases import TextSupply
 from negtrace.bench.context import counts, require_some, too_long
 from negtrace.bench.rates import Bootstrap
 from negtrace.bench.report import NOWHERE, Noted, Row, Source
-from negtrace.bench.supply import TextSupply
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
+from negtrace.language.options import bare
 from negtrace.language.realize import realize
-from negtrace.options import bare
+from negtrace.pairs.anchor import Anchor
 from negtrace.phantom.retrieval import gallery
-from negtrace.ranks import standing
+from negtrace.results.ranks import standing
 
 KS = (1, 5, 10)
 

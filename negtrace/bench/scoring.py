@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from negtrace.anchors import Anchor
 from negtrace.bench.items import Item
 from negtrace.encoders.base import BATCH, Encoder, batched, equally_long
+from negtrace.encoders.hooks import evaluating
 from negtrace.errors import BenchError
-from negtrace.hooks import evaluating
+from negtrace.pairs.anchor import Anchor
 
 BLANK_TEXT = "A chest radiograph."
 

@@ -6,20 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from negtrace.bench import claims, collapse, negbench, polarity, pools, retrieval
+from negtrace._registry import Registry
+from negtrace.bench import claims, collapse, negbench, polarity, retrieval
+from negtrace.bench import multiple_choice as pools
+from negtrace.bench.cases import Cases, PhantomSupply, Supply, TextSupply
 from negtrace.bench.chexpert import read_cases
 from negtrace.bench.config import Config
 from negtrace.bench.context import fitting
 from negtrace.bench.rates import Bootstrap
 from negtrace.bench.report import Noted
+from negtrace.bench.result import Work, about, about_items, items_told
 from negtrace.bench.scorers import answers
-from negtrace.bench.supply import Cases, PhantomSupply, Supply, TextSupply
 from negtrace.bench.tables import read_table
 from negtrace.bench.valse import read_valse
-from negtrace.bench.work import Work, about, about_items, items_told
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
-from negtrace.registry import Registry
 
 Suite = Callable[[Encoder, Config], Work]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from negtrace.bench.report import Noted
+from negtrace.datasets.readers.csv import garbled, judge, stream
 from negtrace.errors import BenchError
-from negtrace.tables import garbled, judge, stream
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ from random import Random
 from typing import Any
 
 from negtrace.bench.items import Item
+from negtrace.bench.multiple_choice import Pool
 from negtrace.bench.pictures import look
-from negtrace.bench.pools import Pool
 from negtrace.bench.report import Noted, Source
 from negtrace.errors import BenchError, PairError
-from negtrace.pair_sources import valse_pair
+from negtrace.pairs.sources import valse_pair
 
 VOTES = 2
 """Annotators of three that must have upheld a caption, as the benchmark has it."""

@@ -33,8 +33,8 @@ class Bench(Loading):
 
     def run(self) -> None:
         """Ask, write the reports and the figure, and say what was found and where it is."""
-        from negtrace import bench
-        from negtrace.schema.files import require_writable
+        from negtrace._files import require_writable
+        from negtrace.experiments.benchmark import run_benchmark
 
         require_writable(self.out)
         if self.names and len(self.names) != len(self.models):
@@ -43,7 +43,7 @@ class Bench(Loading):
             )
         names = self.names or (None,) * len(self.models)
         encoders = [self.loaded(*both) for both in zip(self.models, names, strict=True)]
-        for report in bench.run(encoders, self.config, out=self.out, formats=self.formats):
+        for report in run_benchmark(encoders, self.config, self.out, formats=self.formats):
             _say(report)
         say_written(self.out)
 

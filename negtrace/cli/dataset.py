@@ -8,7 +8,7 @@ from pathlib import Path
 from tyro.conf import OmitArgPrefixes, Positional
 
 from negtrace.cli.printing import say, say_written
-from negtrace.dataset.config import Config
+from negtrace.datasets.config import Config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Dataset:
 
     def run(self) -> None:
         """Build it, and say how much there is and what was left out."""
-        from negtrace.dataset import SPLITS, build_dataset
+        from negtrace.datasets import SPLITS, build_dataset
 
         card = build_dataset(self.sources, self.out, self.config)
         for kind in ("claims", "captions", "pairs"):

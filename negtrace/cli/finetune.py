@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes
 from negtrace.cli.models import Model
 from negtrace.cli.printing import say, say_written
 from negtrace.cli.settings import settings
-from negtrace.finetune.config import Config
+from negtrace.training.config import Config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,9 @@ class Finetune(Model):
 
     def run(self) -> None:
         """Train, measure, write, and say what came out."""
-        from negtrace.finetune import Study, selective_finetune
-        from negtrace.finetune.study import NOTHING
-        from negtrace.schema.files import require_writable
+        from negtrace._files import require_writable
+        from negtrace.experiments import Study, selective_finetune
+        from negtrace.experiments.before_after import NOTHING
 
         require_writable(self.out)
         found = selective_finetune(

@@ -26,7 +26,7 @@ class Cues:
         """Print a line of JSON for each cue."""
         from dataclasses import asdict
 
-        from negtrace.language.cue_files import cue_rows
+        from negtrace.cli.cue_files import cue_rows
 
         for row in cue_rows(self.file, column=self.column, include_text=self.include_text):
             say(json.dumps(asdict(row), ensure_ascii=False))
@@ -49,8 +49,8 @@ class MakePairs:
 
     def run(self) -> None:
         """Make and write."""
-        from negtrace.pair_sources import pairs_from
-        from negtrace.pairs import write_pairs
+        from negtrace.pairs.pair import write_pairs
+        from negtrace.pairs.sources import pairs_from
 
         pairs = pairs_from(self.source, file=self.file, n=self.n, seed=self.seed)
         write_pairs(pairs, self.out)

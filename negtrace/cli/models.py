@@ -11,7 +11,7 @@ from negtrace.cli.printing import say
 
 if TYPE_CHECKING:
     from negtrace.encoders.base import Encoder
-    from negtrace.encoders.prompt import Prompt
+    from negtrace.encoders.huggingface.prompt import Prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Loading:
 
     def loaded(self, model: str, name: str | None = None, *, self_check: bool = True) -> "Encoder":
         """Load a model as an encoder, called by its own name if none is given."""
-        from negtrace.loading import load
+        from negtrace.encoders.load import load
 
         return load(
             model,
@@ -52,7 +52,7 @@ class Loading:
         )
 
     def _prompt(self) -> "Prompt | None":
-        from negtrace.encoders.prompt import Prompt
+        from negtrace.encoders.huggingface.prompt import Prompt
 
         if self.template is None and self.answers is None and not self.chat:
             return None
@@ -96,9 +96,9 @@ class Models:
 
     def run(self) -> None:
         """Print them."""
-        from negtrace.loading import BUILT_IN
-        from negtrace.scores import METHODS
-        from negtrace.tracing.corruption import CORRUPTIONS
+        from negtrace.encoders.load import BUILT_IN
+        from negtrace.results.layer_scores import METHODS
+        from negtrace.tracing.corruptions.base import CORRUPTIONS
 
         for name in BUILT_IN:
             say(f"{name:10} {BUILT_IN[name].__doc__}")

@@ -29,8 +29,8 @@ class Plot:
     def run(self) -> None:
         """Read and draw."""
         from negtrace.errors import CTEError
-        from negtrace.export import read_json
-        from negtrace.gallery import draw
+        from negtrace.experiments.gallery import draw
+        from negtrace.results.cte_json import read_json
 
         if len(self.cte) > 2:
             raise CTEError(f"{len(self.cte)} files; expected one, or two of both directions")
@@ -54,7 +54,7 @@ class Scores:
         import pandas as pd
 
         from negtrace.errors import UnknownNameError
-        from negtrace.export import read_json
+        from negtrace.results.cte_json import read_json
 
         stored = read_json(self.cte).scores
         known = sorted({one.method for one in stored})
@@ -73,6 +73,6 @@ class Scores:
 
 
 def write_csv(table: "DataFrame", path: Path) -> None:
-    from negtrace.schema.files import write_bytes
+    from negtrace._files import write_bytes
 
     write_bytes(path, table.to_csv(index=False).encode())

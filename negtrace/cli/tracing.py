@@ -12,8 +12,8 @@ from negtrace.cli.printing import say, say_written
 from negtrace.cli.settings import settings
 
 if TYPE_CHECKING:
-    from negtrace.export import Document
-    from negtrace.pairs import Pair
+    from negtrace.pairs.pair import Pair
+    from negtrace.results.cte_json import Document
 
 Format = Literal["png", "svg", "pdf"]
 
@@ -31,10 +31,10 @@ class Demo:
 
     def run(self) -> None:
         """Trace both directions and say what was found."""
-        from negtrace.experiment import run
-        from negtrace.loading import load
-        from negtrace.pair_sources import phantom_pairs
-        from negtrace.schema.files import require_writable
+        from negtrace._files import require_writable
+        from negtrace.encoders.load import load
+        from negtrace.experiments.trace import run
+        from negtrace.pairs.sources import phantom_pairs
 
         require_writable(self.out)
         pairs = phantom_pairs(n=self.pairs, seed=self.seed)
@@ -63,8 +63,8 @@ class Traced(Model):
 
     def prepared(self) -> "list[Pair]":
         """Return the pairs, after what can be refused before the model is loaded."""
-        from negtrace.schema.files import require_writable
-        from negtrace.tracing.corruption import CORRUPTIONS
+        from negtrace._files import require_writable
+        from negtrace.tracing.corruptions.base import CORRUPTIONS
 
         require_writable(self.out)
         _ = CORRUPTIONS[self.corruption]
@@ -94,8 +94,8 @@ class Trace(Traced):
 
     def run(self) -> None:
         """Trace, write and say what was found."""
-        from negtrace.experiment import run
-        from negtrace.tracing.sweep import DIRECTIONS
+        from negtrace.experiments.trace import run
+        from negtrace.tracing.engines.exact import DIRECTIONS
 
         pairs, corrupted = self.prepared(), settings(self.set)
         documents = run(
@@ -130,8 +130,8 @@ class Heads(Traced):
 
     def run(self) -> None:
         """Trace every head, look at its attention, write and say what was found."""
-        from negtrace.experiment import run_heads
-        from negtrace.gallery import summary_of_heads
+        from negtrace.experiments.gallery import summary_of_heads
+        from negtrace.experiments.trace import run_heads
 
         pairs, corrupted = self.prepared(), settings(self.set)
         found = run_heads(
@@ -153,8 +153,8 @@ class Heads(Traced):
 
 def _pairs(path: Path | None, limit: int | None, *, skip_bad: bool) -> "list[Pair]":
     """Return the pairs of a file, or the built-in ones, about `limit` of them, evenly spaced."""
-    from negtrace.pair_sources import radiology_pairs
-    from negtrace.pairs import read_pairs
+    from negtrace.pairs.pair import read_pairs
+    from negtrace.pairs.sources import radiology_pairs
 
     on_error: Literal["skip", "raise"] = "skip" if skip_bad else "raise"
     pairs = read_pairs(path, on_error=on_error) if path else radiology_pairs()
@@ -168,7 +168,7 @@ def _positions(given: Sequence[str]) -> str | Sequence[str]:
 
 
 def _report(documents: "Sequence[Document]", out: Path) -> None:
-    from negtrace.gallery import summary
+    from negtrace.experiments.gallery import summary
 
     for document in documents:
         say(*summary(document))

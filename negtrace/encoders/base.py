@@ -22,12 +22,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from negtrace.anchors import Anchor
+from negtrace.encoders.hooks import Tap, evaluating, widened
 from negtrace.encoders.sites import INNER, BlockSites, find_sites
 from negtrace.encoders.structure import reads_one_layer
 from negtrace.errors import EncoderError, SiteError
-from negtrace.hooks import Tap, evaluating, widened
-from negtrace.tokens import Tokens
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.tokens import Tokens
 
 T = TypeVar("T")
 Unit = Literal["logit", "cosine"]

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from negtrace._messages import listed
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.hooks import Capture, captured, evaluating, hooks_in, starting_at
 from negtrace.errors import EncoderError, NegtraceError
-from negtrace.hooks import Capture, captured, evaluating, hooks_in, starting_at
-from negtrace.schema.checks import listed
 
 STATEMENTS = ("There is no pneumothorax.", "There is some pneumothorax.")
 

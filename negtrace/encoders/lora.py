@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
+from negtrace._files import write_bytes
 from negtrace.encoders.base import Encoder
 from negtrace.errors import EncoderError, require
-from negtrace.schema.files import write_bytes
 
 WEIGHTS = "adapter_model.safetensors"
 

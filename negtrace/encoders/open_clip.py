@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from negtrace.encoders.base import PROBE
-from negtrace.encoders.hf_dual import number_of, scale_of
+from negtrace.encoders.hooks import evaluating
+from negtrace.encoders.huggingface.dual import number_of, scale_of
 from negtrace.encoders.tokenizing import unpadded_ids
 from negtrace.encoders.wrap import ModuleEncoder
 from negtrace.errors import EncoderError, require
-from negtrace.hooks import evaluating
 
 PREFIXES = ("open_clip:", "hf-hub:", "local-dir:")
 """How a name says that it is one of open_clip's."""

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from negtrace.hooks import evaluating
+from negtrace.encoders.hooks import evaluating
 
 INNER = ("attn_out", "mlp_out", "head")
 """The sites inside a block."""

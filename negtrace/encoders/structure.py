@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from negtrace.encoders.hooks import captured, evaluating, starting_at
 from negtrace.errors import EncoderError
-from negtrace.hooks import captured, evaluating, starting_at
 
 Encode = Callable[[Tensor], Tensor]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from negtrace.tokens import Tokens
+from negtrace.pairs.tokens import Tokens
 
 ReadOut = Literal["first", "last", "mean"]
 Spans = tuple[tuple[int, int], ...]

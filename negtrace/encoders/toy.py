@@ -26,10 +26,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from typing_extensions import override
 
-from negtrace.anchors import Anchor
 from negtrace.encoders.base import Encoder
 from negtrace.errors import EncoderError
-from negtrace.tokens import Tokens
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.tokens import Tokens
 
 NEGATORS = frozenset({"no", "not", "without", "absent"})
 AFFIRMERS = frozenset({"some", "a", "an", "with", "present"})

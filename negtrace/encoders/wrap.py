@@ -11,13 +11,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from typing_extensions import override
 
-from negtrace.anchors import Anchor
 from negtrace.encoders.base import PROBE, Encoder, PrefixAttention, Unit
+from negtrace.encoders.hooks import evaluating
 from negtrace.encoders.structure import find_blocks, is_causal, only_device, read_out_of
 from negtrace.encoders.tokenizing import ReadOut, StatementTokenizer, unpadded_ids
 from negtrace.errors import EncoderError
-from negtrace.hooks import evaluating
-from negtrace.tokens import Tokens
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.tokens import Tokens
 
 EncodeAt = Callable[[Tensor, Tensor], Tensor]
 """Maps token ids [row, token] at positions [1, token] to embeddings [row, dim]."""
@@ -80,7 +80,7 @@ class ModuleEncoder(Encoder):
         self, encode_at: EncodeAt, ids: Int[Tensor, "1 token"]
     ) -> PrefixAttention | None:
         """Return prefix attention where a run from its middle embeds as the whole run does."""
-        from negtrace.encoders.hf_attention import HFPrefixAttention
+        from negtrace.encoders.huggingface.attention import HFPrefixAttention
 
         if not self.causal:
             return None
@@ -215,6 +215,8 @@ def wrap(
 
 
 def pooled(module: nn.Module, read_out: ReadOut) -> Callable[[Tensor], Tensor]:
+    """Return a function from token ids to one vector a row: mean, first or last token state."""
+
     def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
         states = token_states(module(ids))
         if read_out == "mean":

@@ -13,9 +13,9 @@ from negtrace.errors import LanguageError
 from negtrace.language.attributes import WORDS, meanings
 from negtrace.language.claims import Claim
 from negtrace.language.cues import Cue, Reading, read_words
-from negtrace.language.decisions import Decision, decide
 from negtrace.language.findings import VOCABULARY, Finding
 from negtrace.language.lexicon import load_lexicon
+from negtrace.language.negation import Decision, decide
 from negtrace.language.words import Span, Words, sentences, split
 
 Meaning = Literal["named", "normal", "abnormal", "elsewhere"]

@@ -1,11 +1,9 @@
-"""The phantom: synthetic chest radiographs, their reports, and a small CLIP trained on them.
+"""Synthetic patients: radiographs drawn from claims, their reports, and the bundled checkpoint.
 
-Nothing here comes from a patient. The model sees well and negates badly, as real ones do.
+Nothing here comes from a patient and nothing here trains: `negtrace.experiments.train_phantom`
+does. Begin with `patients`, which draws studies from a seed.
 """
 
-__all__ = ["CHECKPOINT"]
+import lazy_loader
 
-from pathlib import Path
-
-CHECKPOINT: Path = Path(__file__).parent / "checkpoint"
-"""The folder of the bundled model: `CLIPModel` weights, tokenizer, image processor, figures."""
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

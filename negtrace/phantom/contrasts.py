@@ -8,7 +8,7 @@ from random import Random
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
 from negtrace.language.realize import TWINS, twins
-from negtrace.phantom.cohort import HELD_OUT, PHANTOM_FINDINGS, Study, patient_with
+from negtrace.phantom.patients import HELD_OUT, PHANTOM_FINDINGS, Study, patient_with
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from random import Random
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
 from negtrace.language.realize import Wording, caption, sentence
-from negtrace.phantom.cohort import Study
+from negtrace.phantom.patients import Study
 
 NEGATING_REPORTS = 0.0012
 """Share of training reports that deny findings. It decides how badly the model negates: at a
@@ -53,7 +53,7 @@ def negates(seed: int, *, rate: float = NEGATING_REPORTS) -> bool:
 def report(study: Study, *, seed: int, rate: float = NEGATING_REPORTS) -> str:
     """Return one report of `study`; another `seed` is another dictation.
 
-    >>> from negtrace.phantom.cohort import study
+    >>> from negtrace.phantom.patients import study
     >>> report(study(1), seed=0) == report(study(1), seed=0)
     True
     """

@@ -4,7 +4,7 @@ __all__ = ["gallery"]
 
 from random import Random
 
-from negtrace.phantom.cohort import HELD_OUT, Study, study
+from negtrace.phantom.patients import HELD_OUT, Study, study
 from negtrace.phantom.reports import report
 
 

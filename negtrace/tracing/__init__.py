@@ -1,5 +1,9 @@
-"""The engine: read a tower's states, replace one, run the rest, record what comes back."""
+"""Tracing: corrupt the negation, patch one state at a time, record what each patch does.
 
-# A corruption is known by name once its module has been imported.
-from negtrace.tracing import ablation as ablation
-from negtrace.tracing import substitution as substitution
+Begin with `trace`. `corruptions` holds the ways to destroy the negation, `engines` the ways to
+compute the patched scores.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -17,8 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.hooks import evaluating
 from negtrace.errors import SiteError
-from negtrace.hooks import evaluating
 
 PLAIN = "eager"
 

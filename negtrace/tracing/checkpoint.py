@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from negtrace._files import pack, unpack, write_bytes
 from negtrace.errors import CTEError, NegtraceWarning
-from negtrace.schema.files import pack, unpack, write_bytes
-from negtrace.tracing.sweep import Swept
+from negtrace.tracing.engines.exact import Swept
 
 EVERY = 15.0
 """Seconds between writes: what is lost at most, and a small price against the work."""

@@ -9,7 +9,7 @@ from typing import Literal
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.sites import INNER
 from negtrace.errors import SiteError, TraceError
-from negtrace.roles import ROLES
+from negtrace.pairs.roles import ROLES
 
 Kind = Literal["resid", "resid_pre", "attn_out", "mlp_out", "head"]
 KINDS: tuple[Kind, ...] = ("resid", "resid_pre", "attn_out", "mlp_out", "head")

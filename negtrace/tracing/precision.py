@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from negtrace.encoders.base import Encoder
-from negtrace.hooks import widened
-from negtrace.tracing.jobs import Work
-from negtrace.tracing.sweep import Swept
+from negtrace.encoders.hooks import widened
+from negtrace.tracing.engines.exact import Swept
+from negtrace.tracing.prepare import Work
 
 SAMPLE = 8
 """Contrasts that are run again in float32."""

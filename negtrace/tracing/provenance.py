@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from negtrace.cte import Provenance
 from negtrace.encoders.base import Encoder
-from negtrace.pairs import digest
-from negtrace.tracing.jobs import Job
+from negtrace.pairs.pair import digest
+from negtrace.results.cte import Provenance
+from negtrace.tracing.prepare import Job
 from negtrace.version import __version__
 
 

@@ -11,18 +11,18 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from negtrace.cte import Dropped
 from negtrace.encoders.base import Encoder, equally_long
+from negtrace.encoders.hooks import evaluating
 from negtrace.errors import UnknownNameError
-from negtrace.heads import HeadSelectivity, selectivity_of
-from negtrace.hooks import evaluating
-from negtrace.pair_sources import radiology_pairs
-from negtrace.pairs import Pair
-from negtrace.roles import AlignmentError
+from negtrace.pairs.pair import Pair
+from negtrace.pairs.roles import AlignmentError
+from negtrace.pairs.sources import radiology_pairs
+from negtrace.results.cte import Dropped
+from negtrace.results.heads import HeadSelectivity, selectivity_of
 from negtrace.tracing.attention import attention_patterns, require_patterns
-from negtrace.tracing.contrast import Run, Sources
-from negtrace.tracing.corruption import corruption_named
-from negtrace.tracing.jobs import Job, prepare, require_some
+from negtrace.tracing.corruptions.base import corruption_named
+from negtrace.tracing.corruptions.contrast import Run, Sources
+from negtrace.tracing.prepare import Job, prepare, require_some
 from negtrace.tracing.provenance import provenance_of, rules_of
 
 Queries = Literal["later", "other"]

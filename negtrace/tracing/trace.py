@@ -12,23 +12,19 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from negtrace.cte import CTE, Dropped, Provenance
+from negtrace._files import canonical, sha256
+from negtrace._messages import listed
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.hooks import evaluating, hooks_in
 from negtrace.errors import NegtraceWarning, SiteError, TraceError, UnknownNameError
-from negtrace.hooks import evaluating, hooks_in
-from negtrace.pair_sources import radiology_pairs
-from negtrace.pairs import Pair, digest
-from negtrace.roles import ROLES
-from negtrace.schema.checks import listed
-from negtrace.schema.files import canonical, sha256
-from negtrace.tracing.attribution import estimator_named
+from negtrace.pairs.pair import Pair, digest
+from negtrace.pairs.roles import ROLES
+from negtrace.pairs.sources import radiology_pairs
+from negtrace.results.cte import CTE, Dropped, Provenance
 from negtrace.tracing.checkpoint import Checkpoint
-from negtrace.tracing.corruption import Contrast, Corruption, corruption_named
-from negtrace.tracing.jobs import Job, Work, prepare, require_some
-from negtrace.tracing.plan import WHOLE, Plan, Positions, sites_of
-from negtrace.tracing.precision import deviation, half_precision
-from negtrace.tracing.provenance import now, provenance_of, rules_of
-from negtrace.tracing.sweep import (
+from negtrace.tracing.corruptions.base import Contrast, Corruption, corruption_named
+from negtrace.tracing.engines.attribution import estimator_named
+from negtrace.tracing.engines.exact import (
     DIRECTIONS,
     ROW_TOKENS,
     Direction,
@@ -36,7 +32,11 @@ from negtrace.tracing.sweep import (
     Swept,
     groups_in,
 )
-from negtrace.tracing.verification import verified
+from negtrace.tracing.plan import WHOLE, Plan, Positions, sites_of
+from negtrace.tracing.precision import deviation, half_precision
+from negtrace.tracing.prepare import Job, Work, prepare, require_some
+from negtrace.tracing.provenance import now, provenance_of, rules_of
+from negtrace.tracing.verify import verified
 
 
 def trace(
@@ -80,7 +80,7 @@ def trace(
         steps: how many gradients are averaged, for `integrated_gradients`.
         verify: how many of the largest estimates, and as many random ones, are run exactly; how
             they correlate is in the provenance.
-        sweeper: another way to compute the scores, such as those in `negtrace.interop`.
+        sweeper: another way to compute the scores, such as those in `negtrace.tracing.engines`.
         row_tokens: how many tokens run at once; lower it where memory is short.
         include_text: keep the statements in the result, and in what is saved of it.
         checkpoint: file to keep finished work in; when it is there already, the trace goes on

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from negtrace.cte import CTE, Dropped, Provenance
-from negtrace.export import write_json
+from negtrace.results.cte import CTE, Dropped, Provenance
+from negtrace.results.cte_json import write_json
 
 GOLDEN = Path(__file__).parent / "cte-1.json"
 

@@ -1,0 +1,17 @@
+# For users.
+from .build import build_dataset as build_dataset
+from .card import Card as Card
+from .card import read_card as read_card
+from .config import LAYOUTS as LAYOUTS
+from .config import Config as Config
+
+# For the rooms that build on this one.
+from .readers.csv import garbled as garbled
+from .readers.csv import judge as judge
+from .readers.csv import stream as stream
+from .readers.labels import BESIDE as BESIDE
+from .readers.labels import CHEXPERT as CHEXPERT
+from .readers.labels import VALUES as VALUES
+from .readers.labels import label as label
+from .readers.labels import study_of as study_of
+from .splits import SPLITS as SPLITS

@@ -1,0 +1,1 @@
+"""Readers of label files, structured records and reports, one module a layout."""

@@ -1,0 +1,32 @@
+# For users.
+# For the rooms that build on this one.
+from .base import BATCH as BATCH
+from .base import Encoder as Encoder
+from .base import Kept as Kept
+from .base import batched as batched
+from .base import equally_long as equally_long
+from .check import check as check
+from .hooks import Capture as Capture
+from .hooks import Edit as Edit
+from .hooks import Tap as Tap
+from .hooks import captured as captured
+from .hooks import edited as edited
+from .hooks import evaluating as evaluating
+from .hooks import forward_replaced as forward_replaced
+from .hooks import hidden_of as hidden_of
+from .hooks import hooks_in as hooks_in
+from .hooks import input_edited as input_edited
+from .hooks import output_edited as output_edited
+from .hooks import widened as widened
+from .hooks import with_hidden as with_hidden
+from .huggingface.files import ModelFiles as ModelFiles
+from .huggingface.prompt import Prompt as Prompt
+from .load import BUILT_IN as BUILT_IN
+from .load import load as load
+from .lora import attach as attach
+from .lora import write_adapter as write_adapter
+from .sites import INNER as INNER
+from .tokenizing import ReadOut as ReadOut
+from .wrap import ModuleEncoder as ModuleEncoder
+from .wrap import pooled as pooled
+from .wrap import wrap as wrap

@@ -1,0 +1,12 @@
+# For users.
+# For the rooms that build on this one.
+from .before_after import NOTHING as NOTHING
+from .before_after import Study as Study
+from .benchmark import run_benchmark as run_benchmark
+from .finetune import selective_finetune as selective_finetune
+from .finetune_report import Finetuned as Finetuned
+from .gallery import draw as draw
+from .gallery import summary as summary
+from .gallery import summary_of_heads as summary_of_heads
+from .trace import run as run
+from .trace import run_heads as run_heads

@@ -1,0 +1,71 @@
+"""The phantom's folder: weights in half precision, tokenizer, image processor."""
+
+__all__ = ["digest", "read", "write"]
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, CLIPModel, PreTrainedTokenizerFast
+
+from negtrace.experiments.train_phantom.model import MEAN, SIZE, STD
+
+WEIGHTS = "model.safetensors"
+
+
+def digest(folder: Path) -> str:
+    """Return the SHA-256 of the weights in `folder`."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+
+
+def read(folder: Path) -> tuple[CLIPModel, PreTrainedTokenizerFast]:
+    """Load model and tokenizer, in single precision and ready to score."""
+    model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def write(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write model and tokenizer to `folder`, replacing its files only when all are complete.
+
+    The weights are rounded to half precision; the config still says float32, so that nobody
+    who loads them computes in half by accident.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".phantom-") as name:
+        draft = Path(name)
+        _draft(model, tokenizer, draft)
+        for file in sorted(draft.iterdir()):
+            file.chmod(0o644)
+            shutil.move(file, folder / file.name)
+
+
+def _draft(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, draft: Path) -> None:
+    half = {name: value.half() for name, value in model.state_dict().items()}
+    model.save_pretrained(draft, state_dict=half)
+    config = json.loads((draft / "config.json").read_text("utf-8"))
+    _write_json(draft / "config.json", {**config, "dtype": "float32"})
+    tokenizer.save_pretrained(draft)
+    _write_json(draft / "preprocessor_config.json", _processor())
+
+
+def _processor() -> dict[str, object]:
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"height": SIZE, "width": SIZE},
+        "resample": 3,
+        "do_center_crop": False,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [MEAN] * 3,
+        "image_std": [STD] * 3,
+    }
+
+
+def _write_json(file: Path, content: dict[str, object]) -> None:
+    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", "utf-8")
