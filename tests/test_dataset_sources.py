@@ -16,11 +16,12 @@ from PIL import Image
 from negtrace import build_dataset, read_pairs
 from negtrace.bench.claims import read_sets
 from negtrace.datasets import SPLITS, Card, Config
+from negtrace.datasets.note import Note
 from negtrace.datasets.readers.csv import Row, stream
 from negtrace.datasets.readers.labels import CHEXPERT
 from negtrace.datasets.readers.layouts import layout_of
 from negtrace.datasets.readers.records import cad_chest, claims
-from negtrace.datasets.study import Remark, Study
+from negtrace.datasets.study import Study
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
 
@@ -270,10 +271,10 @@ def test_a_broken_array_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     source.write_text(text[:-2])
     found = list(cad_chest(source, Config()))
     assert len(found) == 3001
-    assert isinstance(found[-1], Remark)
+    assert isinstance(found[-1], Note)
     assert (found[-1].code, found[-1].row) == ("json", 3001)
     source.write_text(text.replace('"d1500"', "d1500"))
-    assert [type(one) for one in cad_chest(source, Config())] == [Study] * 1500 + [Remark]
+    assert [type(one) for one in cad_chest(source, Config())] == [Study] * 1500 + [Note]
 
 
 def test_nih_labels_that_are_not_listed_are_absent(tmp_path: Path) -> None:

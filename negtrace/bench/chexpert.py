@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 
 from negtrace.bench.cases import Case
-from negtrace.bench.report import Noted
 from negtrace.bench.tables import Record, Table, read_table
+from negtrace.datasets.note import Note
 from negtrace.datasets.readers.labels import BESIDE, CHEXPERT, VALUES, label, study_of
 from negtrace.errors import BenchError
 from negtrace.pairs.anchor import Anchor
@@ -23,7 +23,7 @@ class Cohort:
     """The cases of a label file, what was noted about its rows, and the file's digest."""
 
     cases: tuple[Case, ...]
-    noted: tuple[Noted, ...]
+    noted: tuple[Note, ...]
     digest: str
 
 
@@ -61,10 +61,10 @@ def read_cases(
     return Cohort(cases=cases, noted=(*_unknown(table), *noted), digest=table.digest)
 
 
-def _unknown(table: Table) -> Iterator[Noted]:
+def _unknown(table: Table) -> Iterator[Note]:
     for column in table.columns:
         if column not in BESIDE and column not in LABELS:
-            yield Noted(
+            yield Note(
                 file=table.file,
                 row=1,
                 code="unknown_column",
@@ -75,7 +75,7 @@ def _unknown(table: Table) -> Iterator[Noted]:
 
 def _cases(
     table: Table, labels: Sequence[str], folder: Path, limit: int | None, seed: int
-) -> tuple[tuple[Case, ...], list[Noted]]:
+) -> tuple[tuple[Case, ...], list[Note]]:
     noted = list(table.noted)
     found: dict[str, Case] = {}
     for record in _drawn(table.records, limit, seed):
@@ -87,7 +87,7 @@ def _cases(
             found[study] = case
         if code:
             noted.append(
-                Noted(
+                Note(
                     file=table.file, row=record.row, code=code, detail=detail, skipped=case is None
                 )
             )

@@ -28,8 +28,9 @@ from jaxtyping import Float
 from negtrace.bench.items import Item
 from negtrace.bench.pictures import look
 from negtrace.bench.rates import Bootstrap, by_tag
-from negtrace.bench.report import NOWHERE, Noted, Row, Source
+from negtrace.bench.report import Row
 from negtrace.bench.tables import json_lines
+from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.errors import BenchError, PairError
 from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import ASPECTS, contradictions
@@ -55,7 +56,7 @@ class ClaimSet:
     """Attribute and statement."""
     group: str
     """Sets of one group share statements, and are drawn together by the bootstrap."""
-    source: Source = NOWHERE
+    source: Origin = NOWHERE
     """Where it stands, for notes."""
     caption: str = ""
     """What else is true of the anchor, for training; blank where that is the right statement."""
@@ -144,7 +145,7 @@ def text_sets(count: int, *, seed: int) -> list[ClaimSet]:
     return sets
 
 
-def read_sets(path: Path | str) -> tuple[list[ClaimSet], list[Noted]]:
+def read_sets(path: Path | str) -> tuple[list[ClaimSet], list[Note]]:
     """Read claim sets from JSONL; image files are relative to the file's folder.
 
     A line is `{"anchor": {"image": "a.png"} or {"text": ...}, "right": ..., "wrong":
@@ -156,14 +157,14 @@ def read_sets(path: Path | str) -> tuple[list[ClaimSet], list[Noted]]:
     """
     path = Path(path)
     sets: dict[str, ClaimSet] = {}
-    noted: list[Noted] = []
+    noted: list[Note] = []
     for row, line in json_lines(path):
         try:
             one = _parsed(json.loads(line.decode()), path.parent, (path.name, row))
             if one.id in sets:
                 raise BenchError(f"the id {one.id!r} occurs before")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            noted.append(Noted(file=path.name, row=row, code="claim_set", detail=repr(error)))
+            noted.append(Note(file=path.name, row=row, code="claim_set", detail=repr(error)))
             continue
         image = one.anchor.image
         note = look(image, file=path.name, row=row) if isinstance(image, Path) else None
@@ -177,7 +178,7 @@ def read_sets(path: Path | str) -> tuple[list[ClaimSet], list[Noted]]:
     return list(sets.values()), noted
 
 
-def _parsed(row: Mapping[str, Any], folder: Path, source: Source) -> ClaimSet:
+def _parsed(row: Mapping[str, Any], folder: Path, source: Origin) -> ClaimSet:
     given = row["anchor"]
     anchor = (
         Anchor(text=given["text"]) if "text" in given else Anchor(image=folder / given["image"])

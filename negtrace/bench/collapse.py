@@ -16,8 +16,9 @@ import numpy as np
 from negtrace.bench import scoring
 from negtrace.bench.context import require_some, too_long
 from negtrace.bench.rates import Bootstrap
-from negtrace.bench.report import NOWHERE, Noted, Row, Source
+from negtrace.bench.report import Row
 from negtrace.bench.tables import json_lines
+from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.findings import FINDINGS
@@ -35,7 +36,7 @@ class Triple:
     """The same sentence about something else."""
     group: str
     """Triples of one group are drawn together by the bootstrap."""
-    source: Source = NOWHERE
+    source: Origin = NOWHERE
     """Where it stands, for notes."""
 
     def __post_init__(self) -> None:
@@ -69,7 +70,7 @@ def radiology_triples() -> list[Triple]:
     return found
 
 
-def read_triples(path: Path | str) -> tuple[list[Triple], list[Noted]]:
+def read_triples(path: Path | str) -> tuple[list[Triple], list[Note]]:
     """Read JSONL of objects with `caption`, `negation` and `paraphrase`; bad lines are noted.
 
     Raises:
@@ -83,13 +84,13 @@ def read_triples(path: Path | str) -> tuple[list[Triple], list[Noted]]:
             texts = {key: str(row[key]) for key in ("caption", "negation", "paraphrase")}
             found.append(Triple(**texts, group=str(number), source=(path.name, number)))
         except (ValueError, KeyError, TypeError) as error:
-            noted.append(Noted(file=path.name, row=number, code="triple", detail=repr(error)))
+            noted.append(Note(file=path.name, row=number, code="triple", detail=repr(error)))
     if not found:
         raise BenchError(f"no line of {path.name} has caption, negation and paraphrase")
     return found, noted
 
 
-def fitting(encoder: Encoder, triples: Sequence[Triple]) -> tuple[list[Triple], list[Noted]]:
+def fitting(encoder: Encoder, triples: Sequence[Triple]) -> tuple[list[Triple], list[Note]]:
     """Return the triples whose every text the encoder can read, and a note on each other.
 
     Raises:

@@ -5,7 +5,7 @@ __all__ = ["counts", "fitting", "require_some", "too_long"]
 from collections.abc import Sequence
 
 from negtrace.bench.items import Item
-from negtrace.bench.report import NOWHERE, Noted, Source
+from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.pairs.anchor import Anchor
@@ -27,14 +27,14 @@ def counts(encoder: Encoder, texts: Sequence[str], anchors: Sequence[Anchor]) ->
     ]
 
 
-def too_long(encoder: Encoder, name: str, count: int, source: Source = NOWHERE) -> Noted:
+def too_long(encoder: Encoder, name: str, count: int, source: Origin = NOWHERE) -> Note:
     """Return the note on something called `name` that has `count` tokens."""
     file, row = source
     detail = f"{name}: {count} tokens; {encoder.name} reads at most {encoder.max_tokens}"
-    return Noted(file=file, row=row, code="too_long", detail=detail)
+    return Note(file=file, row=row, code="too_long", detail=detail)
 
 
-def fitting(encoder: Encoder, items: Sequence[Item]) -> tuple[list[Item], list[Noted]]:
+def fitting(encoder: Encoder, items: Sequence[Item]) -> tuple[list[Item], list[Note]]:
     """Return the items whose every text the encoder can read, and a note on each other.
 
     Raises:

@@ -5,7 +5,7 @@ __all__ = ["Item"]
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from negtrace.bench.report import NOWHERE, Source
+from negtrace.datasets.note import NOWHERE, Origin
 from negtrace.errors import BenchError
 from negtrace.pairs.anchor import Anchor
 
@@ -24,7 +24,7 @@ class Item:
     """Items of one group share statements or a source, and are drawn together by the bootstrap."""
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What accuracy is reported by, such as `{"finding": ("effusion", "edema")}`."""
-    source: Source = NOWHERE
+    source: Origin = NOWHERE
     """Where it stands, for notes."""
 
     def __post_init__(self) -> None:

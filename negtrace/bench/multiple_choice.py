@@ -17,7 +17,8 @@ from jaxtyping import Float
 from negtrace.bench import baselines
 from negtrace.bench.items import Item
 from negtrace.bench.rates import Bootstrap, by_tag
-from negtrace.bench.report import Noted, Row
+from negtrace.bench.report import Row
+from negtrace.datasets.note import Note
 
 SERIES = "questions"
 
@@ -27,7 +28,7 @@ class Pool:
     """Items of a file, what was left out, and how often each place is right as filed."""
 
     items: tuple[Item, ...]
-    noted: tuple[Noted, ...]
+    noted: tuple[Note, ...]
     filed: Mapping[str, int]
 
 

@@ -17,9 +17,9 @@ from random import Random
 from negtrace.bench.items import Item
 from negtrace.bench.multiple_choice import Pool
 from negtrace.bench.pictures import look
-from negtrace.bench.report import Noted, Source
 from negtrace.bench.retrieval import Gallery
 from negtrace.bench.tables import Record, Table, read_table
+from negtrace.datasets.note import Note, Origin
 from negtrace.errors import BenchError
 from negtrace.pairs.anchor import Anchor
 
@@ -37,9 +37,9 @@ def _require(table: Table, columns: Sequence[str], kind: str) -> None:
         )
 
 
-def _extra(table: Table, known: Sequence[str]) -> list[Noted]:
+def _extra(table: Table, known: Sequence[str]) -> list[Note]:
     return [
-        Noted(file=table.file, row=1, code="unknown_column", detail=column, skipped=False)
+        Note(file=table.file, row=1, code="unknown_column", detail=column, skipped=False)
         for column in table.columns
         if column not in known
     ]
@@ -74,7 +74,7 @@ def read_choices(
         try:
             items.append(_choice(table.file, record, anchor, rng))
         except BenchError as error:
-            noted.append(Noted(file=table.file, row=record.row, code="choices", detail=str(error)))
+            noted.append(Note(file=table.file, row=record.row, code="choices", detail=str(error)))
             continue
         filed[record.cells["correct_answer"].strip()] += 1
     if not items:
@@ -108,7 +108,7 @@ def _choice(file: str, record: Record, anchor: Anchor, rng: Random) -> Item:
 
 def _anchor(
     file: str, record: Record, column: str, images: Path | None, said: Mapping[str, str]
-) -> tuple[Anchor | None, list[Noted]]:
+) -> tuple[Anchor | None, list[Note]]:
     """Return what a row is anchored on, None where it has nothing, and what there is to say."""
     named = record.cells[column].strip()
     if images is not None:
@@ -118,7 +118,7 @@ def _anchor(
     if named in said:
         return Anchor(text=said[named]), []
     told = "no image and no text stands for the row's image"
-    return None, [Noted(file=file, row=record.row, code="no_anchor", detail=told)]
+    return None, [Note(file=file, row=record.row, code="no_anchor", detail=told)]
 
 
 def _objects(table: Table) -> dict[str, str]:
@@ -142,7 +142,7 @@ def _listed(cell: str) -> list[str]:
     return list(value) if texts else []
 
 
-def read_gallery(path: Path | str, *, images: Path | None = None) -> tuple[Gallery, list[Noted]]:
+def read_gallery(path: Path | str, *, images: Path | None = None) -> tuple[Gallery, list[Note]]:
     """Read NegBench's retrieval file: each image's first caption, which denies something.
 
     Without the images' folder an image is stood for by the list of what is in it. Images that
@@ -154,7 +154,7 @@ def read_gallery(path: Path | str, *, images: Path | None = None) -> tuple[Galle
     table = read_table(path)
     _require(table, RETRIEVAL, "retrieval")
     said, noted = _objects(table), list(table.noted)
-    found: dict[Anchor, tuple[str, Source]] = {}
+    found: dict[Anchor, tuple[str, Origin]] = {}
     for record in table.records:
         captions = _listed(record.cells["captions"])
         anchor, notes = _anchor(table.file, record, "filepath", images, said)
@@ -164,7 +164,7 @@ def read_gallery(path: Path | str, *, images: Path | None = None) -> tuple[Galle
         elif anchor is not None:
             code = "same_anchor" if captions else "captions"
             told = "an earlier row has the same anchor" if captions else "no list of captions"
-            noted.append(Noted(file=table.file, row=record.row, code=code, detail=told))
+            noted.append(Note(file=table.file, row=record.row, code=code, detail=told))
     if len(found) < 2:
         raise BenchError(f"{len(found)} usable rows in {table.file}; two or more make a gallery")
     texts, sources = zip(*found.values(), strict=True)

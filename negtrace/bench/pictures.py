@@ -4,13 +4,13 @@ __all__ = ["look"]
 
 from pathlib import Path
 
-from negtrace.bench.report import Noted
+from negtrace.datasets.note import Note
 from negtrace.pairs.images import UNUSABLE, judge
 
 
-def look(image: Path, *, file: str, row: int) -> Noted | None:
+def look(image: Path, *, file: str, row: int) -> Note | None:
     """Open an image in full; return the note on a row's image, none where all is well."""
     code, detail = judge(image)
     if not code:
         return None
-    return Noted(file=file, row=row, code=code, detail=detail, skipped=code in UNUSABLE)
+    return Note(file=file, row=row, code=code, detail=detail, skipped=code in UNUSABLE)

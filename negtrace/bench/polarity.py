@@ -24,7 +24,8 @@ from negtrace.bench import context
 from negtrace.bench.cases import Case, Supply
 from negtrace.bench.items import Item
 from negtrace.bench.rates import Bootstrap, by_tag
-from negtrace.bench.report import Noted, Row
+from negtrace.bench.report import Row
+from negtrace.datasets.note import Note
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.options import Options, bare
@@ -117,7 +118,7 @@ def items_of(asked: Sequence[Question], wording: Wording) -> list[Item]:
     ]
 
 
-def fitting(encoder: Encoder, asked: Sequence[Question]) -> tuple[list[Question], list[Noted]]:
+def fitting(encoder: Encoder, asked: Sequence[Question]) -> tuple[list[Question], list[Note]]:
     """Return the quartets that the encoder can read in both wordings, and a note on each other.
 
     Raises:

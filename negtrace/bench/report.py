@@ -4,13 +4,10 @@ It holds no statement text and no image path unless asked to.
 """
 
 __all__ = [
-    "NOWHERE",
     "SCHEMA",
     "VERSION",
-    "Noted",
     "Report",
     "Row",
-    "Source",
     "read_report",
     "schema",
     "write_report",
@@ -28,17 +25,12 @@ from typing import Any
 import jsonschema
 
 from negtrace._files import write_bytes
+from negtrace.datasets.note import Note
 from negtrace.errors import BenchError
 
 SCHEMA = "negtrace.bench"
 VERSION = 1
 DECIMALS = 10
-
-
-Source = tuple[str, int]
-"""A file's name, without its folder, and a line of it; blank and 0 for what is made."""
-
-NOWHERE: Source = ("", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,21 +58,6 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noted:
-    """A row that was left out, or read in another way than it stands, and why."""
-
-    file: str
-    """The file's name, without its folder."""
-    row: int
-    """The line it starts on, from 1; 0 where there is none."""
-    code: str
-    """Exported: a word for the reason."""
-    detail: str
-    """What came and what was expected. It may hold a path, so it is exported on request only."""
-    skipped: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
 class Report:
     """What one suite found of one model."""
 
@@ -91,7 +68,7 @@ class Report:
     """What was asked about: its name, the kind of its anchors, digest and number of items."""
     config: Mapping[str, Any]
     rows: tuple[Row, ...]
-    noted: tuple[Noted, ...] = ()
+    noted: tuple[Note, ...] = ()
     items: tuple[Mapping[str, Any], ...] = ()
     """Every item by its id: where its answer stands, and its statements if they are included."""
     made: Mapping[str, str]
@@ -140,7 +117,7 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _note(note: Noted, include_text: bool) -> dict[str, Any]:
+def _note(note: Note, include_text: bool) -> dict[str, Any]:
     known = asdict(note)
     return known if include_text else {k: v for k, v in known.items() if k != "detail"}
 
@@ -184,7 +161,7 @@ def read_report(path: Path | str) -> Report:
     return Report(
         **{name: document[name] for name in ("suite", "made", "model", "data", "config")},
         rows=tuple(Row(**_numbers(row)) for row in document["rows"]),
-        noted=tuple(Noted(**{"detail": "", **note}) for note in document["noted"]),
+        noted=tuple(Note(**{"detail": "", **note}) for note in document["noted"]),
         items=tuple(document["items"]),
     )
 

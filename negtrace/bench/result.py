@@ -11,7 +11,8 @@ from numpy import ndarray
 
 from negtrace._files import canonical, sha256
 from negtrace.bench.items import Item
-from negtrace.bench.report import Noted, Row
+from negtrace.bench.report import Row
+from negtrace.datasets.note import Note
 from negtrace.pairs.anchor import Anchor
 
 
@@ -20,7 +21,7 @@ class Work:
     """What a suite found."""
 
     rows: tuple[Row, ...]
-    noted: tuple[Noted, ...] = ()
+    noted: tuple[Note, ...] = ()
     data: Mapping[str, Any]
     """Name of the data, kind of its anchors, digest, and number of items."""
     items: tuple[Mapping[str, Any], ...] = ()

@@ -13,7 +13,8 @@ from negtrace.bench import scoring
 from negtrace.bench.cases import TextSupply
 from negtrace.bench.context import counts, require_some, too_long
 from negtrace.bench.rates import Bootstrap
-from negtrace.bench.report import NOWHERE, Noted, Row, Source
+from negtrace.bench.report import Row
+from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.options import bare
@@ -34,7 +35,7 @@ class Gallery:
 
     anchors: tuple[Anchor, ...]
     texts: tuple[str, ...]
-    sources: tuple[Source, ...] = ()
+    sources: tuple[Origin, ...] = ()
     """Where each row stands, for notes; none where they are made."""
 
     def __post_init__(self) -> None:
@@ -82,7 +83,7 @@ def text_galleries(count: int, *, seed: int) -> dict[str, Gallery]:
 
 def fitting(
     encoder: Encoder, galleries: Mapping[str, Gallery]
-) -> tuple[dict[str, Gallery], list[Noted]]:
+) -> tuple[dict[str, Gallery], list[Note]]:
     """Return the rows that the encoder can read in every gallery, and a note on each other.
 
     Galleries of a set have the same anchors in the same places, and are to stay so.

@@ -14,11 +14,11 @@ from negtrace.bench.chexpert import read_cases
 from negtrace.bench.config import Config
 from negtrace.bench.context import fitting
 from negtrace.bench.rates import Bootstrap
-from negtrace.bench.report import Noted
 from negtrace.bench.result import Work, about, about_items, items_told
 from negtrace.bench.scorers import answers
 from negtrace.bench.tables import read_table
 from negtrace.bench.valse import read_valse
+from negtrace.datasets.note import Note
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 
@@ -67,7 +67,7 @@ def _polarity(encoder: Encoder, config: Config) -> Work:
     )
 
 
-def _supply(encoder: Encoder, place: str, config: Config) -> tuple[Supply, tuple[Noted, ...]]:
+def _supply(encoder: Encoder, place: str, config: Config) -> tuple[Supply, tuple[Note, ...]]:
     if place == "phantom":
         return PhantomSupply(), ()
     if place == "text":
@@ -81,7 +81,7 @@ def _supply(encoder: Encoder, place: str, config: Config) -> tuple[Supply, tuple
 def _claims(encoder: Encoder, config: Config) -> Work:
     """One right claim and several wrong in one attribute."""
     place = _place(encoder, config)
-    noted: list[Noted] = []
+    noted: list[Note] = []
     if place == "phantom":
         sets = claims.phantom_sets(config.count, seed=config.seed)
     elif place == "text":
@@ -128,7 +128,7 @@ def _found(
     encoder: Encoder,
     name: str,
     galleries: Mapping[str, retrieval.Gallery],
-    noted: Sequence[Noted],
+    noted: Sequence[Note],
     config: Config,
 ) -> Work:
     fit, long = retrieval.fitting(encoder, galleries)
@@ -144,7 +144,7 @@ def _found(
 @SUITES.register("collapse")
 def _collapse(encoder: Encoder, config: Config) -> Work:
     """Similarity of a statement and its negation beside that of a paraphrase."""
-    noted: list[Noted] = []
+    noted: list[Note] = []
     if config.data in (None, "text", "phantom"):
         triples, name = collapse.radiology_triples(), "radiology"
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from negtrace.bench.report import Noted
+from negtrace.datasets.note import Note
 from negtrace.datasets.readers.csv import garbled, judge, stream
 from negtrace.errors import BenchError
 
@@ -28,7 +28,7 @@ class Table:
     file: str
     columns: tuple[str, ...]
     records: tuple[Record, ...]
-    noted: tuple[Noted, ...]
+    noted: tuple[Note, ...]
     digest: str
     """SHA-256 of the file's bytes."""
 
@@ -56,7 +56,7 @@ def read_table(path: Path | str) -> Table:
     for row in rows[1:]:
         code, detail = judge(row, len(columns))
         if code:
-            noted.append(Noted(file=path.name, row=row.row, code=code, detail=detail))
+            noted.append(Note(file=path.name, row=row.row, code=code, detail=detail))
         else:
             cells = dict(zip(columns, row.cells or (), strict=True))
             records.append(Record(row=row.row, cells=cells))

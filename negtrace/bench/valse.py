@@ -11,7 +11,7 @@ from typing import Any
 from negtrace.bench.items import Item
 from negtrace.bench.multiple_choice import Pool
 from negtrace.bench.pictures import look
-from negtrace.bench.report import Noted, Source
+from negtrace.datasets.note import Note, Origin
 from negtrace.errors import BenchError, PairError
 from negtrace.pairs.sources import valse_pair
 
@@ -37,7 +37,7 @@ def read_valse(path: Path | str, *, images: Path | None = None, seed: int = 0) -
     path = Path(path)
     rng = Random(f"valse {seed}")  # noqa: S311
     items: list[Item] = []
-    noted: list[Noted] = []
+    noted: list[Note] = []
     for number, (key, row) in enumerate(_rows(path).items(), start=1):
         try:
             found = _noted(path.name, number, row, images)
@@ -45,7 +45,7 @@ def read_valse(path: Path | str, *, images: Path | None = None, seed: int = 0) -
             if not any(note.skipped for note in found):
                 items.append(_item(key, row, images, rng, (path.name, number)))
         except (PairError, KeyError, TypeError, AttributeError, IndexError) as error:
-            noted.append(Noted(file=path.name, row=number, code="row", detail=repr(error)))
+            noted.append(Note(file=path.name, row=number, code="row", detail=repr(error)))
     if not items:
         raise BenchError(f"no usable row in {path.name}: {noted[0].detail if noted else 'empty'}")
     return Pool(
@@ -67,23 +67,23 @@ def _rows(path: Path) -> Mapping[str, Mapping[str, Any]]:
     return rows
 
 
-def _noted(file: str, number: int, row: Mapping[str, Any], images: Path | None) -> list[Noted]:
+def _noted(file: str, number: int, row: Mapping[str, Any], images: Path | None) -> list[Note]:
     """Return what there is to say about a row before it is worded."""
     votes = int(row["mturk"]["caption"])
     if votes < VOTES:
         told = f"{votes} annotators upheld the caption; {VOTES} are needed"
-        return [Noted(file=file, row=number, code="votes", detail=told)]
+        return [Note(file=file, row=number, code="votes", detail=told)]
     if images is not None:
         note = look(images / row["image_file"], file=file, row=number)
         return [] if note is None else [note]
     if row["provenance_of_foils"] != "something_to_zero":
         told = "a negated caption has no text that stands for its image; give the images' folder"
-        return [Noted(file=file, row=number, code="no_anchor", detail=told)]
+        return [Note(file=file, row=number, code="no_anchor", detail=told)]
     return []
 
 
 def _item(
-    key: str, row: Mapping[str, Any], images: Path | None, rng: Random, source: Source
+    key: str, row: Mapping[str, Any], images: Path | None, rng: Random, source: Origin
 ) -> Item:
     pair = valse_pair(key, row, rephrase=False, images=images)
     texts = [pair.true, pair.false]
@@ -99,8 +99,8 @@ def _item(
     )
 
 
-def _one_sided(file: str, items: list[Item]) -> list[Noted]:
+def _one_sided(file: str, items: list[Item]) -> list[Note]:
     if len({item.tags["template"] for item in items}) != 1:
         return []
     told = "the right statement is of one polarity throughout; compare with the prior"
-    return [Noted(file=file, row=0, code="one_sided", detail=told, skipped=False)]
+    return [Note(file=file, row=0, code="one_sided", detail=told, skipped=False)]

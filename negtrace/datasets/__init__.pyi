@@ -6,6 +6,9 @@ from .config import LAYOUTS as LAYOUTS
 from .config import Config as Config
 
 # For the rooms that build on this one.
+from .note import NOWHERE as NOWHERE
+from .note import Note as Note
+from .note import Origin as Origin
 from .readers.csv import garbled as garbled
 from .readers.csv import judge as judge
 from .readers.csv import stream as stream

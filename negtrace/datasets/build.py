@@ -18,12 +18,13 @@ from negtrace.datasets.card import Card
 from negtrace.datasets.compose import KINDS, Composer
 from negtrace.datasets.config import Config
 from negtrace.datasets.folder import Folder
+from negtrace.datasets.note import Note
 from negtrace.datasets.readers.label_files import chexpert, nih
 from negtrace.datasets.readers.layouts import layout_of
 from negtrace.datasets.readers.records import cad_chest, claims
 from negtrace.datasets.readers.reports import reports
 from negtrace.datasets.splits import SPLITS, Splits, draw
-from negtrace.datasets.study import Remark, Study
+from negtrace.datasets.study import Study
 from negtrace.errors import DatasetError
 from negtrace.pairs.images import UNUSABLE, judge
 from negtrace.version import __version__
@@ -34,7 +35,7 @@ EVERY = 20_000
 EXAMPLES = 20
 """Remarks of each code whose file and row the card names."""
 
-READERS: Mapping[str, Callable[[Path, Config], Iterator[Study | Remark]]] = {
+READERS: Mapping[str, Callable[[Path, Config], Iterator[Study | Note]]] = {
     "claims": claims,
     "cad-chest": cad_chest,
     "chexpert": chexpert,
@@ -133,7 +134,7 @@ class _Builder:
         done = self._progress.done
         records = islice(self._items(plan), done, None)
         for root, item in tqdm(records, desc="records", initial=done, disable=None):
-            if isinstance(item, Remark):
+            if isinstance(item, Note):
                 self._note(item)
             else:
                 self._take(item, root, done)
@@ -142,13 +143,13 @@ class _Builder:
                 self._folder.checkpoint(done)
         self._folder.checkpoint(done, whole=True)
 
-    def _items(self, plan: Sequence[tuple[Path, str]]) -> Iterator[tuple[str, Study | Remark]]:
+    def _items(self, plan: Sequence[tuple[Path, str]]) -> Iterator[tuple[str, Study | Note]]:
         for path, layout in plan:
             root = _root(path, self._config, self._folder.out)
             for item in READERS[layout](path, self._config):
                 yield root, item
 
-    def _note(self, remark: Remark) -> None:
+    def _note(self, remark: Note) -> None:
         counts, group = self._progress.counts, "skipped" if remark.skipped else "noted"
         counts[f"records/{group}/{remark.code}"] += 1
         counts["records/read"] += remark.skipped
@@ -200,7 +201,7 @@ class _Builder:
         turn, place = divmod(earlier, options)
         return (place + self._shift(split, options, turn)) % options
 
-    def _unusable(self, study: Study, root: str, number: int) -> Remark | None:
+    def _unusable(self, study: Study, root: str, number: int) -> Note | None:
         if self._config.anchors == "image":
             if not (study.image or study.text):
                 return _remark(study, "no_anchor", "neither image nor text")
@@ -213,18 +214,18 @@ class _Builder:
             return _remark(study, "duplicate_study", "the study occurs before")
         return None
 
-    def _looked_at(self, study: Study, image: Path) -> Remark | None:
+    def _looked_at(self, study: Study, image: Path) -> Note | None:
         code, detail = judge(image)
         if code in UNUSABLE:
             return _remark(study, code, detail)
         if code:
-            told = Remark(file=study.file, row=study.row, code=code, detail=detail, skipped=False)
+            told = Note(file=study.file, row=study.row, code=code, detail=detail, skipped=False)
             self._note(told)
         return None
 
 
-def _remark(study: Study, code: str, detail: str) -> Remark:
-    return Remark(file=study.file, row=study.row, code=code, detail=detail)
+def _remark(study: Study, code: str, detail: str) -> Note:
+    return Note(file=study.file, row=study.row, code=code, detail=detail)
 
 
 def _finish(folder: Folder, extra: Sequence[str]) -> Card:

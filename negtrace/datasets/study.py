@@ -1,6 +1,6 @@
 """Studies as sources yield them: what is known of one patient at one time, or why it is not."""
 
-__all__ = ["Remark", "Said", "Study", "finding_of", "stated"]
+__all__ = ["Said", "Study", "finding_of", "stated"]
 
 import re
 from collections.abc import Mapping, Sequence
@@ -52,19 +52,6 @@ class Study:
     """How many are both stated and denied, and left out."""
     unknown: int = 0
     """How many the vocabulary does not have."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Remark:
-    """A row that was left out, or read in another way than it stands, and why."""
-
-    file: str
-    row: int
-    """The line it starts on, or its place in a JSON array, from 1."""
-    code: str
-    detail: str
-    """What came and what was expected; it may hold words of the source, so it is not exported."""
-    skipped: bool = True
 
 
 def stated(claims: Sequence[Claim]) -> tuple[list[int], int, int]:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from negtrace.datasets.note import Note
 from negtrace.datasets.readers.csv import LONGEST, Row, judge, stream
-from negtrace.datasets.study import Remark
 from negtrace.errors import DatasetError
 
 _CHUNK = 1 << 20
@@ -26,13 +26,13 @@ class Table:
         if len(set(self.columns)) < len(self.columns) or not self.columns:
             raise DatasetError(f"{path.name} has no header of distinct columns in its first line")
 
-    def rows(self) -> Iterator[tuple[int, Sequence[str] | Remark]]:
+    def rows(self) -> Iterator[tuple[int, Sequence[str] | Note]]:
         """Yield each record's first line, and its cells or what is wrong with it."""
         width = len(self.columns)
         for row in self._rows:
             code, detail = judge(row, width)
             if code or row.cells is None:
-                yield row.row, Remark(file=self.file, row=row.row, code=code, detail=detail)
+                yield row.row, Note(file=self.file, row=row.row, code=code, detail=detail)
             else:
                 yield row.row, row.cells
 
@@ -60,7 +60,7 @@ def reading(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | Remark]]:
+def objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | Note]]:
     """Yield the objects of a JSONL file by line, or of a JSON array by place, from 1.
 
     Raises:
@@ -76,28 +76,28 @@ def objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | Remark]]:
             yield from _array(path.name, text)
 
 
-def _lines(name: str, file: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any] | Remark]]:
+def _lines(name: str, file: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any] | Note]]:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
         try:
             value = json.loads(line.removeprefix(b"\xef\xbb\xbf").decode())
         except UnicodeDecodeError:
-            yield number, Remark(file=name, row=number, code="mojibake", detail="not UTF-8")
+            yield number, Note(file=name, row=number, code="mojibake", detail="not UTF-8")
         except (ValueError, RecursionError) as error:
-            yield number, Remark(file=name, row=number, code="json", detail=f"not JSON: {error}")
+            yield number, Note(file=name, row=number, code="json", detail=f"not JSON: {error}")
         else:
             yield number, _object(name, number, value)
 
 
-def _object(name: str, row: int, value: Any) -> dict[str, Any] | Remark:
+def _object(name: str, row: int, value: Any) -> dict[str, Any] | Note:
     if isinstance(value, dict):
         return value
     told = f"a JSON {type(value).__name__}; expected an object"
-    return Remark(file=name, row=row, code="json", detail=told)
+    return Note(file=name, row=row, code="json", detail=told)
 
 
-def _array(name: str, file: TextIO) -> Iterator[tuple[int, dict[str, Any] | Remark]]:
+def _array(name: str, file: TextIO) -> Iterator[tuple[int, dict[str, Any] | Note]]:
     """Decode one element of an array after another; what is left of a broken one is lost."""
     decode = json.JSONDecoder().raw_decode
     text, place, row = file.read(_CHUNK), 0, 0
@@ -116,7 +116,7 @@ def _array(name: str, file: TextIO) -> Iterator[tuple[int, dict[str, Any] | Rema
                 text, place = text[place:] + more, 0
                 continue
             told = f"not JSON from here on: {error}"
-            yield row + 1, Remark(file=name, row=row + 1, code="json", detail=told)
+            yield row + 1, Note(file=name, row=row + 1, code="json", detail=told)
             return
         row, place = row + 1, end
         yield row, _object(name, row, value)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from negtrace.datasets.config import Config, Layout
+from negtrace.datasets.note import Note
 from negtrace.datasets.readers.files import Table, opened
 from negtrace.datasets.readers.labels import BESIDE, CHEXPERT, NIH, VALUES, label, study_of
-from negtrace.datasets.study import Remark, Study
+from negtrace.datasets.study import Study
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
 from negtrace.language.findings import VOCABULARY
@@ -25,7 +26,7 @@ _PATIENT = re.compile(r"patient\d+")
 Cells = Sequence[str]
 
 
-def chexpert(path: Path, config: Config) -> Iterator[Study | Remark]:
+def chexpert(path: Path, config: Config) -> Iterator[Study | Note]:
     """Yield the studies of a label file in CheXpert's columns (Irvin et al. 2019), or MIMIC-CXR's.
 
     A label is 1 (present), 0 (absent), -1 (uncertain: left out) or blank (not mentioned).
@@ -44,7 +45,7 @@ def chexpert(path: Path, config: Config) -> Iterator[Study | Remark]:
         yield from _unread(table, {*BESIDE, *CHEXPERT})
         name = _named(path, columns, config)
         for row, cells in table.rows():
-            if isinstance(cells, Remark):
+            if isinstance(cells, Note):
                 yield cells
                 continue
             yield _labelled(table, row, cells, labels, name)
@@ -52,21 +53,21 @@ def chexpert(path: Path, config: Config) -> Iterator[Study | Remark]:
 
 def _labelled(
     table: Table, row: int, cells: Cells, labels: Sequence[tuple[int, str]], name: "_Name"
-) -> Study | Remark:
+) -> Study | Note:
     claims, uncertain = [], 0
     for place, finding in labels:
         cell = cells[place]
         value = _AS_WRITTEN.get(cell) or label(cell)
         if value not in VALUES:
             told = f"{table.columns[place]} is {cell!r}; expected 1, 0, -1 or blank"
-            return Remark(file=table.file, row=row, code="label", detail=told)
+            return Note(file=table.file, row=row, code="label", detail=told)
         if (present := VALUES[value]) is not None:
             claims.append(_CLAIMS[finding, present])
         uncertain += value == "-1"
     key, patient, image = name(cells)
     if not key:
         told = "no path or study id"
-        return Remark(file=table.file, row=row, code="no_study", detail=told)
+        return Note(file=table.file, row=row, code="no_study", detail=told)
     return _study(table, row, "chexpert", (key, patient, image), claims, uncertain)
 
 
@@ -123,7 +124,7 @@ def _first(folder: Path, inner: str) -> str | None:
     return f"{inner}/{min(views)}" if views else None
 
 
-def nih(path: Path, config: Config) -> Iterator[Study | Remark]:
+def nih(path: Path, config: Config) -> Iterator[Study | Note]:
     """Yield the images of NIH ChestX-ray14's label list (Wang et al. 2017), `Data_Entry_2017.csv`.
 
     `Finding Labels` holds those that are present, as in `Effusion|Mass`, or `No Finding`; the rest
@@ -142,7 +143,7 @@ def nih(path: Path, config: Config) -> Iterator[Study | Remark]:
                 "Finding Labels, Image Index and Patient ID"
             )
         for row, cells in table.rows():
-            if isinstance(cells, Remark):
+            if isinstance(cells, Note):
                 yield cells
             else:
                 yield _listed(
@@ -150,15 +151,15 @@ def nih(path: Path, config: Config) -> Iterator[Study | Remark]:
                 )
 
 
-def _listed(table: Table, row: int, cells: Cells) -> Study | Remark:
+def _listed(table: Table, row: int, cells: Cells) -> Study | Note:
     found, image, patient = cells
     present = set(found.split("|")) - {"No Finding"}
     if wrong := sorted(present - NIH.keys()):
         told = f"the label {wrong[0]!r}; known: {', '.join(NIH)}, No Finding"
-        return Remark(file=table.file, row=row, code="label", detail=told)
+        return Note(file=table.file, row=row, code="label", detail=told)
     if not image or not patient:
         told = "no image or patient"
-        return Remark(file=table.file, row=row, code="no_study", detail=told)
+        return Note(file=table.file, row=row, code="no_study", detail=told)
     made = [_CLAIMS[finding, name in present] for name, finding in NIH.items()]
     return _study(table, row, "nih", (image, patient, image), made)
 
@@ -185,8 +186,8 @@ def _study(
     )
 
 
-def _unread(table: Table, known: set[str]) -> Iterator[Remark]:
+def _unread(table: Table, known: set[str]) -> Iterator[Note]:
     for column in table.columns:
         if column not in known:
             told = f"the column {column!r} is not read"
-            yield Remark(file=table.file, row=1, code="unknown_column", detail=told, skipped=False)
+            yield Note(file=table.file, row=1, code="unknown_column", detail=told, skipped=False)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from negtrace.datasets.config import Config
+from negtrace.datasets.note import Note
 from negtrace.datasets.readers.files import objects
-from negtrace.datasets.study import Remark, Study, finding_of, stated
+from negtrace.datasets.study import Study, finding_of, stated
 from negtrace.errors import LanguageError
 from negtrace.language.attributes import meanings
 from negtrace.language.claims import CERTAINTIES, SEVERITIES, SIDES, ZONES, Claim, check
@@ -37,7 +38,7 @@ class _Unusable(Exception):  # noqa: N818
     """Why a record cannot be used: a code and what came."""
 
 
-def claims(path: Path, config: Config) -> Iterator[Study | Remark]:
+def claims(path: Path, config: Config) -> Iterator[Study | Note]:
     """Yield the studies of a JSONL file of claims.
 
     A line is `{"patient": "p1", "image": "a.png", "claims": [{"finding": "effusion", "present":
@@ -50,7 +51,7 @@ def claims(path: Path, config: Config) -> Iterator[Study | Remark]:
     return _built(path, config, _claimed)
 
 
-def cad_chest(path: Path, config: Config) -> Iterator[Study | Remark]:
+def cad_chest(path: Path, config: Config) -> Iterator[Study | Note]:
     """Yield the studies of CAD-Chest (Zhang et al. 2023, doi 10.13026/44pd-vz36).
 
     Each record has `study_id`, `subject_id`, `dicom_id` and `entity`; an entity has `location`
@@ -64,16 +65,16 @@ def cad_chest(path: Path, config: Config) -> Iterator[Study | Remark]:
     return _built(path, config, _annotated)
 
 
-def _built(path: Path, config: Config, build: Build) -> Iterator[Study | Remark]:
+def _built(path: Path, config: Config, build: Build) -> Iterator[Study | Note]:
     for row, record in objects(path):
-        if isinstance(record, Remark):
+        if isinstance(record, Note):
             yield record
             continue
         try:
             yield build(record, path, row, config)
         except _Unusable as error:
             code, detail = error.args
-            yield Remark(file=path.name, row=row, code=code, detail=detail)
+            yield Note(file=path.name, row=row, code=code, detail=detail)
 
 
 def _claimed(record: dict[str, Any], path: Path, row: int, config: Config) -> Study:

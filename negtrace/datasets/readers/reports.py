@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from negtrace.datasets.config import Config
+from negtrace.datasets.note import Note
 from negtrace.datasets.readers.csv import garbled
 from negtrace.datasets.readers.files import objects, opened
-from negtrace.datasets.study import Remark, Said, Study, stated
+from negtrace.datasets.study import Said, Study, stated
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
 from negtrace.language.lexicon import load_lexicon
@@ -35,7 +36,7 @@ SENTENCE = 600
 """Characters of the longest sentence that becomes a statement or an anchor."""
 
 
-def reports(path: Path, config: Config) -> Iterator[Study | Remark]:
+def reports(path: Path, config: Config) -> Iterator[Study | Note]:
     """Yield the reports of a CSV, TSV or JSONL file, of a text file, or of a folder of such.
 
     A text file is one report; its patient is the folder `p10000032` that it lies in, as in
@@ -60,12 +61,12 @@ def table_of_reports(columns: Sequence[str], config: Config) -> bool:
     return _first(columns, (config.column,) if config.column else TEXTS) is not None
 
 
-def _whole(path: Path, name: str) -> Iterator[Study | Remark]:
+def _whole(path: Path, name: str) -> Iterator[Study | Note]:
     try:
         text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError as error:
         told = f"not UTF-8 at byte {error.start}"
-        yield Remark(file=name, row=1, code="mojibake", detail=told)
+        yield Note(file=name, row=1, code="mojibake", detail=told)
         return
     except OSError as error:
         raise DatasetError(f"{name} cannot be read ({error.strerror}); give a file") from error
@@ -74,26 +75,26 @@ def _whole(path: Path, name: str) -> Iterator[Study | Remark]:
     yield _study(name, 1, text, {"patient": folder[1:] if known else "", "study": path.stem})
 
 
-def _cells(path: Path, config: Config) -> Iterator[Study | Remark]:
+def _cells(path: Path, config: Config) -> Iterator[Study | Note]:
     with opened(path, longest=LONGEST) as table:
         places = _places(path, table.columns, config)
         for row, cells in table.rows():
-            if isinstance(cells, Remark):
+            if isinstance(cells, Note):
                 yield cells
             else:
                 found = {what: cells[table.columns.index(c)] for what, c in places.items()}
                 yield _study(table.file, row, found.pop("text"), found)
 
 
-def _records(path: Path, config: Config) -> Iterator[Study | Remark]:
+def _records(path: Path, config: Config) -> Iterator[Study | Note]:
     for row, record in objects(path):
-        if isinstance(record, Remark):
+        if isinstance(record, Note):
             yield record
             continue
         try:
             places = _places(path, list(record), config)
         except DatasetError as error:
-            yield Remark(file=path.name, row=row, code="columns", detail=str(error))
+            yield Note(file=path.name, row=row, code="columns", detail=str(error))
             continue
         found: dict[str, Any] = {what: record[key] for what, key in places.items()}
         text = found.pop("text")
@@ -124,11 +125,11 @@ def _first(columns: Sequence[str], names: Sequence[str | None]) -> str | None:
     return next((folded[n.casefold()] for n in names if n and n.casefold() in folded), None)
 
 
-def _study(file: str, row: int, text: str, names: Mapping[str, str]) -> Study | Remark:
+def _study(file: str, row: int, text: str, names: Mapping[str, str]) -> Study | Note:
     if not text.strip():
-        return Remark(file=file, row=row, code="empty_report", detail="no words")
+        return Note(file=file, row=row, code="empty_report", detail="no words")
     if not text.isascii() and (garbled(text) or _HALF.search(text)):
-        return Remark(file=file, row=row, code="mojibake", detail="decoded with a wrong encoding")
+        return Note(file=file, row=row, code="mojibake", detail="decoded with a wrong encoding")
     made, said = _read(text)
     kept, doubted, contradicted = stated([claim for claim, _ in made])
     patient = names.get("patient", "").strip()
