@@ -41,7 +41,7 @@ def asked(encoder: Encoder, seeds: Sequence[int]) -> list[Figures]:
 def headlines(encoder: Encoder, seed: int) -> Figures:
     """Return the figures by which a fine-tuning is judged, of one question seed."""
     asked_of = [
-        bench.run(encoder, bench.Config(suite=suite, count=600, seed=seed, resamples=1))[0]
+        bench.run(encoder, bench.BenchConfig(suite=suite, count=600, seed=seed, resamples=1))[0]
         for suite in ("polarity", "retrieval")
     ]
     found = Found(reports={report.suite: report for report in asked_of}, document=None).numbers()

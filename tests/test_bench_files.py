@@ -145,7 +145,7 @@ def test_every_bad_row_is_named_and_the_rest_is_used(
     assert all(note.file == "train.csv" and note.detail for note in cohort.noted)
     kept = {note.code for note in cohort.noted if not note.skipped}
     assert kept == {"transparent", "sixteen_bit"}
-    config = bench.Config(data=path, count=8, resamples=20)
+    config = bench.BenchConfig(data=path, count=8, resamples=20)
     report = bench.run(phantom, config, out=tmp_path / "out")[0]
     assert report.counts["label"] == 2
     assert sum(report.counts.values()) == 15
@@ -230,9 +230,9 @@ def test_negbench_choices_are_shuffled_and_anchored(data_dir: Path) -> None:
 def test_negbench_without_anchors_is_refused_with_a_reason(data_dir: Path, minilm: Encoder) -> None:
     path = data_dir / "negbench" / "coco_mcq_part.csv"
     with pytest.raises(BenchError, match=r"no image and no text.*Give the folder of the images"):
-        bench.run(minilm, bench.Config(suite="negbench", data=path))
+        bench.run(minilm, bench.BenchConfig(suite="negbench", data=path))
     with pytest.raises(BenchError, match="reads a file"):
-        bench.run(minilm, bench.Config(suite="negbench"))
+        bench.run(minilm, bench.BenchConfig(suite="negbench"))
     with pytest.raises(BenchError, match="lacks the columns"):
         negbench.read_gallery(path)
 
@@ -240,7 +240,7 @@ def test_negbench_without_anchors_is_refused_with_a_reason(data_dir: Path, minil
 def test_negbench_runs_on_lists_of_objects(data_dir: Path, minilm: Encoder) -> None:
     folder = data_dir / "negbench"
     listed = folder / "coco_retrieval_negated_part.csv"
-    config = bench.Config(
+    config = bench.BenchConfig(
         suite="negbench", data=folder / "coco_mcq_part.csv", anchors=listed, resamples=100
     )
     report = bench.run(minilm, config)[0]
@@ -250,7 +250,7 @@ def test_negbench_runs_on_lists_of_objects(data_dir: Path, minilm: Encoder) -> N
     kinds = [r for r in report.rows if r.scorer == "model" and r.axis == "template"]
     balanced = report.find(scorer="model", axis="balanced")
     assert balanced.estimate == pytest.approx(np.mean([row.estimate for row in kinds]))
-    found = bench.run(minilm, bench.Config(suite="retrieval", data=listed, resamples=50))[0]
+    found = bench.run(minilm, bench.BenchConfig(suite="retrieval", data=listed, resamples=50))[0]
     assert found.counts["same_anchor"] > 0
     assert found.find(axis="anchor to text", level="R@1").estimate > 5 / found.data["items"]
 
@@ -276,7 +276,7 @@ def test_negbench_rows_with_images_use_them(tmp_path: Path, phantom: Encoder) ->
         (5, "choices"),
         (6, "missing_image"),
     ]
-    report = bench.run(phantom, bench.Config(suite="negbench", data=path, images=tmp_path))[0]
+    report = bench.run(phantom, bench.BenchConfig(suite="negbench", data=path, images=tmp_path))[0]
     assert report.data["anchors"] == "image"
 
 
@@ -289,7 +289,7 @@ def test_valse_says_when_affirmation_is_always_right(data_dir: Path, minilm: Enc
     assert len(pool.items) + codes.count("no_anchor") + codes.count("votes") == 267
     places = np.mean([item.answer for item in pool.items])
     assert 0.35 < places < 0.65
-    report = bench.run(minilm, bench.Config(suite="negbench", data=path, resamples=50))[0]
+    report = bench.run(minilm, bench.BenchConfig(suite="negbench", data=path, resamples=50))[0]
     assert report.counts["one_sided"] == 1
     with pytest.raises(BenchError, match="no usable row in existence_part"):
         valse.read_valse(path, images=data_dir)
@@ -395,7 +395,7 @@ def test_a_bad_image_is_named_by_its_row_and_the_rest_goes_on(
     names = ["good.png", *BAD_IMAGES]
     path = write(pictures, names)
     images = pictures if suite == "negbench" else None
-    config = bench.Config(suite=suite, data=path, images=images, resamples=20)
+    config = bench.BenchConfig(suite=suite, data=path, images=images, resamples=20)
     report = bench.run(phantom, config, out=pictures / "out")[0]
     noted = {note.row: note for note in report.noted if note.row}
     codes = dict(enumerate(BAD_IMAGES.values(), start=first + 1))
@@ -448,7 +448,7 @@ def test_real_radiographs_run_from_a_folder(
     for question in asked:
         truth = labels[question.case.id]
         assert all(truth[c.finding] == c.present for c in question.options[question.answer])
-    report = bench.run(phantom, bench.Config(data=path, count=60, resamples=100))[0]
+    report = bench.run(phantom, bench.BenchConfig(data=path, count=60, resamples=100))[0]
     prior = report.find(scorer="prior", series="negated", axis="all")
     assert prior.estimate == 0.25
     assert report.data["anchors"] == "image"
@@ -457,7 +457,7 @@ def test_real_radiographs_run_from_a_folder(
 @pytest.mark.parametrize("kind", ["phantom", "text"])
 def test_retrieval_finds_more_than_chance(kind: str, phantom: Encoder, minilm: Encoder) -> None:
     encoder = phantom if kind == "phantom" else minilm
-    report = bench.run(encoder, bench.Config(suite="retrieval", count=60, resamples=50))[0]
+    report = bench.run(encoder, bench.BenchConfig(suite="retrieval", count=60, resamples=50))[0]
     for row in report.rows:
         assert row.low <= row.estimate <= row.high
         assert row.n == 60
@@ -479,7 +479,7 @@ def test_galleries_say_what_they_should() -> None:
 
 
 def test_collapse_compares_with_paraphrases(minilm: Encoder, tmp_path: Path) -> None:
-    report = bench.run(minilm, bench.Config(suite="collapse", resamples=100))[0]
+    report = bench.run(minilm, bench.BenchConfig(suite="collapse", resamples=100))[0]
     near = {row.series: row.estimate for row in report.rows}
     assert near["paraphrase - negation"] == pytest.approx(near["paraphrase"] - near["negation"])
     assert near["unrelated"] < near["paraphrase"]
@@ -489,7 +489,9 @@ def test_collapse_compares_with_paraphrases(minilm: Encoder, tmp_path: Path) -> 
     triples, noted = collapse.read_triples(path)
     assert len(triples) == 1
     assert [note.row for note in noted] == [2, 3]
-    assert bench.run(minilm, bench.Config(suite="collapse", data=path))[0].counts == {"triple": 2}
+    assert bench.run(minilm, bench.BenchConfig(suite="collapse", data=path))[0].counts == {
+        "triple": 2
+    }
 
 
 def test_radiology_triples_deny_and_paraphrase() -> None:

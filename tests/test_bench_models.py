@@ -30,9 +30,9 @@ FILES = {
 }
 
 
-def asked(folder: Path, kind: str) -> bench.Config:
+def asked(folder: Path, kind: str) -> bench.BenchConfig:
     """Return the settings that put a public file, wide intervals over few draws."""
-    return bench.Config(
+    return bench.BenchConfig(
         suite="negbench",
         data=folder / FILES[kind],
         anchors=folder / FILES["gallery"],
@@ -41,7 +41,7 @@ def asked(folder: Path, kind: str) -> bench.Config:
     )
 
 
-def own(encoder: Encoder, config: bench.Config) -> list[Row]:
+def own(encoder: Encoder, config: bench.BenchConfig) -> list[Row]:
     rows = [row for row in bench.run(encoder, config)[0].rows if row.scorer == "model"]
     return [row for row in rows if row.measure in ("accuracy", "recall")]
 
@@ -57,7 +57,7 @@ def require_chance(rows: list[Row]) -> None:
 
 @pytest.mark.parametrize(("suite", "data"), MADE)
 def test_who_finds_everything_alike_gets_nothing_right(suite: str, data: str) -> None:
-    rows = own(Alike(), bench.Config(suite=suite, data=data, count=24, resamples=20))
+    rows = own(Alike(), bench.BenchConfig(suite=suite, data=data, count=24, resamples=20))
     assert {row.estimate for row in rows} == {0.0}
 
 
@@ -68,7 +68,7 @@ def test_ties_are_worth_nothing_on_files_either(kind: str, data_dir: Path) -> No
 
 @pytest.mark.parametrize(("suite", "data"), MADE)
 def test_who_guesses_is_at_chance(suite: str, data: str) -> None:
-    config = bench.Config(suite=suite, data=data, count=240, resamples=300, confidence=0.999)
+    config = bench.BenchConfig(suite=suite, data=data, count=240, resamples=300, confidence=0.999)
     require_chance(own(Ignorant(), config))
 
 
@@ -79,7 +79,7 @@ def test_who_guesses_is_at_chance_on_files_too(kind: str, data_dir: Path) -> Non
 
 
 def test_all_is_one_to_who_finds_everything_alike() -> None:
-    report = bench.run(Alike(), bench.Config(suite="collapse", resamples=20))[0]
+    report = bench.run(Alike(), bench.BenchConfig(suite="collapse", resamples=20))[0]
     assert report.find(series="negation").estimate == pytest.approx(1)
     assert report.find(measure="margin").estimate == 0
     assert report.find(measure="share").estimate == 1
@@ -184,7 +184,7 @@ def test_models_that_read_both_at_once_run(
     make: Callable[..., Encoder], name: str, suite: str, tmp_path: Path
 ) -> None:
     encoder = make(name)
-    config = bench.Config(suite=suite, count=16, resamples=50)
+    config = bench.BenchConfig(suite=suite, count=16, resamples=50)
     report = bench.run(encoder, config, out=tmp_path)[0]
     assert report.data["anchors"] == ("image" if name == "llava" else "text")
     assert (tmp_path / f"{suite}.png").is_file()
@@ -199,7 +199,7 @@ def test_models_that_read_both_at_once_run(
 @pytest.mark.parametrize("suite", ["retrieval", "collapse"])
 def test_suites_that_need_a_statement_alone_refuse_them(suite: str) -> None:
     with pytest.raises(BenchError, match="reads a statement together with its anchor"):
-        bench.run(decoder("gpt2"), bench.Config(suite=suite, count=4))
+        bench.run(decoder("gpt2"), bench.BenchConfig(suite=suite, count=4))
 
 
 def test_an_image_is_embedded_once_and_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +244,7 @@ def test_what_is_too_long_is_counted_in_every_suite(tmp_path: Path) -> None:
         ("retrieval", "found.csv", 2, 1),
         ("negbench", "found.csv", 2, 1),
     ):
-        config = bench.Config(suite=suite, data=tmp_path / name, resamples=20)
+        config = bench.BenchConfig(suite=suite, data=tmp_path / name, resamples=20)
         report = bench.run(short, config)[0]
         assert (report.data["items"], report.counts["too_long"]) == (left, long), suite
         line = 4 if name.endswith(".csv") else 2
@@ -258,11 +258,11 @@ def test_a_quartet_is_asked_whole_or_not_at_all() -> None:
         longest = max(map(len, [*texts, str(question.case.anchor.text)]))
         lengths[question.group] = max(longest, lengths.get(question.group, 0))
     short = Ignorant(max_tokens=int(np.median(list(lengths.values()))))
-    report = bench.run(short, bench.Config(data="text", count=80, resamples=20))[0]
+    report = bench.run(short, bench.BenchConfig(data="text", count=80, resamples=20))[0]
     assert report.data["items"] % 4 == 0
     assert report.data["items"] == 80 - 4 * report.counts["too_long"]
     assert 0 < report.counts["too_long"] < 20
     for scorer in ("prior", "length"):
         assert report.find(scorer=scorer, series="negated", axis="all").estimate == 0.25
     with pytest.raises(BenchError, match="none of 80 items"):
-        bench.run(Ignorant(max_tokens=20), bench.Config(data="text", count=80))
+        bench.run(Ignorant(max_tokens=20), bench.BenchConfig(data="text", count=80))

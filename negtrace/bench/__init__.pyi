@@ -3,7 +3,7 @@
 from .claims import ClaimSet as ClaimSet
 from .claims import read_sets as read_sets
 from .claims import wrongs as wrongs
-from .config import Config as Config
+from .config import BenchConfig as BenchConfig
 from .report import Report as Report
 from .report import Row as Row
 from .report import read_report as read_report

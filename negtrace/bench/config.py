@@ -1,6 +1,6 @@
 """The settings of a benchmark."""
 
-__all__ = ["Config"]
+__all__ = ["BenchConfig"]
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from negtrace.errors import BenchError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class BenchConfig:
     """What is asked, of what, and how often."""
 
     suite: str = "polarity"

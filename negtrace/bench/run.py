@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from negtrace._files import require_writable
-from negtrace.bench.config import Config
+from negtrace.bench.config import BenchConfig
 from negtrace.bench.report import Report, write_report
 from negtrace.bench.result import Work
 from negtrace.bench.suites import SUITES
@@ -18,7 +18,7 @@ from negtrace.version import __version__
 
 def run(
     encoders: Encoder | Sequence[Encoder],
-    config: Config | None = None,
+    config: BenchConfig | None = None,
     *,
     out: Path | str | None = None,
 ) -> list[Report]:
@@ -35,7 +35,7 @@ def run(
         BenchError: for data that cannot be used; nothing has been written for that model.
         OutputError: when `out` cannot be written; nothing has been measured then.
     """
-    config = config or Config()
+    config = config or BenchConfig()
     suite = SUITES[config.suite]
     if out is not None:
         require_writable(Path(out))
@@ -57,7 +57,7 @@ def _names(names: Sequence[str]) -> list[str]:
     return [name if safe.count(name) == 1 else f"{name}-{k}" for k, name in enumerate(safe, 1)]
 
 
-def _report(encoder: Encoder, config: Config, work: Work) -> Report:
+def _report(encoder: Encoder, config: BenchConfig, work: Work) -> Report:
     settings = asdict(config)
     for name in ("data", "images", "anchors"):
         if settings[name] is not None:

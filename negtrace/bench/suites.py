@@ -11,7 +11,7 @@ from negtrace.bench import claims, collapse, negbench, polarity, retrieval
 from negtrace.bench import multiple_choice as pools
 from negtrace.bench.cases import Cases, PhantomSupply, Supply, TextSupply
 from negtrace.bench.chexpert import read_cases
-from negtrace.bench.config import Config
+from negtrace.bench.config import BenchConfig
 from negtrace.bench.context import fitting
 from negtrace.bench.rates import Bootstrap
 from negtrace.bench.result import Work, about, about_items, items_told
@@ -22,7 +22,7 @@ from negtrace.datasets.note import Note
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 
-Suite = Callable[[Encoder, Config], Work]
+Suite = Callable[[Encoder, BenchConfig], Work]
 
 SUITES: Registry[Suite] = Registry("suite")
 
@@ -30,11 +30,11 @@ GALLERY = 300
 """Most statements to choose from in retrieval, as chance depends on how many there are."""
 
 
-def _bootstrap(config: Config) -> Bootstrap:
+def _bootstrap(config: BenchConfig) -> Bootstrap:
     return Bootstrap(resamples=config.resamples, confidence=config.confidence, seed=config.seed)
 
 
-def _place(encoder: Encoder, config: Config) -> str:
+def _place(encoder: Encoder, config: BenchConfig) -> str:
     """Return where the anchors come from: `phantom`, `text`, or a path."""
     place = str(config.data) if config.data else ("phantom" if encoder.reads_images else "text")
     if place == "phantom":
@@ -49,7 +49,7 @@ def _require_images(encoder: Encoder) -> None:
 
 
 @SUITES.register("polarity")
-def _polarity(encoder: Encoder, config: Config) -> Work:
+def _polarity(encoder: Encoder, config: BenchConfig) -> Work:
     """Four statements on three findings, in two wordings."""
     place = _place(encoder, config)
     supply, noted = _supply(encoder, place, config)
@@ -67,7 +67,7 @@ def _polarity(encoder: Encoder, config: Config) -> Work:
     )
 
 
-def _supply(encoder: Encoder, place: str, config: Config) -> tuple[Supply, tuple[Note, ...]]:
+def _supply(encoder: Encoder, place: str, config: BenchConfig) -> tuple[Supply, tuple[Note, ...]]:
     if place == "phantom":
         return PhantomSupply(), ()
     if place == "text":
@@ -78,7 +78,7 @@ def _supply(encoder: Encoder, place: str, config: Config) -> tuple[Supply, tuple
 
 
 @SUITES.register("claims")
-def _claims(encoder: Encoder, config: Config) -> Work:
+def _claims(encoder: Encoder, config: BenchConfig) -> Work:
     """One right claim and several wrong in one attribute."""
     place = _place(encoder, config)
     noted: list[Note] = []
@@ -102,7 +102,7 @@ def _claims(encoder: Encoder, config: Config) -> Work:
 
 
 @SUITES.register("retrieval")
-def _retrieval(encoder: Encoder, config: Config) -> Work:
+def _retrieval(encoder: Encoder, config: BenchConfig) -> Work:
     """Each anchor's own statement among those of others, and the other way round."""
     place = _place(encoder, config)
     count = min(config.count, GALLERY)
@@ -115,7 +115,7 @@ def _retrieval(encoder: Encoder, config: Config) -> Work:
     return _found(encoder, Path(place).name, galleries, (), config)
 
 
-def _found_in(encoder: Encoder, path: Path, config: Config) -> Work:
+def _found_in(encoder: Encoder, path: Path, config: BenchConfig) -> Work:
     """Return what is found in NegBench's retrieval file."""
     if config.images is not None:
         _require_images(encoder)
@@ -129,7 +129,7 @@ def _found(
     name: str,
     galleries: Mapping[str, retrieval.Gallery],
     noted: Sequence[Note],
-    config: Config,
+    config: BenchConfig,
 ) -> Work:
     fit, long = retrieval.fitting(encoder, galleries)
     anchors = [anchor for gallery in fit.values() for anchor in gallery.anchors]
@@ -142,7 +142,7 @@ def _found(
 
 
 @SUITES.register("collapse")
-def _collapse(encoder: Encoder, config: Config) -> Work:
+def _collapse(encoder: Encoder, config: BenchConfig) -> Work:
     """Similarity of a statement and its negation beside that of a paraphrase."""
     noted: list[Note] = []
     if config.data in (None, "text", "phantom"):
@@ -160,7 +160,7 @@ def _collapse(encoder: Encoder, config: Config) -> Work:
 
 
 @SUITES.register("negbench")
-def _negbench(encoder: Encoder, config: Config) -> Work:
+def _negbench(encoder: Encoder, config: BenchConfig) -> Work:
     """NegBench's multiple choice or retrieval CSV, or VALSE existence."""
     if config.data is None:
         raise BenchError("the suite 'negbench' reads a file; give NegBench's CSV or VALSE's JSON")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from negtrace.bench.config import Config
+from negtrace.bench.config import BenchConfig
 from negtrace.cli.models import Loading
 from negtrace.cli.printing import say, say_written
 from negtrace.errors import BenchError
@@ -29,7 +29,7 @@ class Bench(Loading):
     """Folder to write into."""
     formats: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
     """Formats of the figure."""
-    config: OmitArgPrefixes[Config] = field(default_factory=Config)
+    config: OmitArgPrefixes[BenchConfig] = field(default_factory=BenchConfig)
 
     def run(self) -> None:
         """Ask, write the reports and the figure, and say what was found and where it is."""

@@ -29,8 +29,8 @@ class Study:
     suites: tuple[str, ...] = PARTS
     """Of the benchmark; none to leave it out."""
     data: str | Path | None = None
-    """What the benchmark asks about, as in `bench.Config`; where it is not said, the phantom is
-    asked about its radiographs, and every other model about texts."""
+    """What the benchmark asks about, as in `bench.BenchConfig`; where it is not said, the phantom
+    is asked about its radiographs, and every other model about texts."""
     count: int = 600
     """Questions, claim sets and statements."""
     pairs: int | Sequence[Pair] = 48
@@ -134,7 +134,7 @@ def _suite(encoder: Encoder, suite: str, study: Study, folder: Path) -> Report:
     if path.is_file():
         return bench.read_report(path)
     asked = _asked(encoder, study)
-    config = bench.Config(suite=suite, data=asked, count=study.count, seed=study.seed)
+    config = bench.BenchConfig(suite=suite, data=asked, count=study.count, seed=study.seed)
     [report] = bench.run(encoder, config)
     report = replace(report, model={**report.model, "name": folder.name})
     write_report(report, path)

@@ -5,7 +5,7 @@ __all__ = ["run_benchmark"]
 from collections.abc import Sequence
 from pathlib import Path
 
-from negtrace.bench.config import Config
+from negtrace.bench.config import BenchConfig
 from negtrace.bench.report import Report
 from negtrace.bench.run import run
 from negtrace.encoders.base import Encoder
@@ -14,7 +14,7 @@ from negtrace.plots.bench import draw
 
 def run_benchmark(
     encoders: Encoder | Sequence[Encoder],
-    config: Config,
+    config: BenchConfig,
     out: Path,
     *,
     formats: Sequence[str] = ("png",),
