@@ -24,7 +24,7 @@ from negtrace.experiments.benchmark import run_benchmark
 from negtrace.language.claims import Claim
 from negtrace.pairs.anchor import Anchor
 from negtrace.plots.bench import bars, draw, figure
-from negtrace.results.ranks import standing
+from negtrace.results.statistics import rank_of_correct
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_questions_are_seeded() -> None:
 
 def test_a_tie_loses_and_so_does_what_is_no_number() -> None:
     scores = np.array([[1.0, 1.0, 0.0], [2.0, 1.0, 0.0], [np.nan, 0.0, 0.0], [1.0, np.nan, 0.0]])
-    assert standing(scores, np.zeros(4, dtype=int)).tolist() == [2, 1, 3, 2]
+    assert rank_of_correct(scores, np.zeros(4, dtype=int)).tolist() == [2, 1, 3, 2]
 
 
 def test_findings_without_both_labels_are_refused() -> None:

@@ -27,7 +27,7 @@ from negtrace.phantom.patients import HELD_OUT, PHANTOM_FINDINGS, TRAIN, images,
 from negtrace.phantom.radiograph import render
 from negtrace.phantom.reports import report
 from negtrace.phantom.retrieval import gallery
-from negtrace.results.ranks import recall
+from negtrace.results.statistics import recall_at
 
 SIDED = [finding for finding in PHANTOM_FINDINGS if "side" in FINDINGS[finding].attributes]
 
@@ -161,7 +161,7 @@ def test_a_scorer_that_knows_wins_and_one_that_ties_loses() -> None:
 
 def test_recall_counts_ranks() -> None:
     scores = np.array([[3.0, 1, 2], [3, 1, 2], [1, 1, 1]])
-    assert recall(scores, ks=(1, 2, 3)) == pytest.approx({1: 1 / 3, 2: 1 / 3, 3: 1})
+    assert recall_at(scores, ks=(1, 2, 3)) == pytest.approx({1: 1 / 3, 2: 1 / 3, 3: 1})
 
 
 def test_contrasts_are_twins_about_the_claim() -> None:

@@ -10,8 +10,7 @@ from jaxtyping import Float, Num
 
 from negtrace.bench.items import Item
 from negtrace.bench.report import Row
-from negtrace.results.ranks import standing
-from negtrace.results.statistics import interval, resample
+from negtrace.results.statistics import interval, rank_of_correct, resample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ def correct(
     """Return 1 for each item whose right statement beats every other, else 0; a tie is 0."""
     return np.array(
         [
-            float(standing(row[None], np.array([item.answer]))[0] == 1)
+            float(rank_of_correct(row[None], np.array([item.answer]))[0] == 1)
             for item, row in zip(items, scores, strict=True)
         ]
     )

@@ -21,7 +21,7 @@ from negtrace.language.options import bare
 from negtrace.language.realize import realize
 from negtrace.pairs.anchor import Anchor
 from negtrace.phantom.retrieval import gallery
-from negtrace.results.ranks import standing
+from negtrace.results.statistics import rank_of_correct
 
 KS = (1, 5, 10)
 
@@ -118,7 +118,7 @@ def _recalls(
     scores: Float[np.ndarray, "row row"], bootstrap: Bootstrap, *, series: str, axis: str
 ) -> list[Row]:
     n = len(scores)
-    rank = standing(scores, np.arange(n))
+    rank = rank_of_correct(scores, np.arange(n))
     groups: Sequence[str] = [str(place) for place in range(n)]
     rows = []
     for k in KS:

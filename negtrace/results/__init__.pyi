@@ -19,8 +19,8 @@ from .layer_scores import METHODS as METHODS
 from .layer_scores import LayerScores as LayerScores
 from .layer_scores import all_layer_scores as all_layer_scores
 from .layer_scores import layer_scores as layer_scores
-from .ranks import recall as recall
-from .ranks import standing as standing
 from .statistics import interval as interval
+from .statistics import rank_of_correct as rank_of_correct
+from .statistics import recall_at as recall_at
 from .statistics import resample as resample
 from .statistics import spearman as spearman

@@ -4,13 +4,22 @@ Each pair's cells are summed first; an aggregate then sees pairs only through ho
 drawn, so a bootstrap over pairs is one matrix product.
 """
 
-__all__ = ["AGGREGATES", "Cells", "interval", "mid_ranks", "resample", "spearman"]
+__all__ = [
+    "AGGREGATES",
+    "Cells",
+    "interval",
+    "mid_ranks",
+    "rank_of_correct",
+    "recall_at",
+    "resample",
+    "spearman",
+]
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
 from negtrace._registry import Registry
 from negtrace.errors import CTEError
@@ -167,3 +176,31 @@ def spearman(
     norm = np.sqrt((ours**2).sum(axis=1) * (theirs**2).sum())
     found = np.divide(ours @ theirs, norm, out=np.zeros(len(draws)), where=norm > 0)
     return np.asarray(found)
+
+
+def rank_of_correct(
+    scores: Float[np.ndarray, "row option"], correct: Integer[np.ndarray, " row"]
+) -> Integer[np.ndarray, " row"]:
+    """Rank of the correct option in each row (1 is best). Ties and NaN count as worse.
+
+    Args:
+        scores: higher is better.
+        correct: index of the correct option in each row.
+
+    >>> rank_of_correct(np.array([[2.0, 1.0], [1.0, 1.0], [np.nan, 0.0]]), np.array([0, 0, 0]))
+    array([1, 2, 2])
+    """
+    score = np.take_along_axis(scores, correct[:, None], axis=1)
+    return np.asarray((~(scores < score)).sum(axis=1))
+
+
+def recall_at(
+    scores: Float[np.ndarray, "row row"], ks: Sequence[int] = (1, 5, 10)
+) -> dict[int, float]:
+    """Recall at each k: share of rows whose correct option, on the diagonal, ranks k or better.
+
+    >>> recall_at(np.eye(4), ks=(1,))
+    {1: 1.0}
+    """
+    rank = rank_of_correct(scores, np.arange(len(scores)))
+    return {k: float((rank <= k).mean()) for k in ks}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from negtrace.experiments.train_phantom.polarity import OPTIONS, Scorer, ask, questions
 from negtrace.phantom.retrieval import gallery
-from negtrace.results.ranks import recall
+from negtrace.results.statistics import recall_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ def measure(score: Scorer, *, count: int = 600, pool: int = 300) -> Figures:
         gap=round(polarity.gap, 4),
         question_chance=1 / OPTIONS,
         gallery=pool,
-        image_to_text=_named(recall(scores)),
-        text_to_image=_named(recall(scores.T)),
+        image_to_text=_named(recall_at(scores)),
+        text_to_image=_named(recall_at(scores.T)),
         recall_chance={f"R@{k}": round(k / pool, 4) for k in (1, 5, 10)},
     )
 

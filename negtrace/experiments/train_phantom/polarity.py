@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from negtrace.language.options import Options, bare
 from negtrace.language.realize import Wording
 from negtrace.phantom.patients import HELD_OUT, Study, study
-from negtrace.results.ranks import standing
+from negtrace.results.statistics import rank_of_correct
 
 Scorer = Callable[[Sequence[NDArray[np.uint8]], Sequence[str]], NDArray[np.floating]]
 """Scores every image against every text: rows are images, columns texts."""
@@ -77,5 +77,5 @@ def ask(score: Scorer, asked: Sequence[Question]) -> Polarity:
         texts = [text for question in asked for text in question.texts(wording)]
         scores = np.asarray(score(images, texts), dtype=np.float64)
         own = np.stack([row[OPTIONS * n : OPTIONS * (n + 1)] for n, row in enumerate(scores)])
-        right[wording] = float((standing(own, answers) == 1).mean())
+        right[wording] = float((rank_of_correct(own, answers) == 1).mean())
     return Polarity(affirmative=right["equivalent"], negated=right["negated"], count=len(asked))
