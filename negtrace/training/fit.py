@@ -16,7 +16,7 @@ from negtrace.training import gradient_scaling, optimizers, sizes_of
 from negtrace.training.adapters import adapting
 from negtrace.training.batches import prepare
 from negtrace.training.change import Change, change_of, snapshot
-from negtrace.training.config import Config
+from negtrace.training.config import FinetuneConfig
 from negtrace.training.multipliers import scales
 from negtrace.training.objective import Objective
 from negtrace.training.trainer import seeded, train
@@ -38,7 +38,7 @@ def fit(
     encoder: Encoder,
     sets: Sequence[ClaimSet],
     scores: Scored,
-    config: Config,
+    config: FinetuneConfig,
     args: Any,
     out: Path | None,
 ) -> Fit:
@@ -85,7 +85,7 @@ def _scaled(
     }
 
 
-def _multipliers(encoder: Encoder, scores: Scored, config: Config) -> dict[str, float]:
+def _multipliers(encoder: Encoder, scores: Scored, config: FinetuneConfig) -> dict[str, float]:
     if not isinstance(scores, LayerScores):
         return {block: float(scores[block]) for block in encoder.block_names}
     found = scales(
