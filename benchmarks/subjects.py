@@ -30,7 +30,7 @@ from negtrace.bench.negbench import read_choices
 from negtrace.bench.rates import Bootstrap, correct
 from negtrace.encoders.base import Encoder
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import twins
+from negtrace.language.wording import finding_twins
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.sources import phantom_pairs
 from negtrace.phantom.patients import PHANTOM_FINDINGS
@@ -235,7 +235,7 @@ def in_unseen_templates(key: str) -> list[Item]:
     finding = FINDINGS[key]
     return [
         twin(f"{key}-{number}-{answer}", anchor, said, answer)
-        for number, said in enumerate(twins(finding, UNSEEN))
+        for number, said in enumerate(finding_twins(finding, UNSEEN))
         for answer, anchor in enumerate((finding.abnormal, finding.normal))
     ]
 

@@ -24,7 +24,7 @@ from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import counterfactuals
 from negtrace.language.findings import VOCABULARY
 from negtrace.language.parse import parse_claims
-from negtrace.language.statements import phrasings, twin_statements
+from negtrace.language.statements import claim_twins, phrasings
 
 KINDS = ("claims", "captions", "pairs")
 MAKERS: dict[str, Callable[..., Path]] = {
@@ -220,7 +220,7 @@ def test_wordings_that_differ_in_polarity_or_attribute_share_a_frame(key: str) -
     claim = Claim(finding=key, present=True, **{k: v for k, v in stated.items() if k in allowed})
     for together in (*phrasings(claim), *phrasings(claim.negate())):
         assert len({frame(text) for text in together}) == 1
-    for one, other in twin_statements(claim, claim.negate()):
+    for one, other in claim_twins(claim, claim.negate()):
         assert frame(one) == frame(other)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from negtrace.errors import BenchError
 from negtrace.language.findings import FINDINGS
 from negtrace.pairs.anchor import Anchor
-from negtrace.phantom.patients import HELD_OUT, PHANTOM_FINDINGS, patient_with
+from negtrace.phantom.patients import HELD_OUT_SEEDS, PHANTOM_FINDINGS, patient_with
 
 Labels = Mapping[str, bool]
 """Which findings are there and which are not; a finding that is not known is not in it."""
@@ -52,7 +52,7 @@ class PhantomSupply(Supply):
 
     def take(self, wanted: Labels, rng: Random) -> Case:
         """Return the film of a held-out study with these labels."""
-        patient = patient_with(wanted, HELD_OUT, rng)
+        patient = patient_with(wanted, HELD_OUT_SEEDS, rng)
         return Case(
             id=f"phantom-{patient.seed}",
             anchor=Anchor(image=patient.image(self.size)),

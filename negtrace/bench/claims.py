@@ -35,9 +35,9 @@ from negtrace.errors import BenchError, PairError
 from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import ASPECTS, contradictions
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import sentence
+from negtrace.language.wording import sentence
 from negtrace.pairs.anchor import Anchor
-from negtrace.phantom.patients import HELD_OUT, PHANTOM_FINDINGS, patient_with
+from negtrace.phantom.patients import HELD_OUT_SEEDS, PHANTOM_FINDINGS, patient_with
 
 ATTRIBUTES = ("existence", "location", "severity")
 
@@ -118,8 +118,8 @@ def phantom_sets(count: int, *, seed: int, size: int = 48) -> list[ClaimSet]:
     for number in range(-(-count // 2)):
         finding = PHANTOM_FINDINGS[number % len(PHANTOM_FINDINGS)]
         draw = rng.getrandbits(32)
-        sick = patient_with({finding: True}, HELD_OUT, rng)
-        healthy = patient_with({finding: False}, HELD_OUT, rng)
+        sick = patient_with({finding: True}, HELD_OUT_SEEDS, rng)
+        healthy = patient_with({finding: False}, HELD_OUT_SEEDS, rng)
         claim = sick.claim(finding)
         for there, patient, right in (("", sick, claim), ("no-", healthy, claim.negate())):
             anchor = Anchor(image=patient.image(size))

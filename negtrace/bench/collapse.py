@@ -22,7 +22,7 @@ from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import twins
+from negtrace.language.wording import finding_twins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def radiology_triples() -> list[Triple]:
     findings = list(FINDINGS.values())
     found = []
     for place, finding in enumerate(findings):
-        own, other = twins(finding), twins(findings[(place + 1) % len(findings)])
+        own, other = finding_twins(finding), finding_twins(findings[(place + 1) % len(findings)])
         for template, (affirmed, negated) in enumerate(own):
             found.append(
                 Triple(

@@ -29,14 +29,14 @@ from negtrace.datasets.note import Note
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.options import Options, bare
-from negtrace.language.realize import Wording
+from negtrace.language.wording import AbsenceWording
 
 FINDINGS_ASKED = 3
 OPTIONS = 4
 TRIES = 200
 """How often another three findings are tried before a quartet is given up."""
 
-WORDINGS: Mapping[str, Wording] = {"affirmative": "equivalent", "negated": "negated"}
+WORDINGS: Mapping[str, AbsenceWording] = {"affirmative": "equivalent", "negated": "negated"}
 """How results call the two wordings, and how the language does."""
 
 AXES = ("negated_findings", "finding")
@@ -100,7 +100,7 @@ def _subject(supply: Supply, rng: Random) -> tuple[tuple[str, ...], list[Pattern
     )
 
 
-def items_of(asked: Sequence[Question], wording: Wording) -> list[Item]:
+def items_of(asked: Sequence[Question], wording: AbsenceWording) -> list[Item]:
     """Return the questions in words."""
     return [
         Item(

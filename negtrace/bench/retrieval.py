@@ -18,7 +18,7 @@ from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.options import bare
-from negtrace.language.realize import realize
+from negtrace.language.wording import realize
 from negtrace.pairs.anchor import Anchor
 from negtrace.phantom.retrieval import gallery
 from negtrace.results.statistics import rank_of_correct

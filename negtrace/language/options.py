@@ -5,7 +5,7 @@ __all__ = ["Options", "bare"]
 from dataclasses import dataclass
 
 from negtrace.language.claims import Claim
-from negtrace.language.realize import Wording, caption
+from negtrace.language.wording import AbsenceWording, caption
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Options:
     seed: int
     """Chooses the template, the same for every option and wording."""
 
-    def texts(self, wording: Wording) -> tuple[str, ...]:
+    def texts(self, wording: AbsenceWording) -> tuple[str, ...]:
         """Return the options in words."""
         return tuple(caption(claims, wording=wording, seed=self.seed) for claims in self.options)
 

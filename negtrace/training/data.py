@@ -14,9 +14,9 @@ from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import phrase, realize, sentence
+from negtrace.language.wording import phrase, realize, sentence
 from negtrace.pairs.anchor import Anchor
-from negtrace.phantom.patients import PHANTOM_FINDINGS, TRAIN, Study, patient_with
+from negtrace.phantom.patients import PHANTOM_FINDINGS, TRAIN_SEEDS, Patient, patient_with
 from negtrace.phantom.reports import report
 
 SETS = 6000
@@ -54,7 +54,7 @@ def phantom_sets(
     of one of them changed. Half of the captions deny what is absent in the same words, the others
     are reports that deny nothing. A third of the sets has a text in the place of the radiograph,
     which affirms the same ("normal heart size"). The frames of the polarity benchmark's questions
-    (`realize.CAPTIONS`) never hold a denial here.
+    (`language.wording.CAPTIONS`) never hold a denial here.
     """
     rng = Random(f"finetune {seed}")  # noqa: S311
     return [_phantom_set(number, rng, findings) for number in range(count)]
@@ -65,7 +65,7 @@ def _phantom_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
     others = [finding for finding in findings if finding != first]
     about = [first, *rng.sample(others, min(rng.choice((0, 1, 2)), len(others)))]
     labels = {finding: rng.random() < 0.5 for finding in about} | {first: number % 2 == 0}
-    patient = patient_with(labels, TRAIN, rng)
+    patient = patient_with(labels, TRAIN_SEEDS, rng)
     claims = [patient.claim(finding) for finding in rng.sample(about, len(about))]
     draw = rng.getrandbits(32)
     name = f"phantom-{number}"
@@ -80,7 +80,7 @@ def _phantom_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
     return claim_set(name, Anchor(image=patient.image()), claims, caption=caption, rng=rng)
 
 
-def _others(patient: Study, told: Sequence[Claim], count: int, rng: Random) -> list[Claim]:
+def _others(patient: Patient, told: Sequence[Claim], count: int, rng: Random) -> list[Claim]:
     """Draw further claims of a study, the present ones as likely as the absent ones.
 
     Findings are more often absent: where they are hard to see, who knows that denies them blindly.

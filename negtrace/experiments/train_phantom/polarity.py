@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negtrace.language.options import Options, bare
-from negtrace.language.realize import Wording
-from negtrace.phantom.patients import HELD_OUT, Study, study
+from negtrace.language.wording import AbsenceWording
+from negtrace.phantom.patients import HELD_OUT_SEEDS, Patient, draw_patient
 from negtrace.results.statistics import rank_of_correct
 
 Scorer = Callable[[Sequence[NDArray[np.uint8]], Sequence[str]], NDArray[np.floating]]
@@ -26,7 +26,7 @@ OPTIONS = 4
 class Question(Options):
     """One radiograph and four statements on the same findings, one of which is true."""
 
-    study: Study
+    patient: Patient
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +46,10 @@ class Polarity:
 def questions(count: int, *, seed: int = 0) -> list[Question]:
     """Return `count` questions on held-out studies; each asks of an absent finding."""
     rng = Random(f"polarity {seed}")  # noqa: S311
-    return [_question(study(number), rng) for number in rng.sample(HELD_OUT, count)]
+    return [_question(draw_patient(number), rng) for number in rng.sample(HELD_OUT_SEEDS, count)]
 
 
-def _question(patient: Study, rng: Random) -> Question:
+def _question(patient: Patient, rng: Random) -> Question:
     first = rng.choice(patient.absent or patient.claims)
     others = [claim for claim in patient.claims if claim is not first]
     truth = [first, *rng.sample(others, FINDINGS_ASKED - 1)]
@@ -58,7 +58,7 @@ def _question(patient: Study, rng: Random) -> Question:
     chosen = [(False,) * FINDINGS_ASKED, *rng.sample(wrong, OPTIONS - 1)]
     rng.shuffle(chosen)
     return Question(
-        study=patient,
+        patient=patient,
         options=tuple(
             tuple(bare(c.finding, c.present != flip) for c, flip in zip(truth, flips, strict=True))
             for flips in chosen
@@ -70,9 +70,9 @@ def _question(patient: Study, rng: Random) -> Question:
 
 def ask(score: Scorer, asked: Sequence[Question]) -> Polarity:
     """Put the questions to `score`; a tie counts as wrong."""
-    images = [question.study.image() for question in asked]
+    images = [question.patient.image() for question in asked]
     answers = np.array([question.answer for question in asked])
-    right: dict[Wording, float] = {}
+    right: dict[AbsenceWording, float] = {}
     for wording in ("equivalent", "negated"):
         texts = [text for question in asked for text in question.texts(wording)]
         scores = np.asarray(score(images, texts), dtype=np.float64)

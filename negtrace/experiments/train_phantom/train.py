@@ -27,7 +27,7 @@ from negtrace.experiments.train_phantom.vision_pretraining import teach
 from negtrace.experiments.train_phantom.vocabulary import CONTEXT, fit
 from negtrace.experiments.train_phantom.weights import digest, read, write
 from negtrace.phantom.bundled import CHECKPOINT
-from negtrace.phantom.patients import TRAIN, Study, cohort, images
+from negtrace.phantom.patients import TRAIN_SEEDS, Patient, draw_patients, radiographs
 from negtrace.phantom.reports import (
     EQUIVALENT_RATE,
     NEGATED_SHARE,
@@ -59,10 +59,10 @@ class Recipe:
 def train(recipe: Recipe) -> tuple[CLIPModel, PreTrainedTokenizerFast]:
     """Return the trained model and its tokenizer."""
     with _deterministic(recipe.seed):
-        patients = cohort(TRAIN[: recipe.studies])
+        patients = draw_patients(TRAIN_SEEDS[: recipe.studies])
         tokenizer = fit(report(p, seed=-1 - p.seed, rate=0.5) for p in patients[:4000])
         model = build(len(tokenizer), tokenizer)
-        films = images(patients)
+        films = radiographs(patients)
         rng = np.random.default_rng(recipe.seed)
         teach(model, patients, films, steps=recipe.sight, rng=rng)
         _contrast(model, tokenizer, (patients, films), recipe, rng)
@@ -84,7 +84,7 @@ def _deterministic(seed: int) -> Iterator[None]:
 def _contrast(
     model: CLIPModel,
     tokenizer: PreTrainedTokenizerFast,
-    shown: tuple[Sequence[Study], NDArray[np.uint8]],
+    shown: tuple[Sequence[Patient], NDArray[np.uint8]],
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> None:
