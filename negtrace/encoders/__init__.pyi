@@ -2,13 +2,13 @@
 # For the rooms that build on this one.
 from .base import BATCH as BATCH
 from .base import Encoder as Encoder
-from .base import Kept as Kept
+from .base import KeyValueCache as KeyValueCache
 from .base import batched as batched
 from .base import equally_long as equally_long
 from .check import check as check
 from .hooks import Capture as Capture
 from .hooks import Edit as Edit
-from .hooks import Tap as Tap
+from .hooks import HookSite as HookSite
 from .hooks import captured as captured
 from .hooks import edited as edited
 from .hooks import evaluating as evaluating

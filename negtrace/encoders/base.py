@@ -3,7 +3,7 @@
 __all__ = [
     "PROBE",
     "Encoder",
-    "Kept",
+    "KeyValueCache",
     "PrefixAttention",
     "Unit",
     "batched",
@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from negtrace.encoders.hooks import Tap, evaluating, widened
+from negtrace.encoders.hooks import HookSite, evaluating, widened
 from negtrace.encoders.sites import INNER, BlockSites, find_sites
 from negtrace.encoders.structure import reads_one_layer
 from negtrace.errors import EncoderError, SiteError
@@ -66,24 +66,28 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-Kept = Mapping[nn.Module, tuple[Tensor, Tensor]]
+KeyValueCache = Mapping[nn.Module, tuple[Tensor, Tensor]]
 """Keys and values of a batch of runs, by attention module: [run, head, token, width]."""
 
 
 class PrefixAttention(ABC):
-    """Runs only the tokens from a position on, attending to the kept keys and values before it."""
+    """Runs only the tokens from a position on, with the recorded keys and values before it."""
 
     @abstractmethod
-    def keeping(self) -> AbstractContextManager[Kept]:
-        """Keep every attention module's keys and values in the plain run inside the `with`."""
+    def recording(self) -> AbstractContextManager[KeyValueCache]:
+        """Record every attention module's keys and values in the plain run inside the `with`."""
 
     @abstractmethod
     def encode_from(
-        self, ids: Int[Tensor, "row token"], start: int, kept: Kept, runs: Int[Tensor, " row"]
+        self,
+        ids: Int[Tensor, "row token"],
+        start: int,
+        cache: KeyValueCache,
+        runs: Int[Tensor, " row"],
     ) -> Float[Tensor, "row dim"]:
         """Return the embedding of each row, running only its tokens from `start` on.
 
-        Row `i` continues run `runs[i]` of what was kept. A block may be given the first rows only.
+        Row `i` continues run `runs[i]` of the cache. A block may be given the first rows only.
         """
 
     @property
@@ -168,7 +172,7 @@ class Encoder(ABC):
         """Return the embedding of each row as it is read together with its embedded anchor.
 
         For a decoder that sees image tokens; every other tower encodes the row alone. A forward
-        that starts from kept states has the anchor in them, so it goes through `encode`.
+        that starts from recorded states has the anchor in them, so it goes through `encode`.
         """
         return self.encode(ids)
 
@@ -227,7 +231,7 @@ class Encoder(ABC):
         """Token ids of a statement that structure is measured on."""
         return torch.tensor([self.tokenize([PROBE])[0].ids], device=self.device)
 
-    def taps(self, sites: Sequence[str]) -> list[Tap]:
+    def hook_sites(self, sites: Sequence[str]) -> list[HookSite]:
         """Return the modules that hold these sites (`attn_out`, `mlp_out`, `head`), block by block.
 
         Raises:
@@ -242,7 +246,7 @@ class Encoder(ABC):
                 if module is None:
                     raise SiteError(f"{self.name}: no {site} in {name}: {block.lacking[site]}")
                 at: Literal["input", "output"] = "input" if site == "head" else "output"
-                found.append(Tap(site=site, module=self.model.get_submodule(module), at=at))
+                found.append(HookSite(site=site, module=self.model.get_submodule(module), at=at))
         return found
 
     @property

@@ -75,7 +75,7 @@ def sites_of(encoder: Encoder, names: Sequence[str]) -> tuple[Site, ...]:
         if kind not in KINDS or (number and kind != "head"):
             raise SiteError(f"unknown site {name!r}; known: {', '.join(KINDS)}, and head.0, head.1")
         if kind in INNER:
-            encoder.taps([kind])
+            encoder.hook_sites([kind])
         found += _heads(encoder, number) if kind == "head" else [_site(kind)]
     if not found or len(set(found)) < len(found):
         raise SiteError(f"sites {', '.join(names) or 'none'}: name each once, and at least one")

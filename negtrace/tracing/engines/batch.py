@@ -16,8 +16,8 @@ from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from negtrace.encoders.base import Encoder, Kept
-from negtrace.encoders.hooks import Capture, Edit, Tap, captured
+from negtrace.encoders.base import Encoder, KeyValueCache
+from negtrace.encoders.hooks import Capture, Edit, HookSite, captured
 from negtrace.errors import EncoderError
 from negtrace.tracing.corruptions.base import Run, Sources
 from negtrace.tracing.plan import Group, Plan, Site
@@ -32,7 +32,7 @@ class Side:
     """For each position of these runs, the other side's positions that stand for it."""
     ids: Int[Tensor, "run token"]
     capture: Capture
-    kept: Kept | None
+    cache: KeyValueCache | None
     """Keys and values of the runs, where tails attend to them."""
     scores: Float[Tensor, " run"]
 
@@ -40,7 +40,7 @@ class Side:
         """Return the state of every layer at one kind of site; none at `embed` inside a block."""
         if kind in ("resid", "resid_pre"):
             return self.capture.states()
-        inner = torch.stack(self.capture.tapped[kind])
+        inner = torch.stack(self.capture.site_states[kind])
         return torch.cat([torch.zeros_like(inner[:1]), inner])
 
 
@@ -89,12 +89,12 @@ def run_side(
     *,
     keep: bool,
     embed: Edit | None = None,
-    taps: Sequence[Tap] = (),
+    hook_sites: Sequence[HookSite] = (),
 ) -> Side:
     """Run one side of a batch plainly and keep every layer's state.
 
     `keep` asks for the keys and values that tails attend to as well, `embed` edits the input of
-    block 0 after the runs' own edits, and `taps` are read besides the plan's sites.
+    block 0 after the runs' own edits, and `hook_sites` are read besides the plan's sites.
     """
     ids = torch.tensor([run.ids for run, _ in runs], device=anchors.device)
 
@@ -106,8 +106,8 @@ def run_side(
 
     prefix = encoder.prefix_attention if keep else None
     with (
-        captured(encoder.blocks, edit, [*encoder.taps(plan.inner), *taps]) as capture,
-        nullcontext() if prefix is None else prefix.keeping() as kept,
+        captured(encoder.blocks, edit, [*encoder.hook_sites(plan.inner), *hook_sites]) as capture,
+        nullcontext() if prefix is None else prefix.recording() as cache,
     ):
         text = encoder.encode_against(ids, anchors)
     if len(capture.outputs) != len(encoder.blocks) or len(capture.embed) != 1:
@@ -120,7 +120,7 @@ def run_side(
         sources=[sources for _, sources in runs],
         ids=ids,
         capture=capture,
-        kept=kept,
+        cache=cache,
         scores=encoder.score(text, anchors),
     )
 
