@@ -24,17 +24,17 @@ from torch.nn.functional import normalize
 import negtrace
 from negtrace.bench import polarity, retrieval, scoring
 from negtrace.bench.cases import PhantomSupply, Supply, TextSupply
-from negtrace.bench.claims import ClaimSet
 from negtrace.bench.items import Item
 from negtrace.bench.negbench import read_choices
 from negtrace.bench.rates import Bootstrap, correct
+from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.language.findings import FINDINGS
 from negtrace.language.wording import finding_twins
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.sources import phantom_pairs
 from negtrace.phantom.patients import PHANTOM_FINDINGS
-from negtrace.training.data import phantom_sets, text_sets
+from negtrace.training.data import phantom_training_sets, text_training_sets
 
 Figures = dict[str, float]
 
@@ -144,7 +144,7 @@ class Phantom(Subject):
     @cache  # noqa: B019
     def sets(self, seed: int) -> list[ClaimSet]:
         """Return sets on training radiographs."""
-        return phantom_sets(1500, seed, self.trained)
+        return phantom_training_sets(1500, seed, self.trained)
 
     def pairs(self) -> list[negtrace.Pair]:
         """Return pairs on held-out radiographs."""
@@ -180,7 +180,7 @@ class MiniLM(Subject):
     @cache  # noqa: B019
     def sets(self, seed: int) -> list[ClaimSet]:
         """Return sets on texts that affirm what is so."""
-        sets = text_sets(2000, seed, self.trained)
+        sets = text_training_sets(2000, seed, self.trained)
         return [one for one in sets if longest(one) <= self.longest]
 
     def pairs(self) -> list[negtrace.Pair]:

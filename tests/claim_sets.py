@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from negtrace.bench.claims import ClaimSet
+from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.experiments import Evaluation
 from negtrace.pairs.anchor import Anchor

@@ -18,8 +18,9 @@ from negtrace.bench.context import fitting
 from negtrace.bench.items import Item
 from negtrace.bench.rates import Bootstrap, correct
 from negtrace.bench.report import schema
+from negtrace.datasets.claim_sets import read_claim_sets, wrongs
 from negtrace.encoders.base import Encoder
-from negtrace.errors import BenchError, UnknownNameError
+from negtrace.errors import BenchError, DatasetError, UnknownNameError
 from negtrace.experiments.benchmark import run_benchmark
 from negtrace.language.claims import Claim
 from negtrace.pairs.anchor import Anchor
@@ -205,7 +206,7 @@ def test_statements_beyond_the_context_are_left_out(phantom: Encoder) -> None:
 @given(st.sampled_from(["left", "right", "bilateral"]), st.sampled_from(["small", "large"]))
 def test_wrong_claims_differ_in_one_attribute(side: str, severity: str) -> None:
     claim = Claim(finding="effusion", present=True, side=side, severity=severity)
-    for attribute, other in claims.wrongs(claim):
+    for attribute, other in wrongs(claim):
         changed = [
             name
             for name in ("finding", "present", "side", "zone", "severity")
@@ -216,7 +217,7 @@ def test_wrong_claims_differ_in_one_attribute(side: str, severity: str) -> None:
             attribute
             == {"present": "existence", "side": "location", "severity": "severity"}[changed[0]]
         )
-    assert list(claims.wrongs(claim.negate())) == [
+    assert list(wrongs(claim.negate())) == [
         ("existence", Claim(finding="effusion", present=True, side=side, severity=severity))
     ]
 
@@ -248,14 +249,14 @@ def test_claim_sets_are_read_and_bad_lines_named(phantom: Encoder, tmp_path: Pat
     lines = [json.dumps(good), "{", json.dumps(doubled), "[]", json.dumps(good), "", '{"right": 1}']
     path = tmp_path / "sets.jsonl"
     path.write_text("\n".join(lines))
-    sets, noted = claims.read_sets(path)
+    sets, noted = read_claim_sets(path)
     assert [one.id for one in sets] == ["one"]
     assert [note.row for note in noted] == [2, 3, 4, 5, 7]
     report = bench.run(phantom, bench.BenchConfig(suite="claims", data=path))[0]
-    assert report.counts == {"claim_set": 5}
+    assert report.counts == {"claim_set": 3, "json": 2}
     path.write_text("nothing")
-    with pytest.raises(BenchError, match="no claim set"):
-        claims.read_sets(path)
+    with pytest.raises(DatasetError, match="no claim set"):
+        read_claim_sets(path)
 
 
 def test_reports_are_written_read_and_private(

@@ -28,7 +28,7 @@ from negtrace.results.cte_json import write_json
 from negtrace.training import FinetuneConfig, objective
 from negtrace.training.adapters import adapting
 from negtrace.training.batches import prepare
-from negtrace.training.data import phantom_sets
+from negtrace.training.data import phantom_training_sets
 from negtrace.training.objective import Objective
 from negtrace.training.trainer import arguments, seeded, train
 
@@ -189,7 +189,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
     write_json(cte, out.parent / "noising.json", resamples=50)
     found = selective_finetune(
         encoder,
-        phantom_sets(24),
+        phantom_training_sets(24),
         out.parent / "noising.json",
         method="transport",
         out=out,
@@ -244,7 +244,7 @@ def test_the_adapter_loads_here_in_peft_and_in_transformers(written: Any) -> Non
 
 def test_whole_weights_load_here_and_in_transformers(tmp_path: Path) -> None:
     encoder = negtrace.load("phantom", self_check=False)
-    sets = phantom_sets(12)
+    sets = phantom_training_sets(12)
     selective_finetune(
         encoder,
         sets,

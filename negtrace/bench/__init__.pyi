@@ -1,8 +1,5 @@
 # For users.
 # For the rooms that build on this one.
-from .claims import ClaimSet as ClaimSet
-from .claims import read_sets as read_sets
-from .claims import wrongs as wrongs
 from .config import BenchConfig as BenchConfig
 from .report import Report as Report
 from .report import Row as Row

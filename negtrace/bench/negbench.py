@@ -16,10 +16,9 @@ from random import Random
 
 from negtrace.bench.items import Item
 from negtrace.bench.multiple_choice import Pool
-from negtrace.bench.pictures import look
 from negtrace.bench.retrieval import Gallery
 from negtrace.bench.tables import Record, Table, read_table
-from negtrace.datasets.note import Note, Origin
+from negtrace.datasets.note import Note, Origin, image_note
 from negtrace.errors import BenchError
 from negtrace.pairs.anchor import Anchor
 
@@ -112,7 +111,7 @@ def _anchor(
     """Return what a row is anchored on, None where it has nothing, and what there is to say."""
     named = record.cells[column].strip()
     if images is not None:
-        note = look(images / named, file=file, row=record.row)
+        note = image_note(images / named, file=file, row=record.row)
         seen = None if note is not None and note.skipped else Anchor(image=images / named)
         return seen, [note] if note is not None else []
     if named in said:

@@ -18,6 +18,7 @@ from negtrace.bench.result import Work, about, about_items, items_told
 from negtrace.bench.scorers import answers
 from negtrace.bench.tables import read_table
 from negtrace.bench.valse import read_valse
+from negtrace.datasets.claim_sets import read_claim_sets
 from negtrace.datasets.note import Note
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
@@ -83,11 +84,11 @@ def _claims(encoder: Encoder, config: BenchConfig) -> Work:
     place = _place(encoder, config)
     noted: list[Note] = []
     if place == "phantom":
-        sets = claims.phantom_sets(config.count, seed=config.seed)
+        sets = claims.phantom_test_sets(config.count, seed=config.seed)
     elif place == "text":
-        sets = claims.text_sets(config.count, seed=config.seed)
+        sets = claims.text_test_sets(config.count, seed=config.seed)
     else:
-        sets, noted = claims.read_sets(place)
+        sets, noted = read_claim_sets(place)
         sets = sets[: config.count]
         if any(one.anchor.text is None for one in sets):
             _require_images(encoder)

@@ -10,8 +10,7 @@ from typing import Any
 
 from negtrace.bench.items import Item
 from negtrace.bench.multiple_choice import Pool
-from negtrace.bench.pictures import look
-from negtrace.datasets.note import Note, Origin
+from negtrace.datasets.note import Note, Origin, image_note
 from negtrace.errors import BenchError, PairError
 from negtrace.pairs.sources import valse_pair
 
@@ -74,7 +73,7 @@ def _noted(file: str, number: int, row: Mapping[str, Any], images: Path | None) 
         told = f"{votes} annotators upheld the caption; {VOTES} are needed"
         return [Note(file=file, row=number, code="votes", detail=told)]
     if images is not None:
-        note = look(images / row["image_file"], file=file, row=number)
+        note = image_note(images / row["image_file"], file=file, row=number)
         return [] if note is None else [note]
     if row["provenance_of_foils"] != "something_to_zero":
         told = "a negated caption has no text that stands for its image; give the images' folder"

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from negtrace._files import canonical, sha256
-from negtrace.bench.claims import ClaimSet
+from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.experiments.before_after import NO_EVALUATION, Evaluation, measure

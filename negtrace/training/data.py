@@ -1,6 +1,6 @@
 """What is trained on: claim sets about an anchor, given, read from a file, or ready-made."""
 
-__all__ = ["BUILT_IN", "phantom_sets", "text_sets", "training_sets", "usable"]
+__all__ = ["BUILT_IN", "phantom_training_sets", "text_training_sets", "training_sets", "usable"]
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from negtrace._registry import Registry
-from negtrace.bench.claims import ClaimSet, read_sets, wrongs
+from negtrace.datasets.claim_sets import ClaimSet, read_claim_sets, wrongs
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.claims import Claim
@@ -42,7 +42,7 @@ BUILT_IN: Registry[Callable[[int, int], list[ClaimSet]]] = Registry("training da
 
 
 @BUILT_IN.register("phantom")
-def phantom_sets(
+def phantom_training_sets(
     count: int = SETS, seed: int = 0, findings: Sequence[str] = PHANTOM_FINDINGS
 ) -> list[ClaimSet]:
     """Return claim sets on the phantom's training studies, none of them a held-out one.
@@ -104,14 +104,14 @@ def worded(claims: Sequence[Claim], seed: int) -> str:
 
 
 @BUILT_IN.register("text")
-def text_sets(
+def text_training_sets(
     count: int = SETS, seed: int = 0, findings: Sequence[str] = tuple(FINDINGS)
 ) -> list[ClaimSet]:
     """Return claim sets on texts that affirm what is so without naming a finding.
 
     For encoders that see no images. The right statement says the one to three findings that the
     anchor tells of, a sentence for each or in a list; so does the caption, in half of the sets by
-    denials. As in `phantom_sets`, the benchmark's frames never hold a denial.
+    denials. As in `phantom_training_sets`, the benchmark's frames never hold a denial.
     """
     rng = Random(f"finetune text {seed}")  # noqa: S311
     return [_text_set(number, rng, findings) for number in range(count)]
@@ -155,13 +155,13 @@ def training_sets(data: str | Path | Sequence[ClaimSet], *, seed: int = 0) -> li
     """Return the sets of a ready-made name, of a JSONL file of claim sets, or as given.
 
     Raises:
-        BenchError: for a file that cannot be read, or of which no line is usable.
+        DatasetError: for a file that cannot be read, or of which no line is usable.
     """
     if isinstance(data, str) and data in BUILT_IN:
         return BUILT_IN[data](SETS, seed)
     if not isinstance(data, str | Path):
         return list(data)
-    sets, noted = read_sets(data)
+    sets, noted = read_claim_sets(data)
     skipped = sum(note.skipped for note in noted)
     if skipped:
         _warn(f"{skipped} line(s) of {Path(data).name} cannot be used and are left out")

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from negtrace.bench.claims import ClaimSet
+from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.results.layer_scores import LayerScores
 from negtrace.training import gradient_scaling, optimizers, sizes_of
