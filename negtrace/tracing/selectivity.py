@@ -21,7 +21,7 @@ from negtrace.results.cte import Dropped
 from negtrace.results.heads import HeadSelectivity, selectivity_of
 from negtrace.tracing.attention import attention_patterns, require_patterns
 from negtrace.tracing.corruptions.base import corruption_named
-from negtrace.tracing.corruptions.contrast import Run, Sources
+from negtrace.tracing.corruptions.contrast import Correspondence, Run
 from negtrace.tracing.prepare import Job, prepare, require_some
 from negtrace.tracing.provenance import provenance_of, rules_of
 
@@ -38,7 +38,7 @@ class _Sides(NamedTuple):
 
     negated: Run
     affirmative: Run
-    sources: Sources
+    sources: Correspondence
 
 
 def head_selectivity(

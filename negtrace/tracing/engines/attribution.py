@@ -22,7 +22,7 @@ from torch import Tensor
 from negtrace.encoders.base import Encoder, batched
 from negtrace.encoders.hooks import Edit, HookSite
 from negtrace.errors import TraceError, UnknownNameError
-from negtrace.tracing.corruptions.base import Contrast
+from negtrace.tracing.corruptions.contrast import Contrast
 from negtrace.tracing.engines.batch import Batch, Side, run_side
 from negtrace.tracing.engines.exact import (
     Direction,

@@ -19,8 +19,9 @@ from torch import Tensor
 from negtrace.encoders.base import Encoder, KeyValueCache
 from negtrace.encoders.hooks import Capture, Edit, HookSite, captured
 from negtrace.errors import EncoderError
-from negtrace.tracing.corruptions.base import Run, Sources
-from negtrace.tracing.plan import Group, Plan, Site
+from negtrace.tracing.corruptions.contrast import Correspondence, Run
+from negtrace.tracing.plan import Plan, Site
+from negtrace.tracing.positions import Group
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,7 +29,7 @@ class Side:
     """What the clean, or the corrupted, runs of a batch left behind."""
 
     runs: Sequence[Run]
-    sources: Sequence[Sources]
+    sources: Sequence[Correspondence]
     """For each position of these runs, the other side's positions that stand for it."""
     ids: Int[Tensor, "run token"]
     capture: Capture
@@ -83,7 +84,7 @@ class Batch:
 
 def run_side(
     encoder: Encoder,
-    runs: Sequence[tuple[Run, Sources]],
+    runs: Sequence[tuple[Run, Correspondence]],
     anchors: Float[Tensor, "run dim"],
     plan: Plan,
     *,
@@ -208,7 +209,7 @@ def _windowed(
     return torch.stack([alone[[at - back for at in w]].any(0) if w else none for w in layers])
 
 
-def _aligner(sources: Sequence[Sources]) -> Callable[[Tensor], Tensor]:
+def _aligner(sources: Sequence[Correspondence]) -> Callable[[Tensor], Tensor]:
     """Return how the donor's states come to the base's positions: the mean of its sources."""
     identity = tuple((i,) for i in range(len(sources[0])))
     if all(row == identity for row in sources):

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder, batched
-from negtrace.tracing.corruptions.contrast import Contrast, Run, Sources
+from negtrace.tracing.corruptions.contrast import Contrast, Correspondence, Run
 from negtrace.tracing.engines.exact import Direction, by_length, groups_in
 from negtrace.tracing.plan import Plan
 
@@ -39,7 +39,7 @@ class Sides:
 
     base: Run
     donor: Run
-    sources: Sources
+    sources: Correspondence
     """For each position of the base, the donor's positions whose mean state stands for it."""
 
     @classmethod
