@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from negtrace.bench.items import Item
-from negtrace.encoders.base import BATCH, Encoder, batched, equally_long
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.batching import batched, batches_by_length
 from negtrace.encoders.hooks import evaluating
 from negtrace.errors import BenchError
 from negtrace.pairs.anchor import Anchor
@@ -135,7 +136,7 @@ def _read(
 ) -> Float[np.ndarray, " row"]:
     tokens = encoder.tokenize_against([text for _, text in rows], [anchor for anchor, _ in rows])
     scores = np.empty(len(rows))
-    for batch in equally_long(tokens, BATCH):
+    for batch in batches_by_length(tokens):
         ids = torch.tensor([tokens[place].ids for place in batch], device=encoder.device)
         own = against[batch]
         scores[batch] = _numbers(encoder.score(encoder.encode_against(ids, own), own))

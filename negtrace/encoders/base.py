@@ -6,22 +6,21 @@ __all__ = [
     "KeyValueCache",
     "PrefixAttention",
     "Unit",
-    "batched",
-    "equally_long",
     "weights_digest",
 ]
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from negtrace.encoders.batching import batched, batches_by_length
 from negtrace.encoders.hooks import HookSite, evaluating, widened
 from negtrace.encoders.sites import INNER, BlockSites, find_sites
 from negtrace.encoders.structure import reads_one_layer
@@ -29,32 +28,10 @@ from negtrace.errors import EncoderError, SiteError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.tokens import Tokens
 
-T = TypeVar("T")
 Unit = Literal["logit", "cosine"]
 
 PROBE = "There is no abnormality in the chest."
 """A statement of several tokens that structure is measured on."""
-
-BATCH = 64
-"""Statements or images embedded at once."""
-
-
-def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Cut `items` into runs of at most `size`, in order."""
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def equally_long(rows: Sequence[Sized], size: int) -> Iterator[list[int]]:
-    """Yield the places of equally long rows, at most `size` at a time, by first occurrence.
-
-    >>> list(equally_long(["no", "mass", "is", "at"], 2))
-    [[0, 2], [3], [1]]
-    """
-    places: dict[int, list[int]] = {}
-    for place, row in enumerate(rows):
-        places.setdefault(len(row), []).append(place)
-    for same in places.values():
-        yield from map(list, batched(same, size))
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -280,7 +257,7 @@ class Encoder(ABC):
         for row in tokens:
             self.require_fit(row)
         rows: dict[int, Tensor] = {}
-        for batch in equally_long(tokens, BATCH):
+        for batch in batches_by_length(tokens):
             ids = torch.tensor([tokens[i].ids for i in batch], device=self.device)
             rows.update(zip(batch, self.encode(ids), strict=True))
         return torch.stack([rows[i] for i in range(len(statements))])
@@ -297,7 +274,7 @@ class Encoder(ABC):
         if texts:
             embedded = self.embed_texts([anchor.text or "" for anchor in texts])
             rows.update(zip(texts, embedded, strict=True))
-        for batch in batched(images, BATCH):
+        for batch in batched(images):
             rows.update(zip(batch, self.embed_images(batch), strict=True))
         return torch.stack([rows[anchor] for anchor in anchors])
 

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -44,11 +44,16 @@ Edit = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HookSite:
-    """A submodule of a block that is read besides the block's own output."""
+    """A site inside one block: the module that holds it, and its input or its output."""
 
     site: str
     module: nn.Module
     at: Literal["input", "output"]
+
+    def edited(self, edit: Edit) -> AbstractContextManager[None]:
+        """Put the states at this site through `edit` in every forward inside the `with`."""
+        hook = input_edited if self.at == "input" else output_edited
+        return hook(self.module, edit)
 
 
 def hidden_of(output: Any) -> Tensor:
@@ -212,8 +217,7 @@ def captured(
             stack.callback(block.register_forward_hook(keep_output, prepend=True).remove)
         for hook_site in hook_sites:
             kept = capture.site_states.setdefault(hook_site.site, [])
-            hooked = input_edited if hook_site.at == "input" else output_edited
-            stack.enter_context(hooked(hook_site.module, _kept_in(kept)))
+            stack.enter_context(hook_site.edited(_kept_in(kept)))
         yield capture
 
 

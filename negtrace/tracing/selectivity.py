@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from negtrace.encoders.base import Encoder, equally_long
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.batching import batches_by_length
 from negtrace.encoders.hooks import evaluating
 from negtrace.errors import UnknownNameError
 from negtrace.pairs.pair import Pair
@@ -160,7 +161,7 @@ def _looks(
     found = {}
     hidden = None if progress is None else not progress
     with tqdm(total=len(runs), desc="attention", unit="statement", disable=hidden) as bar:
-        for batch in equally_long([run.ids for run in runs], BATCH):
+        for batch in batches_by_length([run.ids for run in runs], BATCH):
             found.update(_look(encoder, runs, batch, anchors))
             bar.update(len(batch))
     return found

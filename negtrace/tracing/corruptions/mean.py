@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 from typing_extensions import override
 
-from negtrace.encoders.base import BATCH, Encoder, batched
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.batching import batched
 from negtrace.encoders.hooks import evaluating, input_edited
 from negtrace.errors import TraceError
 from negtrace.pairs.pair import Pair
@@ -61,7 +62,7 @@ def _mean_inputs(pairs: Sequence[Pair], encoder: Encoder) -> Float[Tensor, "posi
     longest = len(rows[-1])
     totals, counts = [], []
     for length, same_length in groupby(rows, len):
-        for batch in batched(list(same_length), BATCH):
+        for batch in batched(list(same_length)):
             inputs = _inputs(encoder, torch.tensor(batch, device=encoder.device))
             reached = inputs.new_full((length, 1), len(inputs))
             totals.append(pad(inputs.sum(dim=0), (0, 0, 0, longest - length)))

@@ -19,7 +19,8 @@ from einops import einsum, rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor
 
-from negtrace.encoders.base import Encoder, batched
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.batching import batched
 from negtrace.encoders.hooks import Edit, HookSite
 from negtrace.errors import TraceError, UnknownNameError
 from negtrace.tracing.corruptions.contrast import Contrast

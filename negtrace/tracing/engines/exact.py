@@ -34,7 +34,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
-from negtrace.encoders.base import Encoder, batched
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.batching import batched
 from negtrace.tracing.corruptions.contrast import Contrast, Correspondence, Run
 from negtrace.tracing.engines.batch import Batch, Side, run_side, set_out
 from negtrace.tracing.engines.patched_forward import swept_rows

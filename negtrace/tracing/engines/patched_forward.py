@@ -25,8 +25,6 @@ from negtrace.encoders.hooks import (
     edited,
     forward_replaced,
     hidden_of,
-    input_edited,
-    output_edited,
     with_hidden,
 )
 from negtrace.tracing.engines.batch import Batch
@@ -187,8 +185,7 @@ class _Passage:
         """Hook the submodules that hold a site, in every block where a row patches it."""
         for layer, hook_site in enumerate(self.encoder.hook_sites([points.kind]), start=1):
             if (here := points.at(layer)) is not None:
-                hooked = input_edited if hook_site.at == "input" else output_edited
-                stack.enter_context(hooked(hook_site.module, self._written(here, layer)))
+                stack.enter_context(hook_site.edited(self._written(here, layer)))
 
     def _written(self, points: Points, layer: int) -> Callable[[Tensor], Tensor]:
         values = points.donated(self.batch, layer)

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from negtrace.encoders.base import Encoder, batched
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.batching import batched
 from negtrace.tracing.corruptions.contrast import Contrast, Correspondence, Run
 from negtrace.tracing.engines.exact import Direction, by_length, groups_in
 from negtrace.tracing.plan import Plan
