@@ -14,11 +14,10 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from negtrace.errors import UnknownNameError
-from negtrace.experiments.train_phantom.figures import measure
-from negtrace.experiments.train_phantom.model import WINDOWS, locality, pixels, scorer
-from negtrace.experiments.train_phantom.polarity import ask, questions
+from negtrace.experiments.train_phantom.measure import measure
+from negtrace.experiments.train_phantom.model import WINDOWS, locality, pixels
 from negtrace.experiments.train_phantom.train import Recipe, make
-from negtrace.experiments.train_phantom.weights import digest, read
+from negtrace.experiments.train_phantom.weights import digest
 from negtrace.language.claims import SEVERITIES, ZONES, Claim, Side
 from negtrace.language.findings import FINDINGS
 from negtrace.phantom import CHECKPOINT
@@ -32,8 +31,6 @@ from negtrace.phantom.patients import (
 )
 from negtrace.phantom.radiograph import render
 from negtrace.phantom.reports import report
-from negtrace.phantom.retrieval import gallery
-from negtrace.results.statistics import recall_at
 
 SIDED = [finding for finding in PHANTOM_FINDINGS if "side" in FINDINGS[finding].attributes]
 
@@ -111,9 +108,7 @@ def test_findings_without_a_sign_are_refused() -> None:
 
 def test_training_and_held_out_studies_are_disjoint() -> None:
     assert not set(TRAIN_SEEDS[:5000]) & set(HELD_OUT_SEEDS)
-    asked = {question.patient.seed for question in questions(200)}
-    asked |= {patient.seed for patient, _ in gallery(100)}
-    asked |= {contrast.patient.seed for contrast in contrasts(50, seed=0)}
+    asked = {contrast.patient.seed for contrast in contrasts(50, seed=0)}
     assert all(seed in HELD_OUT_SEEDS and seed not in TRAIN_SEEDS for seed in asked)
 
 
@@ -142,33 +137,6 @@ def test_reports_name_nothing_that_is_not_there() -> None:
         text = report(patient, seed=seed, rate=0.0).lower()
         for claim in patient.absent:
             assert FINDINGS[claim.finding].term not in text
-
-
-def test_questions_have_one_true_option() -> None:
-    for question in questions(60):
-        truth = {claim.finding: claim.present for claim in question.patient.claims}
-        right = [all(truth[c.finding] == c.present for c in claims) for claims in question.options]
-        assert [place for place, true in enumerate(right) if true] == [question.answer]
-        assert len(set(question.texts("negated"))) == len(set(question.texts("equivalent"))) == 4
-    assert {question.answer for question in questions(60)} == {0, 1, 2, 3}
-
-
-def test_a_scorer_that_knows_wins_and_one_that_ties_loses() -> None:
-    asked = questions(40)
-
-    def knows(films: object, texts: object) -> np.ndarray:
-        scores = np.zeros((40, 160))
-        for row, question in enumerate(asked):
-            scores[row, 4 * row + question.answer] = 1
-        return scores
-
-    assert ask(knows, asked).affirmative == ask(knows, asked).negated == 1
-    assert ask(lambda films, texts: np.zeros((40, 160)), asked).affirmative == 0
-
-
-def test_recall_counts_ranks() -> None:
-    scores = np.array([[3.0, 1, 2], [3, 1, 2], [1, 1, 1]])
-    assert recall_at(scores, ks=(1, 2, 3)) == pytest.approx({1: 1 / 3, 2: 1 / 3, 3: 1})
 
 
 def test_contrasts_are_twins_about_the_claim() -> None:
@@ -209,7 +177,7 @@ def test_importing_the_phantom_is_light() -> None:
 def test_training_reproduces_itself(tmp_path: Path) -> None:
     recipe = Recipe(seed=1, steps=3, sight=2, studies=40, batch=8)
     for name in ("first", "again"):
-        make(recipe, tmp_path / name, count=4, pool=10)
+        make(recipe, tmp_path / name, questions=4, candidates=10)
     assert digest(tmp_path / "first") == digest(tmp_path / "again")
     first, again = (
         json.loads((tmp_path / n / "training.json").read_text()) for n in ("first", "again")
@@ -217,7 +185,7 @@ def test_training_reproduces_itself(tmp_path: Path) -> None:
     assert first["held_out"] == again["held_out"]
     assert not torch.are_deterministic_algorithms_enabled()
     other = Recipe(seed=2, steps=3, sight=2, studies=40, batch=8)
-    make(other, tmp_path / "other", count=4, pool=10)
+    make(other, tmp_path / "other", questions=4, candidates=10)
     assert digest(tmp_path / "other") != digest(tmp_path / "first")
 
 
@@ -228,7 +196,7 @@ def test_bundled_figures_hold() -> None:
     assert 0.15 <= held_out["gap"] <= 0.40
     assert held_out["image_to_text"]["R@5"] > 10 * held_out["recall_chance"]["R@5"]
     assert record["sha256"] == digest(CHECKPOINT)
-    measured = asdict(measure(scorer(*read(CHECKPOINT))))
+    measured = asdict(measure(CHECKPOINT))
     assert measured.keys() == held_out.keys()
     for name, value in measured.items():
         assert value == pytest.approx(held_out[name], abs=0.01), name

@@ -1,6 +1,6 @@
 """Where anchors of known labels come from: the phantom's studies, texts, labelled images."""
 
-__all__ = ["Case", "Cases", "PhantomSupply", "Supply", "TextSupply"]
+__all__ = ["Case", "Cases", "Labels", "PhantomSupply", "Supply", "TextSupply"]
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

@@ -21,15 +21,15 @@ import numpy as np
 from jaxtyping import Float
 
 from negtrace.bench import context
-from negtrace.bench.cases import Case, Supply
+from negtrace.bench.cases import Case, Labels, Supply
 from negtrace.bench.items import Item
 from negtrace.bench.rates import Bootstrap, by_tag
 from negtrace.bench.report import Row
 from negtrace.datasets.note import Note
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
-from negtrace.language.options import Options, bare
-from negtrace.language.wording import AbsenceWording
+from negtrace.language.claims import Claim
+from negtrace.language.wording import AbsenceWording, caption
 
 FINDINGS_ASKED = 3
 OPTIONS = 4
@@ -46,9 +46,18 @@ PATTERNS: tuple[Pattern, ...] = tuple(product((False, True), repeat=FINDINGS_ASK
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question(Options):
-    """A case and four statements on the same findings, one of which is true of it."""
+class Question:
+    """A case and four statements on the same findings, one of which is true of it.
 
+    The claims state no side, zone or severity: these would give away which label was flipped.
+    """
+
+    options: tuple[tuple[Claim, ...], ...]
+    """The claims of each statement: the truth and three distinct flips of its labels, shuffled."""
+    answer: int
+    """Index of the truth among the options."""
+    seed: int
+    """Chooses the template, the same for every option and wording."""
     case: Case
     group: str
     """Names the quartet."""
@@ -57,6 +66,10 @@ class Question(Options):
     def negated(self) -> int:
         """How many findings the right statement denies."""
         return sum(not claim.present for claim in self.options[self.answer])
+
+    def texts(self, wording: AbsenceWording) -> tuple[str, ...]:
+        """Return the options as sentences."""
+        return tuple(caption(claims, wording=wording, seed=self.seed) for claims in self.options)
 
 
 def questions(supply: Supply, count: int, *, seed: int) -> list[Question]:
@@ -82,10 +95,14 @@ def _quartet(supply: Supply, group: str, rng: Random) -> list[Question]:
         order = [pattern for pattern in patterns if pattern != truth]
         rng.shuffle(order)
         order.insert(place, truth)
-        options = tuple(tuple(map(bare, findings, pattern)) for pattern in order)
+        options = tuple(_claims(dict(zip(findings, pattern, strict=True))) for pattern in order)
         case = supply.take(dict(zip(findings, truth, strict=True)), rng)
         asked.append(Question(options=options, answer=place, seed=seed, case=case, group=group))
     return asked
+
+
+def _claims(labels: Labels) -> tuple[Claim, ...]:
+    return tuple(Claim(finding=finding, present=present) for finding, present in labels.items())
 
 
 def _subject(supply: Supply, rng: Random) -> tuple[tuple[str, ...], list[Pattern]]:

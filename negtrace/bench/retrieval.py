@@ -17,10 +17,11 @@ from negtrace.bench.report import Row
 from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
-from negtrace.language.options import bare
+from negtrace.language.claims import Claim
 from negtrace.language.wording import realize
 from negtrace.pairs.anchor import Anchor
-from negtrace.phantom.retrieval import gallery
+from negtrace.phantom.patients import HELD_OUT_SEEDS, draw_patients
+from negtrace.phantom.reports import report
 from negtrace.results.statistics import rank_of_correct
 
 KS = (1, 5, 10)
@@ -56,12 +57,13 @@ class Gallery:
 
 def phantom_galleries(count: int, *, seed: int) -> dict[str, Gallery]:
     """Return held-out radiographs with reports that deny nothing, and with ones that deny."""
-    found = {}
+    patients = draw_patients(Random(f"gallery {seed}").sample(HELD_OUT_SEEDS, count))  # noqa: S311
+    anchors = tuple(Anchor(image=patient.image()) for patient in patients)
+    galleries = {}
     for series, rate in (("affirmative", 0.0), ("with negation", 1.0)):
-        studies, reports = zip(*gallery(count, seed=seed, rate=rate), strict=True)
-        anchors = tuple(Anchor(image=study.image()) for study in studies)
-        found[series] = Gallery(anchors=anchors, texts=reports)
-    return found
+        texts = tuple(report(patient, seed=patient.seed, rate=rate) for patient in patients)
+        galleries[series] = Gallery(anchors=anchors, texts=texts)
+    return galleries
 
 
 def text_galleries(count: int, *, seed: int) -> dict[str, Gallery]:
@@ -75,7 +77,8 @@ def text_galleries(count: int, *, seed: int) -> dict[str, Gallery]:
     for _ in range(count):
         labels = {f: rng.random() < 0.5 for f in rng.sample(tuple(supply.findings), SAID)}
         anchors.append(supply.take(labels, rng).anchor)
-        claims, draw = [bare(f, there) for f, there in labels.items()], rng.getrandbits(32)
+        claims = [Claim(finding=finding, present=there) for finding, there in labels.items()]
+        draw = rng.getrandbits(32)
         told["affirmative"].append(realize(claims, wording="equivalent", seed=draw))
         told["with negation"].append(realize(claims, wording="negated", seed=draw))
     return {s: Gallery(anchors=tuple(anchors), texts=tuple(texts)) for s, texts in told.items()}

@@ -22,8 +22,6 @@ from .findings import VOCABULARY as VOCABULARY
 from .findings import Finding as Finding
 from .lexicon import load_lexicon as load_lexicon
 from .negation import is_negated as is_negated
-from .options import Options as Options
-from .options import bare as bare
 from .parse import read_sentence as read_sentence
 from .statements import claim_twins as claim_twins
 from .statements import phrasings as phrasings

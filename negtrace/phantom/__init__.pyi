@@ -16,4 +16,3 @@ from .reports import NEGATED_SHARE as NEGATED_SHARE
 from .reports import NEGATING_REPORTS as NEGATING_REPORTS
 from .reports import negates as negates
 from .reports import report as report
-from .retrieval import gallery as gallery

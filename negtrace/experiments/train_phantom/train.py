@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import CLIPModel, PreTrainedTokenizerFast
 
-from negtrace.experiments.train_phantom.figures import measure
-from negtrace.experiments.train_phantom.model import build, locality, pixels, scorer
+from negtrace.experiments.train_phantom.measure import measure
+from negtrace.experiments.train_phantom.model import build, locality, pixels
 from negtrace.experiments.train_phantom.vision_pretraining import teach
 from negtrace.experiments.train_phantom.vocabulary import CONTEXT, fit
-from negtrace.experiments.train_phantom.weights import digest, read, write
+from negtrace.experiments.train_phantom.weights import digest, write
 from negtrace.phantom.bundled import CHECKPOINT
 from negtrace.phantom.patients import TRAIN_SEEDS, Patient, draw_patients, radiographs
 from negtrace.phantom.reports import (
@@ -171,16 +171,18 @@ def _record(recipe: Recipe, seconds: float) -> dict[str, object]:
     }
 
 
-def make(recipe: Recipe, out: Path, *, count: int = 600, pool: int = 300) -> dict[str, object]:
-    """Train, write the folder, and return what its `training.json` says.
+def make(
+    recipe: Recipe, out: Path, *, questions: int = 600, candidates: int = 300
+) -> dict[str, object]:
+    """Train a phantom, write its folder `out`, and return what its `training.json` says.
 
-    The figures, on `count` questions and a gallery of `pool`, are of the weights as written.
+    The held-out figures are measured on the weights as written, in half precision.
     """
     start = time.monotonic()
     write(*train(recipe), out)
     seconds = time.monotonic() - start
-    figures = measure(scorer(*read(out)), count=count, pool=pool)
-    record = {**_record(recipe, seconds), "held_out": asdict(figures), "sha256": digest(out)}
+    held_out = measure(out, questions=questions, candidates=candidates)
+    record = {**_record(recipe, seconds), "held_out": asdict(held_out), "sha256": digest(out)}
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     return record
 
