@@ -18,7 +18,7 @@ from negtrace.results.document import pretty
 from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity
 from negtrace.tracing.corruptions.base import Corruption
 from negtrace.tracing.engines.exact import DIRECTIONS, Direction
-from negtrace.tracing.positions import Positions
+from negtrace.tracing.plan import Positions
 from negtrace.tracing.selectivity import head_selectivity
 from negtrace.tracing.trace import trace
 

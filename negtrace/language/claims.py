@@ -1,15 +1,6 @@
 """One structured clinical fact: finding, polarity, side, zone, severity, certainty."""
 
-__all__ = [
-    "CERTAINTIES",
-    "SEVERITIES",
-    "SIDES",
-    "ZONES",
-    "Certainty",
-    "Claim",
-    "Denied",
-    "check_claim",
-]
+__all__ = ["CERTAINTIES", "SEVERITIES", "SIDES", "ZONES", "Certainty", "Claim", "Denied", "check"]
 
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -73,7 +64,7 @@ class Claim:
         return replace(self, present=not self.present, certainty=None)
 
 
-def check_claim(claim: Claim) -> Claim:
+def check(claim: Claim) -> Claim:
     """Return the claim if its finding may have the attributes that are stated of it.
 
     Raises:

@@ -21,5 +21,6 @@ from .layer_scores import all_layer_scores as all_layer_scores
 from .layer_scores import layer_scores as layer_scores
 from .statistics import interval as interval
 from .statistics import rank_of_correct as rank_of_correct
+from .statistics import recall_at as recall_at
 from .statistics import resample as resample
 from .statistics import spearman as spearman

@@ -1,6 +1,6 @@
 """The settings of a fine-tuning."""
 
-__all__ = ["FinetuneConfig"]
+__all__ = ["Config"]
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ from negtrace.errors import FinetuneError
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
+class Config:
     """How blocks are scaled, what is trained, on which loss, and for how long."""
 
     mode: Literal["lr", "grad"] = "lr"
