@@ -1,12 +1,24 @@
 """Bytes on disk: atomic writes, digests, canonical JSON, arrays with a JSON header."""
 
-__all__ = ["canonical", "pack", "read_bytes", "require_writable", "sha256", "unpack", "write_bytes"]
+__all__ = [
+    "as_json",
+    "canonical",
+    "pack",
+    "pretty_json",
+    "read_bytes",
+    "require_writable",
+    "sha256",
+    "unpack",
+    "write_bytes",
+]
 
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +33,7 @@ HEADER = "negtrace"
 
 
 def sha256(data: bytes) -> str:
-    """The digest of `data`, labelled.
+    """Return the SHA-256 of `data`, labelled.
 
     >>> sha256(b"")[:15]
     'sha256:e3b0c442'
@@ -30,7 +42,7 @@ def sha256(data: bytes) -> str:
 
 
 def canonical(value: Any) -> bytes:
-    """The one JSON form of `value` that digests are taken of: sorted keys, no spaces, UTF-8.
+    """Return the JSON form of `value` that digests are taken of: sorted keys, no spaces, UTF-8.
 
     >>> canonical({"b": [1.0, None], "a": "é"}).decode()
     '{"a":"é","b":[1.0,null]}'
@@ -41,11 +53,49 @@ def canonical(value: Any) -> bytes:
     return text.encode()
 
 
+def pretty_json(value: Any) -> bytes:
+    """Return a JSON file for people: indented, with rows of numbers on one line.
+
+    >>> print(pretty_json({"a": [1, 2], "b": {}}).decode(), end="")
+    {
+     "a": [1, 2],
+     "b": {}
+    }
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    # A bare newline occurs outside strings only.
+    rows = re.sub(
+        r'\[\n[^\[\]{}"]*\]', lambda row: "[" + " ".join(row[0][1:-1].split()) + "]", text
+    )
+    return (rows + "\n").encode()
+
+
+def as_json(value: Any, decimals: int | None = None) -> Any:
+    """Return arrays as lists, NaN as None and dataclasses as dicts; round numbers if asked to.
+
+    >>> as_json(np.array([0.25, np.nan]), decimals=1)
+    [0.2, None]
+    """
+    if isinstance(value, np.ndarray):
+        return as_json(value.tolist(), decimals)
+    if isinstance(value, list | tuple):
+        return [as_json(item, decimals) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, float):
+        if np.isnan(value):
+            return None
+        return value if decimals is None else round(value, decimals) + 0.0  # no minus zero
+    return value
+
+
 def write_bytes(path: Path, data: bytes) -> Path:
-    """Write `data` to a temporary neighbour, then rename it: `path` is whole or as it was.
+    """Write a file whole or not at all: `data` goes to a temporary file, which is then renamed.
+
+    Every file that the package writes goes through here, but for data sets, which are streams.
 
     Raises:
-        OutputError: when the place cannot be written.
+        OutputError: when the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -54,7 +104,7 @@ def write_bytes(path: Path, data: bytes) -> Path:
         temporary.replace(path)
     except OSError as error:
         raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; choose a writable place"
+            f"cannot write {path}: {error.strerror or error}; choose another path"
         ) from error
     finally:
         if temporary.exists():
@@ -63,7 +113,7 @@ def write_bytes(path: Path, data: bytes) -> Path:
 
 
 def require_writable(folder: Path) -> None:
-    """Make `folder`, and see that a file can be written there, before hours of work.
+    """Make `folder`, and check that a file can be written there, before hours of work.
 
     Raises:
         OutputError: when it cannot.
@@ -79,7 +129,7 @@ def require_writable(folder: Path) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a result's file.
+    """Read the file of a result.
 
     Raises:
         CTEError: when it cannot be read.
@@ -91,13 +141,13 @@ def read_bytes(path: Path) -> bytes:
 
 
 def pack(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> bytes:
-    """Arrays and a JSON header as one safetensors file; like input gives like bytes."""
+    """Return arrays and a JSON header as one safetensors file; like input gives like bytes."""
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return bytes(save(contiguous, metadata={HEADER: canonical(header).decode()}))
 
 
 def unpack(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the header that `pack` took.
+    """Return the arrays and the header of a file of `pack`.
 
     Raises:
         CTEError: when `data` is no such file.

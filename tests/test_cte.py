@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from negtrace.errors import CTEError, OutputError, UnknownNameError
-from negtrace.results.checks import check_shapes
-from negtrace.results.cte import CTE, FLOOR, TAU, Dropped
-from negtrace.results.raw import ARRAYS
+from negtrace.results.cte import ARRAYS, CTE
+from negtrace.results.options import ReduceOptions
+from negtrace.results.provenance import Dropped
+from negtrace.results.selection import FLOOR, TAU
 from negtrace.results.statistics import AGGREGATES
 
 AGGREGATE = pytest.mark.parametrize("aggregate", AGGREGATES)
@@ -162,7 +163,7 @@ def test_the_floor_leaves_pairs_out_and_counts_them(unit: str) -> None:
     )
     effect = cte.effect(floor=float(1.5 * FLOOR[unit]))
     assert (effect.n, effect.below_floor, effect.dropped) == (2, 2, 1)
-    assert cte.effect().floor == FLOOR[unit]
+    assert cte.effect().options.floor == FLOOR[unit]
     assert cte.effect(floor=0.0).n == 4
 
 
@@ -178,7 +179,7 @@ def test_token_axis_refuses_unlike_templates() -> None:
     roles = cte.roles.copy()
     roles[0, 1] = 5
     mixed = dataclasses.replace(cte, roles=roles)
-    with pytest.raises(CTEError, match=r"3 pairs follow 2 different rows.*axis='role'"):
+    with pytest.raises(CTEError, match=r"3 pairs follow 2 different sequences.*axis='role'"):
         mixed.effect(axis="token")
     assert mixed.select(np.array([False, True, True])).effect(axis="token").n == 2
 
@@ -213,11 +214,21 @@ def test_unknown_options_list_the_known(options: dict[str, Any], message: str) -
     [
         ({"confidence": 1.0}, "confidence must lie between 0 and 1, not 1.0"),
         ({"resamples": -1}, "resamples must be 0 .* not -1"),
+        ({"floor": -0.1}, r"floor must be 0 or more, not -0\.1"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(CTEError, match=message):
         noisy().effect(**options)
+
+
+def test_options_are_given_whole_by_name_or_both() -> None:
+    cte, options = noisy(), ReduceOptions(aggregate="median", resamples=9)
+    expected = cte.effect(aggregate="median", resamples=9, segment="correct")
+    np.testing.assert_array_equal(cte.effect(options, segment="correct").low, expected.low)
+    assert cte.effect(options).options == dataclasses.replace(options, floor=FLOOR["logit"])
+    with pytest.raises(UnknownNameError, match=r"unknown reduce option 'agregate'; known: .*floor"):
+        cte.effect(agregate="median")
 
 
 def test_without_resamples_there_are_no_intervals() -> None:
@@ -303,9 +314,8 @@ def test_fields_that_make_no_result_are_refused(changes: dict[str, Any], message
 
 
 def test_shapes_are_refused_by_name() -> None:
-    arrays = {name: getattr(noisy(), name) for name in ARRAYS}
     with pytest.raises(CTEError, match=r"clean has shape \(3,\), expected \(12,\)"):
-        check_shapes({**arrays, "clean": np.ones(3)}, pairs=12, sites=1, layers=4, role_names=9)
+        dataclasses.replace(noisy(3), ids=noisy(12).ids)
 
 
 def test_provenance_holds_json_values_only() -> None:
@@ -410,7 +420,7 @@ def test_statements_are_written_only_when_asked_for(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     kept = noisy(2).save(tmp_path / "a.safetensors").read_bytes()
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match=r"cannot write .*file/b.safetensors: .*writable place"):
+    with pytest.raises(OutputError, match=r"cannot write .*file/b.safetensors: .*another path"):
         noisy(3).save(tmp_path / "file" / "b.safetensors")
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputError, match="cannot write"):
@@ -428,7 +438,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file(
     path = noisy(2).save(tmp_path / "a.safetensors")
     before = path.read_bytes()
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OutputError, match="No space left on device; choose a writable place"):
+    with pytest.raises(OutputError, match="No space left on device; choose another path"):
         noisy(3).save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -448,9 +458,7 @@ def test_files_that_are_no_result_are_refused(tmp_path: Path) -> None:
             CTE.load(tmp_path / f"{name}.safetensors")
     newer = pack({}, {"format": "negtrace.cte.raw", "version": 2})
     (tmp_path / "newer.safetensors").write_bytes(newer)
-    with pytest.raises(
-        CTEError, match=r"holds negtrace.results.cte.raw version 2.*upgrade negtrace"
-    ):
+    with pytest.raises(CTEError, match=r"holds negtrace.cte.raw version 2.*upgrade negtrace"):
         CTE.load(tmp_path / "newer.safetensors")
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(CTEError, match="names no raw file"):

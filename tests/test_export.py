@@ -14,6 +14,8 @@ from negtrace.errors import CTEError, OutputError
 from negtrace.plots.heatmaps import heatmap_table
 from negtrace.results.cte import CTE
 from negtrace.results.cte_json import SCHEMA, VERSION, read_json, schema, write_json
+from negtrace.results.layer_scores import layer_scores
+from negtrace.results.options import ReduceOptions
 
 
 def resign(document: dict[str, Any]) -> dict[str, Any]:
@@ -96,8 +98,6 @@ def test_document_gives_what_the_result_gives(plain: Path) -> None:
 
 
 def cte_scores(cte: CTE, method: str, **options: Any) -> Any:
-    from negtrace.results.layer_scores import layer_scores
-
     return layer_scores(cte, method, resamples=50, **options)
 
 
@@ -112,7 +112,7 @@ def test_document_draws_and_scores_without_its_raw_file(plain: Path) -> None:
 
 
 def test_every_selection_that_keeps_a_pair_is_stored(plain: Path) -> None:
-    found = {(e.segment, e.condition) for e in read_json(plain).effects}
+    found = {(e.options.segment, e.options.condition) for e in read_json(plain).effects}
     assert ("all", None) in found
     assert ("correct", "negated") in found
     assert len(found) == len(read_json(plain).effects) / 2  # role and token
@@ -129,10 +129,31 @@ def test_pairs_below_the_floor_are_marked(tmp_path: Path) -> None:
 
 
 def test_what_was_not_stored_is_listed(plain: Path) -> None:
-    with pytest.raises(CTEError, match=r"no effect with .*'median'.*ratio_of_means/all/None/role"):
+    plain.with_suffix(".safetensors").unlink()
+    stored = r"only ratio_of_means/all/None, .*cannot be computed: .*which is not beside it"
+    with pytest.raises(CTEError, match=rf"stores no effect by role with .*'median'.*{stored}"):
         read_json(plain).effect(aggregate="median")
-    with pytest.raises(CTEError, match=r"no layer score with .*'component'.*cue/ratio"):
+    with pytest.raises(CTEError, match=rf"stores no layer score 'component'.*{stored}"):
         read_json(plain).layer_scores("component")
+
+
+def test_what_was_not_stored_is_computed_from_the_raw_scores(plain: Path) -> None:
+    cte, document = noisy(), read_json(plain)
+    options = {"aggregate": "median", "segment": "correct"}
+    computed = document.effect(**options)
+    assert computed.options.resamples == 50  # the document's own, where nothing else is asked
+    np.testing.assert_array_equal(computed.values, cte.effect(**options).values)
+    scores = document.all_layer_scores(ReduceOptions(**options))
+    assert scores["nast"].options.resamples == 1000
+    np.testing.assert_array_equal(
+        scores["nast"].values, layer_scores(cte, "nast", **options).values
+    )
+
+
+def test_a_document_is_of_every_segment_and_condition(tmp_path: Path) -> None:
+    with pytest.raises(CTEError, match="every segment and condition, not only 'correct' and None"):
+        write_json(noisy(), tmp_path / "a.json", segment="correct")
+    assert not any(tmp_path.iterdir())
 
 
 def test_statements_are_written_only_when_asked_for(tmp_path: Path) -> None:

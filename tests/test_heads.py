@@ -21,10 +21,12 @@ from negtrace.pairs.roles import ROLES
 from negtrace.pairs.sources import radiology_pairs
 from negtrace.plots.heads import head_figure, head_heatmap, heads_side_by_side
 from negtrace.plots.tables import head_table
-from negtrace.results.cte import CTE, Dropped
+from negtrace.results.cte import CTE
 from negtrace.results.cte_json import read_json, write_json
 from negtrace.results.heads import HeadEffect, HeadSelectivity, head_effect, selectivity_of
 from negtrace.results.layer_scores import all_layer_scores, layer_scores
+from negtrace.results.options import Resampling
+from negtrace.results.provenance import Dropped
 from negtrace.tracing.selectivity import head_selectivity
 from negtrace.tracing.trace import trace
 
@@ -91,6 +93,8 @@ def test_an_effect_of_all_positions_needs_no_raw_scores() -> None:
     assert of_effect.n == of_cte.n == 8
     with pytest.raises(CTEError, match="cannot be summed over tokens any more; pass the CTE"):
         head_effect(with_heads().effect())
+    with pytest.raises(CTEError, match="an effect is reduced already; pass the CTE itself"):
+        head_effect(cte.effect(), segment="correct")
 
 
 def test_without_heads_there_is_nothing_to_reduce() -> None:
@@ -118,7 +122,7 @@ def test_selectivity_is_a_mean_over_pairs_whatever_their_order() -> None:
         "layers": "abc",
         "queries": "later",
         "provenance": provenance(),
-        "resamples": 50,
+        "resampling": Resampling(resamples=50),
     }
     one = selectivity_of(drawn, ["x", "y"], **about)
     other = selectivity_of(drawn[::-1], ["y", "x"], **about)
@@ -137,7 +141,7 @@ def test_frames_of_both_measures_share_their_columns() -> None:
     ]
     assert len(frame) == 2 * 3 * 2
     assert frame["value"].notna().all()
-    json.dumps([head_effect(with_heads(1)).described(), selectivity(1).described()])
+    json.dumps([head_effect(with_heads(1)).to_json(), selectivity(1).to_json()])
 
 
 def test_a_table_says_what_is_drawn() -> None:

@@ -77,6 +77,7 @@ LIGHT: dict[str, tuple[str, ...]] = {
             "cli",
         )
     },
+    "negtrace.results.options": ("numpy", *HEAVY),
     "negtrace.results.cte": HEAVY,
     "negtrace.results.layer_scores": HEAVY,
     "negtrace.results.cte_json": HEAVY,

@@ -20,8 +20,8 @@ from negtrace.plots.heatmaps import (
     save_figure,
 )
 from negtrace.plots.tables import bar_table, heatmap_table
-from negtrace.results.cte import Dropped
 from negtrace.results.layer_scores import all_layer_scores, layer_scores
+from negtrace.results.provenance import Dropped
 
 D = np.array([1.0, 2.0, 5.0, 1.5])
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from negtrace.errors import CTEError, UnknownNameError
 from negtrace.results.cte import CTE
-from negtrace.results.layer_scores import METHODS, all_layer_scores, layer_scores
+from negtrace.results.layer_scores import LAYER_SCORES, all_layer_scores, layer_scores
 from negtrace.results.statistics import AGGREGATES, interval, mid_ranks, spearman
 
 RESIDUAL = ("cue", "nast", "std", "transport")
@@ -168,7 +168,7 @@ def test_dataframe_has_a_row_per_block() -> None:
 
 
 def test_every_method_is_scored_in_both_directions() -> None:
-    for method in METHODS:
+    for method in LAYER_SCORES:
         noising, denoising = (
             layer_scores(with_components(noisy(direction=direction)), method, resamples=5)
             for direction in ("noising", "denoising")

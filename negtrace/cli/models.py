@@ -97,7 +97,7 @@ class Models:
     def run(self) -> None:
         """Print them."""
         from negtrace.encoders.load import BUILT_IN
-        from negtrace.results.layer_scores import METHODS
+        from negtrace.results.layer_scores import LAYER_SCORES
         from negtrace.tracing.corruptions.base import CORRUPTIONS
 
         for name in BUILT_IN:
@@ -106,5 +106,5 @@ class Models:
             "FOLDER     a Hugging Face model (dual, text, language, vision-language), open_clip's",
             "HUB/NAME   the same, from the hub; open_clip:ARCHITECTURE/WEIGHTS",
             f"corruptions: {', '.join(CORRUPTIONS)}",
-            f"layer scores: {', '.join(METHODS)}",
+            f"layer scores: {', '.join(LAYER_SCORES)}",
         )

@@ -67,7 +67,7 @@ class Scores:
         shown = table[["method", "condition", "layer", "score", "low", "high", "alpha"]]
         shown = shown.fillna({"condition": "all"})
         say(shown.to_string(index=False, float_format="{:.3f}".format))
-        say(*(f"{one.method} ({one.condition or 'all'}): {one.note}" for one in chosen))
+        say(*(f"{one.method} ({one.options.condition or 'all'}): {one.note}" for one in chosen))
         if self.csv:
             write_csv(table, self.csv)
 

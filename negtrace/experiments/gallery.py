@@ -1,6 +1,6 @@
 """What CTE JSON files show: their figures, written to a folder, and a summary in words."""
 
-__all__ = ["FORMATS", "draw", "heads_of", "summary", "summary_of_heads"]
+__all__ = ["FORMATS", "draw", "summary", "summary_of_heads"]
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from negtrace._files import require_writable
 from negtrace.plots.heads import heads_side_by_side
 from negtrace.plots.heatmaps import both_directions, heatmap_figure, importance_grid, save_figure
 from negtrace.results.cte_json import Document
-from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity, head_effect
+from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity
 from negtrace.results.statistics import spearman
 
 FORMATS = ("png", "svg", "pdf")
@@ -44,25 +44,15 @@ def draw(documents: Sequence[Document], out: Path, formats: Sequence[str] = FORM
     for document in documents:
         files += _importance(document, out, formats, alone=len(documents) == 1)
     if len(states) < len(effects[0].sites):
-        heads = heads_side_by_side([heads_of(document) for document in documents])
+        heads = heads_side_by_side([document.head_effect() for document in documents])
         files += save_figure(heads, out / "head_heatmap", formats)
     return files
-
-
-def heads_of(document: Document) -> HeadEffect:
-    """Return the effect of each head; it needs the raw scores unless all positions are one.
-
-    Raises:
-        CTEError: when no head was traced, or the raw scores are missing.
-    """
-    effect = document.effect()
-    return head_effect(effect if effect.labels == ("all",) else document.cte())
 
 
 def _importance(
     document: Document, out: Path, formats: Sequence[str], *, alone: bool
 ) -> list[Path]:
-    scores = [one for one in document.scores if one.condition is None]
+    scores = list(document.all_layer_scores().values())
     if not scores:
         return []
     stem = "layer_importance" if alone else f"layer_importance_{scores[0].direction}"
@@ -72,18 +62,17 @@ def _importance(
 def summary(document: Document) -> list[str]:
     """Return a few lines on what one trace found."""
     effect = document.effect()
-    segments = ", ".join(f"{n} {name}" for name, n in document.cte().segment_counts.items())
+    segments = ", ".join(f"{n} {name}" for name, n in document.segment_counts.items())
     dropped = Counter(drop.code for drop in document.dropped)
     lost = ", ".join(f"{count} {code}" for code, count in dropped.items()) or "none"
     lines = [f"{effect.direction}: {effect.n} pairs ({segments}); dropped: {lost}"]
     if effect.estimator != "exact":
         lines.append(f"  an APPROXIMATION by {effect.estimator}{_checked(document)}")
-    for one in document.scores:
-        if one.condition is None:
-            best = max(zip(one.values, one.layers, strict=True))
-            lines.append(f"  {one.method:10} peaks at {best[1]} ({best[0]:.3f}); {one.note}")
+    for method, scores in document.all_layer_scores().items():
+        value, layer = max(zip(scores.values, scores.layers, strict=True))
+        lines.append(f"  {method:10} peaks at {layer} ({value:.3f}); {scores.note}")
     if any(site.startswith("head.") for site in document.sites):
-        lines.append(f"  {_top(heads_of(document))}")
+        lines.append(f"  {_top(document.head_effect())}")
     return lines
 
 

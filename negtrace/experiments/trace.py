@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from negtrace._files import require_writable, write_bytes
+from negtrace._files import pretty_json, require_writable, write_bytes
 from negtrace.encoders.base import Encoder
 from negtrace.errors import SiteError
-from negtrace.experiments.gallery import FORMATS, draw, heads_of
+from negtrace.experiments.gallery import FORMATS, draw
 from negtrace.pairs.pair import Pair
 from negtrace.plots.heads import heads_side_by_side
 from negtrace.plots.heatmaps import save_figure
 from negtrace.results.cte_json import Document, read_json, write_json
-from negtrace.results.document import pretty
 from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity
 from negtrace.tracing.corruptions.base import Corruption
 from negtrace.tracing.engines.exact import DIRECTIONS, Direction
@@ -150,7 +149,7 @@ def run_heads(
     path = write_json(cte, out / f"heads_{direction}.json")
     partial.unlink(missing_ok=True)
     document = read_json(path)
-    effect, selectivity, refused = heads_of(document), None, None
+    effect, selectivity, refused = document.head_effect(), None, None
     try:
         selectivity = head_selectivity(encoder, pairs, queries=queries, progress=progress)
     except SiteError as error:
@@ -173,8 +172,8 @@ def _tables(grids: Sequence[HeadGrid], refused: str | None, out: Path) -> list[P
     import pandas as pd
 
     table = pd.concat([grid.to_dataframe() for grid in grids], ignore_index=True)
-    found = {"measures": [grid.described() for grid in grids], "no_selectivity": refused}
+    found = {"measures": [grid.to_json() for grid in grids], "no_selectivity": refused}
     return [
         write_bytes(out / "heads.csv", table.to_csv(index=False).encode()),
-        write_bytes(out / "heads.json", pretty(found)),
+        write_bytes(out / "heads.json", pretty_json(found)),
     ]

@@ -198,6 +198,7 @@ def facts_of_heads(grid: HeadEffect | HeadSelectivity) -> dict[str, str]:
 
 def facts(what: Reduction, site: str = "") -> dict[str, str]:
     """What a title says of a reduction, by kind; empty where there is nothing to say."""
+    options = what.options
     return {
         "model": what.model,
         "direction": what.direction,
@@ -205,11 +206,11 @@ def facts(what: Reduction, site: str = "") -> dict[str, str]:
         "estimator": "" if what.estimator == "exact" else f"{what.estimator} (APPROXIMATION)",
         "window": "" if what.window == 1 else f"window of {what.window} layers",
         "positions": TOGETHER.get(what.positions, f"roles {what.positions}, each at once"),
-        "pairs": "all pairs" if what.segment == "all" else f"{what.segment} pairs",
-        "condition": "" if what.condition is None else f"{what.condition} statement true",
+        "pairs": f"{options.segment} pairs",
+        "condition": "" if options.condition is None else f"{options.condition} statement true",
         "site": site,
         "kept": f"n = {what.n} ({what.below_floor} below floor, {what.dropped} dropped)",
-        "aggregate": what.aggregate.replace("_", " "),
+        "aggregate": options.aggregate.replace("_", " "),
     }
 
 

@@ -1,55 +1,47 @@
 """The result of a trace: raw scores of every pair and cell, with named axes and provenance."""
 
-__all__ = ["CTE", "FLOOR", "SEGMENTS", "TAU", "Dropped", "Provenance"]
+__all__ = ["CTE", "DIRECTIONS"]
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from negtrace._files import read_bytes, write_bytes
-from negtrace._messages import one_of
+from negtrace._messages import listed, one_of, tally
 from negtrace.errors import CTEError
 from negtrace.pairs.roles import ROLES
-from negtrace.results.checks import check_names, check_scores, check_shapes
-from negtrace.results.effect import (
-    Effect,
-    Groups,
-    Reducing,
-    Reduction,
-    estimate,
-    role_groups,
-    token_groups,
-)
-from negtrace.results.provenance import Dropped, Provenance
-from negtrace.results.raw import ARRAYS, from_bytes, sidecar_bytes, sidecar_of, to_bytes
-from negtrace.results.selection import (
-    FLOOR,
-    SEGMENTS,
-    TAU,
-    above_floor,
-    chosen,
-    counts_of,
-    segments_of,
-)
+from negtrace.results.effect import Effect, Groups, Reduction, estimate, role_groups, token_groups
+from negtrace.results.options import CONDITIONS, SEGMENTS, ReduceOptions, reduce_options
+from negtrace.results.provenance import Dropped, Provenance, combined
+from negtrace.results.raw import from_bytes, sidecar_bytes, sidecar_of, to_bytes
+from negtrace.results.selection import FLOOR, TAU, above_floor, counts_of, segments_of
 from negtrace.results.statistics import AGGREGATES
-from negtrace.results.union import united
 
 DIRECTIONS = ("denoising", "noising")
+
+ARRAYS = ("clean", "corrupt", "patched", "roles", "negated")
+
+SETTINGS = (
+    *("layers", "direction", "corruption", "unit", "sites"),
+    *("positions", "window", "estimator", "role_names"),
+)
+"""Fields that results must share to be combined."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CTE:
-    """Causal tracing effect of every cell, as raw scores; ratios are derived.
+    """Causal tracing effect of every pair and cell, kept as raw scores; ratios are derived.
 
     With d = clean - corrupt, the effect of a cell is (patched - corrupt) / d when `denoising` and
-    (clean - patched) / d when `noising`: 0 is none, 1 the full one, signs kept, nothing clipped.
+    (clean - patched) / d when `noising`. 0 is no effect, 1 the full one; nothing is clipped.
 
     Raises:
-        CTEError: when shapes, names or scores do not make a result.
+        CTEError: when shapes, names or scores cannot belong to one result.
     """
 
     clean: Float[np.ndarray, " pair"]
@@ -73,11 +65,11 @@ class CTE:
     provenance: Provenance
     sites: tuple[str, ...] = ("resid",)
     positions: str = "token"
-    """What is patched at once: `token`, `role`, `all`, the roles chosen, or `given`."""
+    """Positions patched at once: `token`, `role`, `all`, the roles chosen, or `given`."""
     window: int = 1
-    """How many layers are patched at once."""
+    """Number of layers patched at once."""
     estimator: str = "exact"
-    """`exact`, or the approximation that the scores come from."""
+    """`exact`, or the approximation that computed the scores."""
     role_names: tuple[str, ...] = ROLES
     dropped: tuple[Dropped, ...] = ()
     texts: tuple[tuple[str, str], ...] | None = None
@@ -86,22 +78,63 @@ class CTE:
     def __post_init__(self) -> None:
         one_of("direction", self.direction, DIRECTIONS)
         one_of("unit", self.unit, TAU)
-        check_names(self.ids, self.layers, self.sites, self.dropped)
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        check_shapes(
-            arrays,
-            pairs=len(self.ids),
-            sites=len(self.sites),
-            layers=len(self.layers),
-            role_names=len(self.role_names),
-        )
-        check_scores(arrays, self.ids)
-        if self.texts is not None and len(self.texts) != len(self.ids):
-            raise CTEError(f"texts hold {len(self.texts)} pairs, expected {len(self.ids)}")
+        self._check_names()
+        self._check_shapes()
+        self._check_scores()
         for name in ARRAYS:  # read-only views, so that the caller's own arrays stay writable
             view = getattr(self, name).view()
             view.flags.writeable = False
             object.__setattr__(self, name, view)
+
+    def _check_names(self) -> None:
+        """Refuse a result without pairs or embedding, or with a name that occurs twice."""
+        if not self.ids:
+            reasons = tally(Counter(drop.code for drop in self.dropped))
+            raise CTEError(f"a result needs at least one pair; dropped: {reasons or 'none'}")
+        if len(self.layers) < 2 or self.layers[0] != "embed":
+            raise CTEError(f"layers must be 'embed', then the blocks' names, not {self.layers}")
+        for kind, names in (("pair id", self.ids), ("layer", self.layers), ("site", self.sites)):
+            repeated = [name for name, count in Counter(names).items() if count > 1]
+            if repeated:
+                raise CTEError(f"every {kind} must occur once; repeated: {listed(repeated)}")
+        if self.texts is not None and len(self.texts) != len(self):
+            raise CTEError(f"texts hold {len(self.texts)} pairs, expected {len(self)}")
+
+    def _check_shapes(self) -> None:
+        """Refuse arrays whose axes are not as long as the names say."""
+        pairs, positions = len(self), self.roles.shape[-1]
+        expected = {
+            "clean": (pairs,),
+            "corrupt": (pairs,),
+            "patched": (pairs, len(self.sites), len(self.layers), positions),
+            "roles": (pairs, positions),
+            "negated": (pairs,),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise CTEError(f"{name} has shape {getattr(self, name).shape}, expected {shape}")
+        last = len(self.role_names) - 1
+        if self.roles.size and (self.roles.min() < -1 or self.roles.max() > last):
+            raise CTEError(f"roles must lie in -1 .. {last}, indices of role_names")
+
+    def _check_scores(self) -> None:
+        """Refuse pairs with a score that is no number, or that belongs to no token."""
+        cells = ~np.isnan(self.patched)
+        token = (self.roles >= 0)[:, None, None]
+        finite = np.isfinite(self.clean) & np.isfinite(self.corrupt)
+        wrong = {
+            "a clean or corrupt score that is not finite": ~finite,
+            "an infinite patched score": np.isinf(self.patched).any(axis=(1, 2, 3)),
+            "a patched score where there is no token": (cells & ~token).any(axis=(1, 2, 3)),
+            "no patched cell at all": ~cells.any(axis=(1, 2, 3)),
+        }
+        for problem, pairs in wrong.items():
+            if pairs.any():
+                named = listed([self.ids[index] for index in np.flatnonzero(pairs)])
+                raise CTEError(
+                    f"{pairs.sum()} of {len(self)} pairs have {problem}: {named}; drop them, or "
+                    "trace in float32"
+                )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -121,12 +154,12 @@ class CTE:
 
     @property
     def tau(self) -> float:
-        """From |d| = tau on a pair counts as told apart; in `unit`."""
+        """Least |d| of a pair that the model tells apart; in `unit`."""
         return TAU[self.unit]
 
     @property
     def segments(self) -> tuple[str, ...]:
-        """Each pair's segment: `correct`, `ambiguous` or `incorrect`."""
+        """Segment of each pair: `correct`, `ambiguous` or `incorrect`."""
         return segments_of(self.d, self.tau)
 
     @property
@@ -134,13 +167,14 @@ class CTE:
         """Number of pairs in each segment."""
         return counts_of(self.segments)
 
-    def _take(self, places: Int[np.ndarray, " kept"]) -> "CTE":
-        kept = places.tolist()
+    def _take(self, indices: Int[np.ndarray, " pair"]) -> "CTE":
+        chosen = indices.tolist()
+        texts = self.texts
         return replace(
             self,
-            **{name: getattr(self, name)[places] for name in ARRAYS},
-            ids=tuple(self.ids[place] for place in kept),
-            texts=None if self.texts is None else tuple(self.texts[place] for place in kept),
+            **{name: getattr(self, name)[indices] for name in ARRAYS},
+            ids=tuple(self.ids[index] for index in chosen),
+            texts=None if texts is None else tuple(texts[index] for index in chosen),
         )
 
     def select(
@@ -150,41 +184,50 @@ class CTE:
         segment: str = "all",
         condition: str | None = None,
     ) -> "CTE":
-        """The result of the pairs under `mask`, in `segment` and of `condition`.
+        """Return the result of the pairs under `mask`, in `segment` and of `condition`.
 
         Raises:
             CTEError: when no pair is left.
             UnknownNameError: when there is no such segment or condition.
         """
-        keep = chosen(
-            self.d, self.negated, mask, unit=self.unit, segment=segment, condition=condition
-        )
-        return self._take(np.flatnonzero(keep))
+        one_of("segment", segment, SEGMENTS)
+        one_of("condition", condition, CONDITIONS)
+        chosen = np.ones(len(self), dtype=bool) if mask is None else mask
+        if segment != "all":
+            chosen = chosen & (np.array(self.segments) == segment)
+        if condition is not None:
+            chosen = chosen & (self.negated == (condition == "negated"))
+        if not chosen.any():
+            raise CTEError(
+                f"none of the {len(self)} pairs is left: segment {segment!r}, condition "
+                f"{condition!r}; segments hold {tally(self.segment_counts)} (tau {self.tau:g} "
+                f"{self.unit}), the negated statement is true in {int(self.negated.sum())}; "
+                "select another segment or condition"
+            )
+        return self._take(np.flatnonzero(chosen))
 
-    def keep(
-        self,
-        *,
-        aggregate: str = "ratio_of_means",
-        segment: str = "all",
-        condition: str | None = None,
-        floor: float | None = None,
-        confidence: float = 0.95,
-        resamples: int = 1000,
-        seed: int = 0,
-    ) -> tuple["CTE", Reduction]:
-        """The pairs that a reduction keeps, ordered by id, and its description.
+    def keep(self, options: ReduceOptions | None = None, **changes: Any) -> tuple["CTE", Reduction]:
+        """Return the pairs that a reduction counts, ordered by id, and the facts of the reduction.
 
-        The order makes a seeded bootstrap independent of the order of pairs. `effect` says what
-        the options mean.
+        The order makes a seeded bootstrap independent of the order in which pairs were traced.
 
         Raises:
             CTEError: when |d| of every selected pair is 0 or below the floor.
+            UnknownNameError: for an unknown option, aggregate, segment or condition.
         """
-        AGGREGATES[aggregate]
-        selected = self.select(segment=segment, condition=condition)
-        floor = FLOOR[self.unit] if floor is None else floor
-        above = above_floor(selected.d, floor, self.unit)
-        order = [place for place in np.argsort(np.array(selected.ids)) if above[place]]
+        options = reduce_options(options, **changes)
+        AGGREGATES[options.aggregate]  # an unknown name is refused before any work
+        selected = self.select(segment=options.segment, condition=options.condition)
+        floor = float(FLOOR[self.unit] if options.floor is None else options.floor)
+        above = above_floor(selected.d, floor)
+        if not above.any():
+            raise CTEError(
+                f"nothing to reduce: all {len(selected)} selected pairs have |d| below the floor "
+                f"of {floor:g} {self.unit} (largest |d| {np.abs(selected.d).max():.3g}), so the "
+                "model hardly tells their statements apart and ratios are noise; trace pairs that "
+                "it tells apart, or pass a lower floor"
+            )
+        order = [index for index in np.argsort(np.array(selected.ids)) if above[index]]
         return selected._take(np.array(order)), Reduction(
             model=self.provenance.model,
             direction=self.direction,
@@ -193,53 +236,44 @@ class CTE:
             positions=self.positions,
             window=self.window,
             estimator=self.estimator,
-            aggregate=aggregate,
-            segment=segment,
-            condition=condition,
-            floor=float(floor),
+            options=replace(options, floor=floor),
             n=len(order),
             below_floor=len(selected) - len(order),
             dropped=len(self.dropped),
-            confidence=confidence,
-            resamples=resamples,
-            seed=seed,
         )
 
     def groups(self, axis: str) -> Groups:
-        """Tokens by `role`, or one by one as `token`; padding that no cell touches is left out.
+        """Group tokens by `role`, or keep each `token`; padding without a cell is left out.
 
         Raises:
-            CTEError: when the pairs do not share one row of roles and `axis` is `token`.
+            CTEError: when the pairs do not share one sequence of roles and `axis` is `token`.
+            UnknownNameError: for another axis.
         """
         one_of("axis", axis, ("role", "token"))
-        roles = self.roles
-        if "pad" in self.role_names:
-            untouched = np.isnan(self.patched).all(axis=(1, 2))
-            pad = self.role_names.index("pad")
-            roles = np.where((roles == pad) & untouched, -1, roles)
+        is_pad = np.array([*self.role_names, ""])[self.roles] == "pad"
+        untouched = np.isnan(self.patched).all(axis=(1, 2))
+        roles = np.where(is_pad & untouched, -1, self.roles)
         return (role_groups if axis == "role" else token_groups)(roles, self.role_names)
 
-    def effect(self, *, axis: str = "role", **how: Unpack[Reducing]) -> Effect:
-        """The effect over pairs, with bootstrap intervals over pairs.
+    def effect(
+        self, options: ReduceOptions | None = None, *, axis: str = "role", **changes: Any
+    ) -> Effect:
+        """Reduce pairs to the effect in each cell, with bootstrap intervals over pairs.
+
+        `cte.effect(aggregate="median")` is short for
+        `cte.effect(ReduceOptions(aggregate="median"))`.
 
         Args:
-            axis: `role` pools tokens of one role, weighted by their number; `token` keeps them.
-            **how: any of
-
-                * aggregate: `ratio_of_means` (the default; each pair oriented by the sign of its
-                  own d), `mean_of_ratios` or `median`;
-                * segment: `all` (the default), `correct`, `ambiguous` or `incorrect`;
-                * condition: which statement is true: `negated`, `affirmative`, None for both;
-                * floor: pairs with a smaller |d| are left out and counted; None takes `FLOOR`;
-                * confidence: of the percentile interval, .95;
-                * resamples: bootstrap draws, 1000; 0 gives no intervals;
-                * seed: of the draws, 0.
+            options: options of the reduction; None takes the defaults.
+            axis: `role` pools the tokens of one role, weighted by their number; `token` keeps
+                tokens apart.
+            **changes: single options by name.
 
         Raises:
             CTEError: when no pair is left, or the pairs' tokens cannot be matched one by one.
-            UnknownNameError: when a name is not known.
+            UnknownNameError: for an unknown option, aggregate, segment, condition or axis.
         """
-        kept, reduction = self.keep(**how)
+        kept, reduction = self.keep(options, **changes)
         return estimate(
             reduction,
             numerators=kept.numerators,
@@ -251,7 +285,7 @@ class CTE:
         )
 
     def to_dataframe(self) -> Any:
-        """A tidy pandas.DataFrame: a row per pair, site, layer and token.
+        """Return a tidy pandas.DataFrame with a row per pair, site, layer and token.
 
         `effect` is NaN where there is no cell, or d is 0.
         """
@@ -261,44 +295,86 @@ class CTE:
             np.broadcast_to((self.roles >= 0)[:, None, None], self.patched.shape)
         )
         d = np.where(self.d == 0, np.nan, self.d)
-        columns = {
-            "id": np.array(self.ids, dtype=object)[pair],
-            "negated": self.negated[pair],
-            "segment": np.array(self.segments, dtype=object)[pair],
-            "site": np.array(self.sites, dtype=object)[site],
-            "layer": np.array(self.layers, dtype=object)[layer],
-            "position": position,
-            "role": np.array(self.role_names, dtype=object)[self.roles[pair, position]],
-            "clean": self.clean[pair],
-            "corrupt": self.corrupt[pair],
-            "patched": self.patched[pair, site, layer, position],
-            "effect": self.numerators[pair, site, layer, position] / d[pair],
-        }
-        return pd.DataFrame(columns)
+        return pd.DataFrame(
+            {
+                "id": np.array(self.ids, dtype=object)[pair],
+                "negated": self.negated[pair],
+                "segment": np.array(self.segments, dtype=object)[pair],
+                "site": np.array(self.sites, dtype=object)[site],
+                "layer": np.array(self.layers, dtype=object)[layer],
+                "position": position,
+                "role": np.array(self.role_names, dtype=object)[self.roles[pair, position]],
+                "clean": self.clean[pair],
+                "corrupt": self.corrupt[pair],
+                "patched": self.patched[pair, site, layer, position],
+                "effect": self.numerators[pair, site, layer, position] / d[pair],
+            }
+        )
 
     @staticmethod
     def concat(results: "Sequence[CTE]") -> "CTE":
-        """One result of the pairs of several like ones; texts are kept where every one has them.
+        """Combine results of different pairs; texts are kept where every result has them.
 
         Raises:
             CTEError: when the results differ in model, axes or settings, or share a pair.
         """
-        return CTE(**united([vars(result) for result in results]))
+        if not results:
+            raise CTEError("no results to combine; pass at least one")
+        for index, other in enumerate(results[1:], start=1):
+            results[0]._require_alike(other, index)
+        positions = max(result.roles.shape[1] for result in results)
+        texts = [result.texts for result in results]
+        return replace(
+            results[0],
+            clean=np.concatenate([result.clean for result in results]),
+            corrupt=np.concatenate([result.corrupt for result in results]),
+            negated=np.concatenate([result.negated for result in results]),
+            patched=np.concatenate([_widened(r.patched, positions, np.nan) for r in results]),
+            roles=np.concatenate([_widened(r.roles, positions, -1) for r in results]),
+            ids=tuple(name for result in results for name in result.ids),
+            dropped=tuple(dict.fromkeys(drop for result in results for drop in result.dropped)),
+            texts=None if None in texts else tuple(pair for part in texts for pair in part or ()),
+            provenance=combined([result.provenance for result in results]),
+        )
+
+    def _require_alike(self, other: "CTE", index: int) -> None:
+        ours, theirs = self._identity(), other._identity()
+        unlike = [f"{k}: {ours[k]!r} / {theirs[k]!r}" for k in ours if ours[k] != theirs[k]]
+        if unlike:
+            raise CTEError(
+                f"results 0 and {index} are not alike; they differ in {'; '.join(unlike)}"
+            )
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "weights_digest": self.provenance.weights_digest,
+            "tokenizer": self.provenance.tokenizer,
+            **{name: getattr(self, name) for name in SETTINGS},
+            "config": self.provenance.config,
+        }
 
     def save(self, path: Path | str, *, include_text: bool = False) -> Path:
         """Write everything to one `.safetensors` file; statements only with `include_text`.
 
         Raises:
             CTEError: when `include_text` is asked for and the result holds no statements.
-            OutputError: when the place cannot be written.
+            OutputError: when the file cannot be written.
         """
         if include_text and self.texts is None:
             raise CTEError("this result holds no statements to include; trace with them kept")
-        return write_bytes(Path(path), to_bytes(vars(self), include_text=include_text))
+        description = {
+            "ids": self.ids,
+            **{name: getattr(self, name) for name in SETTINGS},
+            "dropped": [asdict(drop) for drop in self.dropped],
+            "provenance": asdict(self.provenance),
+            "texts": self.texts if include_text else None,
+        }
+        data = to_bytes({name: getattr(self, name) for name in ARRAYS}, description)
+        return write_bytes(Path(path), data)
 
     @staticmethod
     def load(path: Path | str) -> "CTE":
-        """Read what `save` wrote, bit for bit, or the raw file that a CTE JSON names.
+        """Read a file of `save`, bit for bit, or the raw file that a CTE JSON names.
 
         Raises:
             CTEError: when a file is missing, changed, or no result of negtrace.
@@ -308,4 +384,15 @@ class CTE:
         if path.suffix == ".json":
             name, digest = sidecar_of(path, data)
             path, data = path.with_name(name), sidecar_bytes(path, name, digest)
-        return CTE(**from_bytes(data, path))
+        stored = from_bytes(data, path)
+        return CTE(
+            **{name: stored[name] for name in (*ARRAYS, "ids", *SETTINGS, "texts")},
+            dropped=tuple(Dropped(**drop) for drop in stored["dropped"]),
+            provenance=Provenance(**stored["provenance"]),
+        )
+
+
+def _widened(array: np.ndarray, positions: int, fill: float | int) -> np.ndarray:
+    """Return `array` with `fill` behind its last axis, up to a number of positions."""
+    missing = positions - array.shape[-1]
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)], constant_values=fill)

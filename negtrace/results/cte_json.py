@@ -1,41 +1,66 @@
-"""CTE JSON, version 1: effects, layer scores and provenance as a file that other tools can read.
+"""CTE JSON, version 1: effects, layer scores and provenance in a file that other tools can read.
 
-The file holds no statement text and no image path unless asked to. Raw scores of every pair go to
-a safetensors file beside it, named and hashed in it. Derived numbers are rounded to ten decimals,
-which is far below any interval and makes the bytes the same on every machine.
+The file holds no statement text and no image path unless asked to. The raw scores of every pair go
+to a safetensors file beside it, which it names with its SHA-256. Derived numbers are rounded to ten
+decimals, far below the width of any interval, so that every machine writes the same bytes. The
+schema is `cte-1.schema.json` beside this module.
 """
 
-__all__ = ["SCHEMA", "VERSION", "Document", "document_of", "read_json", "schema", "write_json"]
+__all__ = ["Document", "read_json", "write_json"]
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 
-from negtrace._files import canonical, read_bytes, sha256, write_bytes
+from negtrace._files import as_json, canonical, pretty_json, read_bytes, sha256, write_bytes
 from negtrace._messages import listed
 from negtrace.errors import CTEError
-from negtrace.results.cte import CTE, FLOOR, SEGMENTS
-from negtrace.results.document import SCHEMA, VERSION, pretty, schema, verified
+from negtrace.results.cte import CTE
 from negtrace.results.effect import Effect, Reduction
-from negtrace.results.layer_scores import LayerScores, all_layer_scores
+from negtrace.results.heads import HeadEffect, head_effect
+from negtrace.results.layer_scores import LayerScores, all_layer_scores, layer_scores
+from negtrace.results.options import (
+    CONDITIONS,
+    SEGMENTS,
+    ReduceOptions,
+    flat_fields,
+    reduce_options,
+)
 from negtrace.results.provenance import Dropped, Provenance
 from negtrace.results.raw import sidecar_bytes
-from negtrace.results.selection import CONDITIONS
+from negtrace.results.selection import FLOOR, above_floor
 
+SCHEMA = "negtrace.cte"
+VERSION = 1
 DECIMALS = 10
 
 TRACE = ("direction", "corruption", "unit", "positions", "window", "estimator")
-"""What is said once of the whole trace."""
+"""Settings of the trace, which all results of a document share."""
+
+REDUCTION = (
+    *("aggregate", "segment", "condition", "floor", "n", "below_floor"),
+    *("confidence", "resamples", "seed"),
+)
+EFFECT = ("values", "low", "high", "counts", "axis", "labels")
+SCORES = ("method", "values", "low", "high", "alpha", "rank_stability")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Document:
-    """A CTE JSON that was read: it draws and scores without its raw file."""
+    """A CTE JSON as it was read. What it stores needs no raw file; anything else is computed.
+
+    The options of its methods default to those that the document was written with.
+    """
 
     path: Path
+    options: ReduceOptions
+    """Options of its methods where they are not told otherwise."""
     effects: tuple[Effect, ...]
     scores: tuple[LayerScores, ...]
     provenance: Provenance
@@ -43,7 +68,7 @@ class Document:
     sites: tuple[str, ...]
     roles: tuple[str, ...]
     pairs: tuple[Mapping[str, Any], ...]
-    """Pairs kept: id, negated, segment, below_floor, and the statements if they were included."""
+    """Pairs that were traced: id, negated, segment, below_floor, and texts if they were kept."""
     dropped: tuple[Dropped, ...]
     segment_counts: Mapping[str, int]
     floor: float
@@ -52,36 +77,58 @@ class Document:
     raw_sha256: str
 
     def effect(
-        self,
-        *,
-        aggregate: str = "ratio_of_means",
-        segment: str = "all",
-        condition: str | None = None,
-        axis: str = "role",
+        self, options: ReduceOptions | None = None, *, axis: str = "role", **changes: Any
     ) -> Effect:
-        """The effect that was stored for this selection.
+        """Return the stored effect with these options, or compute it from the raw scores.
+
+        Arguments are those of `CTE.effect`.
 
         Raises:
-            CTEError: when it was not stored.
+            CTEError: when it is not stored, and the raw file is missing or changed.
         """
-        wanted = {"aggregate": aggregate, "segment": segment, "condition": condition, "axis": axis}
-        found: Effect = _find("effect", self.effects, wanted)
-        return found
+        wanted = self._wanted(options, changes)
+        for effect in self.effects:
+            if (effect.options, effect.axis) == (wanted, axis):
+                return effect
+        return self._raw(f"effect by {axis}", wanted).effect(wanted, axis=axis)
 
     def layer_scores(
-        self, method: str, *, aggregate: str = "ratio_of_means", condition: str | None = None
+        self, method: str, options: ReduceOptions | None = None, **changes: Any
     ) -> LayerScores:
-        """The layer scores that were stored for `method`.
+        """Return the stored layer scores of one method, or compute them from the raw scores.
+
+        Arguments are those of `negtrace.layer_scores`.
 
         Raises:
-            CTEError: when they were not stored.
+            CTEError: when they are not stored, and the raw file is missing or changed.
         """
-        wanted = {"method": method, "aggregate": aggregate, "condition": condition}
-        found: LayerScores = _find("layer score", self.scores, wanted)
-        return found
+        wanted = self._wanted(options, changes)
+        for scores in self.scores:
+            if (scores.options, scores.method) == (wanted, method):
+                return scores
+        return layer_scores(self._raw(f"layer score {method!r}", wanted), method, wanted)
+
+    def all_layer_scores(
+        self, options: ReduceOptions | None = None, **changes: Any
+    ) -> dict[str, LayerScores]:
+        """Return the layer scores of every method that the trace allows, by name."""
+        wanted = self._wanted(options, changes)
+        if wanted.segment == "all" and any(effect.options == wanted for effect in self.effects):
+            return {score.method: score for score in self.scores if score.options == wanted}
+        return all_layer_scores(self._raw("layer scores", wanted), wanted)
+
+    def head_effect(self, options: ReduceOptions | None = None, **changes: Any) -> HeadEffect:
+        """Return the effect of every head; this needs the raw scores unless positions are `all`.
+
+        Raises:
+            CTEError: when no head was traced, or the raw file is needed and missing or changed.
+        """
+        wanted = self._wanted(options, changes)
+        effect = self.effect(wanted)
+        return head_effect(effect) if effect.labels == ("all",) else head_effect(self.cte(), wanted)
 
     def cte(self) -> CTE:
-        """The raw scores, from the file beside this one.
+        """Return the raw scores, from the file beside this one.
 
         Raises:
             CTEError: when that file is missing or changed.
@@ -89,69 +136,85 @@ class Document:
         sidecar_bytes(self.path, self.raw_file, self.raw_sha256)
         return CTE.load(self.path.with_name(self.raw_file))
 
+    def _wanted(self, options: ReduceOptions | None, changes: Mapping[str, Any]) -> ReduceOptions:
+        wanted = reduce_options(self.options if options is None else options, **changes)
+        floor = FLOOR[self.effects[0].unit] if wanted.floor is None else wanted.floor
+        return replace(wanted, floor=float(floor))
+
+    def _raw(self, kind: str, wanted: ReduceOptions) -> CTE:
+        try:
+            return self.cte()
+        except CTEError as error:
+            options = [result.options for result in (*self.effects, *self.scores)]
+            stored = dict.fromkeys(f"{o.aggregate}/{o.segment}/{o.condition}" for o in options)
+            raise CTEError(
+                f"{self.path} stores no {kind} with {wanted}, only "
+                f"{listed(list(stored), most=20)}; and it cannot be computed: {error}"
+            ) from error
+
 
 def write_json(
     cte: CTE,
     path: Path | str,
+    options: ReduceOptions | None = None,
     *,
     include_text: bool = False,
-    aggregates: Sequence[str] = ("ratio_of_means",),
+    aggregates: Sequence[str] = (),
     axes: Sequence[str] = ("role",),
-    floor: float | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    **changes: Any,
 ) -> Path:
     """Write `path`, a CTE JSON, and its raw file of the same name ending in `.safetensors`.
 
+    The document holds the effect of every segment and condition that has a pair, and the layer
+    scores of every condition.
+
     Args:
-        cte: the result.
-        path: ends in `.json`.
-        include_text: also write the statements, where the result has them.
-        aggregates: one set of effects and layer scores for each.
+        cte: result of a trace.
+        path: name of the file, ending in `.json`.
+        options: options of the reductions, as of `CTE.effect`; None takes the defaults. Segment
+            and condition are left out, since all of them are written.
+        include_text: write the statements too, where the result has them.
+        aggregates: aggregates to write, by name; none given takes that of the options alone.
         axes: `role`, and `token` where the pairs share one template.
-        floor: as in `CTE.effect`; so are `confidence`, `resamples` and `seed`.
-        confidence: of the intervals.
-        resamples: bootstrap draws.
-        seed: of the draws.
+        **changes: single options by name.
 
     Raises:
-        CTEError: when nothing can be reduced; the raw file has then been written all the same.
-        OutputError: when the place cannot be written.
+        CTEError: when nothing can be reduced (the raw file has been written all the same), or for
+            a name or an option that does not fit.
+        OutputError: when the files cannot be written.
+        UnknownNameError: for an unknown option, aggregate or axis.
     """
     path = Path(path)
     if path.suffix != ".json":
         raise CTEError(f"a CTE JSON's name must end in .json, not {path.name!r}")
-    raw = cte.save(path.with_suffix(".safetensors"), include_text=include_text)
-    how: dict[str, Any] = {
-        "floor": floor,
-        "confidence": confidence,
-        "resamples": resamples,
-        "seed": seed,
-    }
-    try:
-        document = document_of(
-            cte, aggregates=aggregates, axes=axes, include_text=include_text, **how
+    options = reduce_options(options, **changes)
+    if (options.segment, options.condition) != ("all", None):
+        raise CTEError(
+            f"a CTE JSON holds every segment and condition, not only {options.segment!r} and "
+            f"{options.condition!r}; leave both out, or write cte.select(...) instead"
         )
+    raw = cte.save(path.with_suffix(".safetensors"), include_text=include_text)
+    every = [replace(options, aggregate=name) for name in aggregates or (options.aggregate,)]
+    try:
+        content = _content(cte, every, axes, include_text=include_text)
     except CTEError as error:
         raise CTEError(f"{error} (the raw scores are safe in {raw})") from error
-    document["raw"] = {"file": raw.name, "sha256": sha256(raw.read_bytes())}
-    document["checksum"] = sha256(canonical(document))
-    return write_bytes(path, pretty(document))
+    content["raw"] = {"file": raw.name, "sha256": sha256(raw.read_bytes())}
+    content["checksum"] = sha256(canonical(content))
+    return write_bytes(path, pretty_json(content))
 
 
-def document_of(
-    cte: CTE, *, aggregates: Sequence[str], axes: Sequence[str], include_text: bool, **how: Any
+def _content(
+    cte: CTE, every: Sequence[ReduceOptions], axes: Sequence[str], *, include_text: bool
 ) -> dict[str, Any]:
-    """What `write_json` writes of `cte`, without the raw file's name and the checksum."""
+    """Return the content of a CTE JSON, without the raw file's name and the checksum."""
     effects, scores = [], []
-    for aggregate in aggregates:
-        for segment, condition in _selections(cte, how["floor"]):
-            chosen = {"aggregate": aggregate, "segment": segment, "condition": condition, **how}
-            effects += [cte.effect(axis=axis, **chosen) for axis in axes]
-            if segment == "all":
-                scores += list(all_layer_scores(cte, **chosen).values())
-    floor = effects[0].floor
+    for options in every:
+        for selected in _selections(cte, options):
+            effects += [cte.effect(selected, axis=axis) for axis in axes]
+            if selected.segment == "all":
+                scores += list(all_layer_scores(cte, selected).values())
+    floor = effects[0].options.floor or 0.0
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -159,34 +222,37 @@ def document_of(
         "trace": {name: getattr(cte, name) for name in TRACE},
         "axes": {"sites": cte.sites, "layers": cte.layers, "roles": cte.role_names},
         "pairs": {
-            "kept": _pairs(cte, floor, include_text),
+            "kept": _pairs(cte, floor, include_text=include_text),
             "dropped": [asdict(drop) for drop in cte.dropped],
             "segments": cte.segment_counts,
             "floor": floor,
             "tau": cte.tau,
         },
-        "effects": [_entry(effect) for effect in effects],
+        "effects": [_entry(effect, EFFECT) for effect in effects],
         "layer_scores": [
-            {**_entry(score), "stable": score.stable, "note": score.note} for score in scores
+            {**_entry(score, SCORES), "stable": score.stable, "note": score.note}
+            for score in scores
         ],
     }
 
 
-def _selections(cte: CTE, floor: float | None) -> Iterator[tuple[str, str | None]]:
-    """Every selection that keeps a pair; the first one always, so that none at all is an error."""
-    size = np.abs(cte.d)
-    usable = (size >= (FLOOR[cte.unit] if floor is None else floor)) & (size > 0)
-    truth = np.where(cte.negated, "negated", "affirmative")
+def _selections(cte: CTE, options: ReduceOptions) -> Iterator[ReduceOptions]:
+    """Yield the options of every segment and condition in which a pair counts.
+
+    All pairs come first, also where none counts, so that an empty result is an error.
+    """
+    usable = above_floor(cte.d, FLOOR[cte.unit] if options.floor is None else options.floor)
+    truth, segments = np.where(cte.negated, "negated", "affirmative"), np.array(cte.segments)
     for condition in CONDITIONS:
         for segment in SEGMENTS:
-            keep = usable & (condition is None or truth == condition)
-            keep &= segment == "all" or np.array(cte.segments) == segment
-            if keep.any() or (segment, condition) == ("all", None):
-                yield segment, condition
+            chosen = usable & (condition is None or truth == condition)
+            chosen &= segment == "all" or segments == segment
+            if chosen.any() or (segment, condition) == ("all", None):
+                yield replace(options, segment=segment, condition=condition)
 
 
-def _pairs(cte: CTE, floor: float, include_text: bool) -> list[dict[str, Any]]:
-    below = ((np.abs(cte.d) < floor) | (cte.d == 0)).tolist()
+def _pairs(cte: CTE, floor: float, *, include_text: bool) -> list[dict[str, Any]]:
+    below = (~above_floor(cte.d, floor)).tolist()
     columns = zip(cte.ids, cte.negated.tolist(), cte.segments, below, strict=True)
     names = ("id", "negated", "segment", "below_floor")
     rows = [dict(zip(names, row, strict=True)) for row in columns]
@@ -196,56 +262,40 @@ def _pairs(cte: CTE, floor: float, include_text: bool) -> list[dict[str, Any]]:
     return rows
 
 
-# Said once for the whole document, under `provenance`, `trace`, `axes` and `pairs`.
-_SHARED = (*TRACE, "model", "dropped", "layers", "sites")
-
-
-def _entry(reduced: Reduction) -> dict[str, Any]:
-    named = {one.name: getattr(reduced, one.name) for one in fields(reduced)}
-    return {name: _plain(value) for name, value in named.items() if name not in _SHARED}
-
-
-def _plain(value: Any) -> Any:
-    """JSON's form of a field: NaN is null, numbers are rounded."""
-    if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value.tolist()]
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return None if np.isnan(value) else round(value, DECIMALS) + 0.0  # no minus zero
-    return value
+def _entry(result: Reduction, names: Sequence[str]) -> dict[str, Any]:
+    named = flat_fields(result)
+    return {name: as_json(named[name], DECIMALS) for name in (*REDUCTION, *names)}
 
 
 def read_json(path: Path | str) -> Document:
     """Read and verify a CTE JSON; its raw file is not needed.
 
     Raises:
-        CTEError: when it is missing, no CTE JSON, of another version, against the schema, or
+        CTEError: when the file is missing, no CTE JSON, of another version, against the schema, or
             changed since it was written.
     """
     path = Path(path)
-    return _document(path, verified(path, read_bytes(path)))
-
-
-def _document(path: Path, found: dict[str, Any]) -> Document:
-    pairs, axes = found["pairs"], found["axes"]
+    content = _verified(path, read_bytes(path))
+    pairs, axes = content["pairs"], content["axes"]
     shared = {
-        **found["trace"],
-        "model": found["provenance"]["model"],
+        **content["trace"],
+        "model": content["provenance"]["model"],
         "dropped": len(pairs["dropped"]),
     }
     layers, sites = tuple(axes["layers"]), tuple(axes["sites"])
+    effects = tuple(
+        _effect(f"{path} at $.effects[{index}]", {**entry, **shared}, layers, sites)
+        for index, entry in enumerate(content["effects"])
+    )
     return Document(
         path=path,
-        effects=tuple(
-            _effect(f"{path} at $.effects[{place}]", {**one, **shared}, layers, sites)
-            for place, one in enumerate(found["effects"])
-        ),
+        options=replace(effects[0].options, segment="all", condition=None),
+        effects=effects,
         scores=tuple(
-            _scores(f"{path} at $.layer_scores[{place}]", {**one, **shared}, layers[1:])
-            for place, one in enumerate(found["layer_scores"])
+            _scores(f"{path} at $.layer_scores[{index}]", {**entry, **shared}, layers[1:])
+            for index, entry in enumerate(content["layer_scores"])
         ),
-        provenance=Provenance(**found["provenance"]),
+        provenance=Provenance(**content["provenance"]),
         layers=layers,
         sites=sites,
         roles=tuple(axes["roles"]),
@@ -254,48 +304,99 @@ def _document(path: Path, found: dict[str, Any]) -> Document:
         segment_counts=pairs["segments"],
         floor=float(pairs["floor"]),
         tau=float(pairs["tau"]),
-        raw_file=found["raw"]["file"],
-        raw_sha256=found["raw"]["sha256"],
+        raw_file=content["raw"]["file"],
+        raw_sha256=content["raw"]["sha256"],
     )
+
+
+def _reduction_fields(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a reduction, with its options as one of them."""
+    options = {field.name: entry[field.name] for field in fields(ReduceOptions)}
+    named = {field.name: entry[field.name] for field in fields(Reduction) if field.name in entry}
+    return {**named, "options": ReduceOptions(**{**options, "floor": float(options["floor"])})}
 
 
 def _effect(
-    where: str, entry: dict[str, Any], layers: tuple[str, ...], sites: tuple[str, ...]
+    place: str, entry: dict[str, Any], layers: tuple[str, ...], sites: tuple[str, ...]
 ) -> Effect:
     shape = (len(sites), len(layers), len(entry["labels"]))
-    arrays = {name: _array(where, name, entry, shape) for name in ("values", "low", "high")}
-    counts = _array(where, "counts", entry, shape).astype(int)
-    labels = tuple(entry["labels"])
+    arrays = {name: _array(place, name, entry, shape) for name in ("values", "low", "high")}
     return Effect(
-        **{**entry, **arrays, "counts": counts, "labels": labels}, layers=layers, sites=sites
+        **_reduction_fields(entry),
+        **arrays,
+        counts=_array(place, "counts", entry, shape).astype(int),
+        axis=entry["axis"],
+        labels=tuple(entry["labels"]),
+        layers=layers,
+        sites=sites,
     )
 
 
-def _scores(where: str, entry: dict[str, Any], blocks: tuple[str, ...]) -> LayerScores:
+def _scores(place: str, entry: dict[str, Any], blocks: tuple[str, ...]) -> LayerScores:
     names = ("values", "low", "high", "alpha")
-    arrays = {name: _array(where, name, entry, (len(blocks),)) for name in names}
     stability = entry["rank_stability"]
-    stability = float("nan") if stability is None else float(stability)
-    rest = {name: value for name, value in entry.items() if name not in ("stable", "note")}
-    return LayerScores(**{**rest, **arrays, "rank_stability": stability}, layers=blocks)
+    return LayerScores(
+        **_reduction_fields(entry),
+        **{name: _array(place, name, entry, (len(blocks),)) for name in names},
+        method=entry["method"],
+        layers=blocks,
+        rank_stability=float("nan") if stability is None else float(stability),
+    )
 
 
-def _array(where: str, name: str, entry: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
+def _array(place: str, name: str, entry: dict[str, Any], shape: tuple[int, ...]) -> Any:
     try:
         array = np.array(entry[name], dtype=float)  # null becomes NaN
     except ValueError:  # a ragged list
         array = np.array(())
     if array.shape != shape:
-        raise CTEError(f"{where}.{name} does not have the shape {shape} that the axes say")
+        raise CTEError(f"{place}.{name} does not have the shape {shape} that the axes say")
     return array
 
 
-def _find(kind: str, stored: Sequence[Any], wanted: dict[str, Any]) -> Any:
-    for one in stored:
-        if all(getattr(one, name) == value for name, value in wanted.items()):
-            return one
-    known = ["/".join(str(getattr(one, name)) for name in wanted) for one in stored]
-    raise CTEError(
-        f"this document has no {kind} with {wanted}; it has {listed(known, most=20)}; load its raw "
-        "scores with .cte() to compute another"
-    )
+def schema() -> dict[str, Any]:
+    """Return the published JSON Schema of version 1."""
+    text = files("negtrace.results").joinpath("cte-1.schema.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def _verified(path: Path, data: bytes) -> dict[str, Any]:
+    """Return the content of a CTE JSON, or refuse its version, its form or its checksum."""
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise CTEError(f"{path} is not JSON: {error}") from error
+    _check_version(path, content)
+    _check_schema(path, content)
+    _check_sum(path, content)
+    return dict(content)
+
+
+def _check_version(path: Path, content: Any) -> None:
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise CTEError(f'{path} is no CTE JSON: it lacks "schema": "{SCHEMA}"')
+    version = content.get("version")
+    if version == VERSION and isinstance(version, int) and not isinstance(version, bool):
+        return
+    newer = isinstance(version, int) and version > VERSION
+    advice = "it is newer than this negtrace; upgrade negtrace" if newer else "no such version"
+    raise CTEError(f"{path} has version {version!r}, this negtrace reads {VERSION}: {advice}")
+
+
+def _check_schema(path: Path, content: dict[str, Any]) -> None:
+    validator = jsonschema.Draft202012Validator(schema())
+    error = jsonschema.exceptions.best_match(validator.iter_errors(content))
+    if error is not None:
+        raise CTEError(
+            f"{path} does not follow version {VERSION} at {error.json_path}: {error.message[:200]}"
+        )
+
+
+def _check_sum(path: Path, content: dict[str, Any]) -> None:
+    rest = {name: value for name, value in content.items() if name != "checksum"}
+    if sha256(canonical(rest)) != content["checksum"]:
+        raise CTEError(
+            f"the document {path} has changed since it was written (its checksum is "
+            f"{content['checksum']}, its content's {sha256(canonical(rest))}); restore it, or "
+            "write it again from its raw file: write_json(CTE.load(raw), path)"
+        )

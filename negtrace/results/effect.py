@@ -1,4 +1,4 @@
-"""The causal tracing effect: which tokens are pooled, and what comes out of it."""
+"""The causal tracing effect: tokens are grouped under labels, pairs are reduced to one number."""
 
 __all__ = [
     "Effect",
@@ -11,44 +11,48 @@ __all__ = [
     "token_groups",
 ]
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from negtrace._messages import one_of
 from negtrace.errors import CTEError, UnknownNameError
-from negtrace.results.statistics import AGGREGATES, Cells, interval, resample
+from negtrace.results.options import ReduceOptions, flat_fields
+from negtrace.results.statistics import AGGREGATES, PairSums, interval, resample
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Groups:
-    """Which tokens stand under which label."""
+    """Groups of tokens, each under one label."""
 
     labels: tuple[str, ...]
     member: Bool[np.ndarray, "pair position label"]
+    """Whether a token belongs to a label."""
     summed: bool = False
-    """Whether the tokens under a label are added up rather than averaged."""
+    """Whether the effects of the tokens under a label are added up, not averaged."""
 
 
 def gather(
     numerators: Float[np.ndarray, "pair site layer position"],
     d: Float[np.ndarray, " pair"],
     groups: Groups,
-) -> Cells:
-    """Sum each pair's numerators over the tokens under each label; NaN cells do not exist."""
+) -> PairSums:
+    """Sum each pair's numerators over the tokens of each group; NaN cells count for nothing."""
     present = ~np.isnan(numerators)
     member = groups.member[:, None].astype(float)
     tokens = present.astype(float) @ member
-    return Cells(
+    return PairSums(
         numerators=np.where(present, numerators, 0.0) @ member,
         tokens=np.minimum(tokens, 1.0) if groups.summed else tokens,
         d=d,
     )
 
 
-def role_groups(roles: Int[np.ndarray, "pair position"], role_names: tuple[str, ...]) -> Groups:
-    """Tokens grouped by role; only roles that occur, in the order of `role_names`."""
+def role_groups(roles: Int[np.ndarray, "pair position"], role_names: Sequence[str]) -> Groups:
+    """Group tokens by role. Only roles that occur are listed, in the order of `role_names`."""
     occurring = [index for index in range(len(role_names)) if (roles == index).any()]
     return Groups(
         labels=tuple(role_names[index] for index in occurring),
@@ -56,47 +60,37 @@ def role_groups(roles: Int[np.ndarray, "pair position"], role_names: tuple[str, 
     )
 
 
-def token_groups(roles: Int[np.ndarray, "pair position"], role_names: tuple[str, ...]) -> Groups:
-    """Tokens kept one by one, labelled "cue", or "prefix 1", "prefix 2" where a role repeats.
+def token_groups(roles: Int[np.ndarray, "pair position"], role_names: Sequence[str]) -> Groups:
+    """Keep tokens apart, labelled "cue", or "prefix 1" and "prefix 2" where a role repeats.
 
     Raises:
-        CTEError: when the pairs do not share one row of roles.
+        CTEError: when the pairs do not share one sequence of roles.
     """
-    rows, counts = np.unique(roles, axis=0, return_counts=True)
-    if len(rows) > 1:
+    sequences, counts = np.unique(roles, axis=0, return_counts=True)
+    if len(sequences) > 1:
         raise CTEError(
-            f"the {len(roles)} pairs follow {len(rows)} different rows of roles (the commonest "
-            f"covers {counts.max()}), so their tokens cannot be matched one by one; "
+            f"the {len(roles)} pairs follow {len(sequences)} different sequences of roles (the "
+            f"commonest covers {counts.max()}), so their tokens cannot be matched one by one; "
             "use axis='role', or select() the pairs of one template"
         )
-    places = np.flatnonzero(rows[0] >= 0)
-    member = np.zeros((*roles.shape, len(places)), dtype=bool)
-    member[:, places, np.arange(len(places))] = True
-    return Groups(labels=_numbered([role_names[rows[0, p]] for p in places]), member=member)
+    positions = np.flatnonzero(sequences[0] >= 0)
+    member = np.zeros((*roles.shape, len(positions)), dtype=bool)
+    member[:, positions, np.arange(len(positions))] = True
+    names = [role_names[role] for role in sequences[0, positions]]
+    return Groups(labels=_numbered(names), member=member)
 
 
 def _numbered(names: list[str]) -> tuple[str, ...]:
+    """Return names, each that repeats with its number of occurrence behind it."""
     return tuple(
-        f"{name} {names[: place + 1].count(name)}" if names.count(name) > 1 else name
-        for place, name in enumerate(names)
+        f"{name} {names[: index + 1].count(name)}" if names.count(name) > 1 else name
+        for index, name in enumerate(names)
     )
-
-
-class Reducing(TypedDict, total=False):
-    """How pairs are reduced to an effect; `CTE.effect` says what each option means."""
-
-    aggregate: str
-    segment: str
-    condition: str | None
-    floor: float | None
-    confidence: float
-    resamples: int
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reduction:
-    """Which pairs of which trace were reduced, and how."""
+    """Facts of one reduction: the trace, the options, and the number of pairs."""
 
     model: str
     direction: str
@@ -105,31 +99,23 @@ class Reduction:
     unit: str
     """Unit of the raw scores: `logit` or `cosine`; effects have none."""
     positions: str
-    """What was patched at once: `token`, `role`, `all`, the roles chosen, or `given`."""
+    """Positions that were patched at once: `token`, `role`, `all`, the roles chosen, or `given`."""
     window: int
-    """How many layers were patched at once."""
+    """Number of layers that were patched at once."""
     estimator: str
-    """`exact`, or the approximation that the scores come from."""
-    aggregate: str
-    segment: str
-    """`all`, or pairs by d: `correct` (d >= tau), `ambiguous` or `incorrect` (d <= -tau)."""
-    condition: str | None
-    """Which statement is true: the `negated` one, the `affirmative` one, None for both."""
-    floor: float
-    """Pairs with |d| below this were left out; score units."""
+    """`exact`, or the approximation that computed the scores."""
+    options: ReduceOptions
+    """Options of the reduction; `floor` is the number that was used."""
     n: int
-    """Number of pairs kept."""
+    """Number of pairs that were reduced."""
     below_floor: int
-    """Number of pairs left out by the floor."""
+    """Number of selected pairs that the floor left out."""
     dropped: int
     """Number of pairs that were never traced."""
-    confidence: float
-    resamples: int
-    seed: int
 
 
 class Estimate(NamedTuple):
-    """One cell of an effect."""
+    """Effect in one cell, with the ends of its bootstrap interval and its number of pairs."""
 
     value: float
     low: float
@@ -139,75 +125,91 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Effect(Reduction):
-    """The causal tracing effect: 0 is no effect, 1 the full one; signs kept, nothing clipped."""
+    """Causal tracing effect: 0 is no effect, 1 the full one; signs are kept, nothing is clipped."""
 
     values: Float[np.ndarray, "site layer label"]
-    """NaN where no kept pair has the cell."""
+    """NaN where no pair has the cell."""
     low: Float[np.ndarray, "site layer label"]
     """Lower end of the bootstrap interval; NaN where fewer than two pairs have the cell."""
     high: Float[np.ndarray, "site layer label"]
+    """Upper end of the bootstrap interval."""
     counts: Int[np.ndarray, "site layer label"]
-    """Number of kept pairs that have the cell."""
+    """Number of pairs that have the cell."""
     axis: str
-    """What `labels` are: `role` or `token`."""
+    """Kind of the labels: `role` or `token`."""
     labels: tuple[str, ...]
     layers: tuple[str, ...]
+    """`embed`, then the blocks as `named_modules()` calls them."""
     sites: tuple[str, ...]
 
     def at(self, layer: str | int, label: str, *, site: str | None = None) -> Estimate:
-        """The effect in one cell; an integer layer counts from 0, the embedding.
+        """Return the effect in one cell; an integer layer counts from 0, the embedding.
+
+        Args:
+            layer: name or number of the layer.
+            label: role, or token where the effect is by token.
+            site: name of the site; None takes the first.
 
         Raises:
             UnknownNameError: when a layer, label or site is not in this result.
         """
-        if isinstance(layer, int):
-            if not 0 <= layer < len(self.layers):
-                raise UnknownNameError(
-                    f"no layer {layer}; layers count 0 to {len(self.layers) - 1}"
-                )
-            layer = self.layers[layer]
         cell = (
-            0 if site is None else _place("site", site, self.sites),
-            _place("layer", layer, self.layers),
-            _place("label", label, self.labels),
+            0 if site is None else _index("site", site, self.sites),
+            _index("layer", self._layer(layer), self.layers),
+            _index("label", label, self.labels),
         )
-        value, low, high = (float(a[cell]) for a in (self.values, self.low, self.high))
+        value, low, high = (float(array[cell]) for array in (self.values, self.low, self.high))
         return Estimate(value=value, low=low, high=high, pairs=int(self.counts[cell]))
 
     def of_site(self, site: str) -> "Effect":
-        """The effect at one site alone.
+        """Return the effect at one site alone.
 
         Raises:
             UnknownNameError: when the site is not in this result.
         """
-        place = [_place("site", site, self.sites)]
-        arrays = {name: getattr(self, name)[place] for name in ("values", "low", "high", "counts")}
-        return replace(self, sites=(site,), **arrays)
+        chosen = [_index("site", site, self.sites)]
+        names = ("values", "low", "high", "counts")
+        return replace(self, sites=(site,), **{name: getattr(self, name)[chosen] for name in names})
 
     def to_dataframe(self) -> Any:
-        """A tidy pandas.DataFrame: a row per site, layer and label."""
+        """Return a tidy pandas.DataFrame with a row per site, layer and label."""
         import pandas as pd
 
         index = pd.MultiIndex.from_product(
             [self.sites, self.layers, self.labels], names=["site", "layer", self.axis]
         )
         arrays = {"effect": self.values, "low": self.low, "high": self.high, "pairs": self.counts}
-        frame = pd.DataFrame({k: a.ravel() for k, a in arrays.items()}, index=index).reset_index()
-        described = (
-            "model",
-            "estimator",
-            "direction",
-            "corruption",
-            "aggregate",
-            "segment",
-            "condition",
-            "n",
+        columns = {name: array.ravel() for name, array in arrays.items()}
+        facts = flat_fields(self)
+        return (
+            pd.DataFrame(columns, index=index)
+            .reset_index()
+            .assign(**{name: facts[name] for name in _COLUMNS})
         )
-        return frame.assign(**{name: getattr(self, name) for name in described})
+
+    def _layer(self, layer: str | int) -> str:
+        if isinstance(layer, str):
+            return layer
+        if not 0 <= layer < len(self.layers):
+            raise UnknownNameError(f"no layer {layer}; layers count 0 to {len(self.layers) - 1}")
+        return self.layers[layer]
+
+
+_COLUMNS = (
+    "model",
+    "estimator",
+    "direction",
+    "corruption",
+    "aggregate",
+    "segment",
+    "condition",
+    "n",
+)
+"""Facts that a data frame repeats in every row."""
 
 
 def estimate(
-    how: Reduction,
+    reduction: Reduction,
     *,
     numerators: Float[np.ndarray, "pair site layer position"],
     d: Float[np.ndarray, " pair"],
@@ -216,15 +218,15 @@ def estimate(
     layers: tuple[str, ...],
     sites: tuple[str, ...],
 ) -> Effect:
-    """Reduce the kept pairs' raw scores to the effect of each site, layer and label."""
-    cells = gather(numerators, d, groups)
-    draws = AGGREGATES[how.aggregate](
-        cells, resample(how.n, resamples=how.resamples, seed=how.seed)
-    )
-    low, high = interval(draws[1:], confidence=how.confidence)
-    counts = (cells.tokens > 0).sum(axis=0)
+    """Reduce the scores of the selected pairs to the effect of each site, layer and label."""
+    options = reduction.options
+    sums = gather(numerators, d, groups)
+    weights = resample(reduction.n, resamples=options.resamples, seed=options.seed)
+    draws = AGGREGATES[options.aggregate](sums, weights)
+    low, high = interval(draws[1:], confidence=options.confidence)
+    counts = (sums.tokens > 0).sum(axis=0)
     return Effect(
-        **vars(how),
+        **vars(reduction),
         values=draws[0],
         low=np.where(counts > 1, low, np.nan),
         high=np.where(counts > 1, high, np.nan),
@@ -236,7 +238,6 @@ def estimate(
     )
 
 
-def _place(kind: str, name: str, known: tuple[str, ...]) -> int:
-    if name not in known:
-        raise UnknownNameError(f"unknown {kind} {name!r}; known: {', '.join(known)}")
+def _index(kind: str, name: str, known: tuple[str, ...]) -> int:
+    one_of(kind, name, known)
     return known.index(name)

@@ -1,34 +1,36 @@
-"""What each attention head does: its causal effect, and how far it looks for the negator.
+"""Attention heads: the causal effect of each, and its selectivity for the negator.
 
-Both are grids of blocks by heads with bootstrap intervals over pairs, and can be set side by side:
-a head that looks at the negator need not be one that the score depends on.
+Both are grids of blocks by heads with bootstrap intervals over pairs, and can be drawn side by
+side. A head that attends to the negator need not be one that the score depends on.
 """
 
 __all__ = ["Head", "HeadEffect", "HeadGrid", "HeadSelectivity", "head_effect", "selectivity_of"]
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, ClassVar, NamedTuple, Unpack
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from negtrace._files import as_json
 from negtrace.errors import CTEError
 from negtrace.results.cte import CTE
-from negtrace.results.effect import Effect, Groups, Reducing, Reduction, gather
+from negtrace.results.effect import Effect, Groups, Reduction, gather
+from negtrace.results.options import ReduceOptions, Resampling, flat_fields
 from negtrace.results.provenance import Dropped, Provenance
 from negtrace.results.statistics import AGGREGATES, interval, resample
 
 
 class Head(NamedTuple):
-    """One head: what was measured of it, and the bootstrap interval."""
+    """One head with its value and bootstrap interval."""
 
     layer: str
-    """The block as `named_modules()` calls it."""
+    """Block as `named_modules()` calls it."""
     block: int
-    """The block, counted from 1 as in every figure."""
+    """Number of the block, from 1 as in every figure."""
     head: int
-    """The head within its block, counted from 0 as in the site `head.0`."""
+    """Number of the head within its block, from 0 as in the site `head.0`."""
     value: float
     low: float
     high: float
@@ -39,135 +41,136 @@ class HeadGrid:
     """A number for every head of every block."""
 
     measure: ClassVar[str]
-    """What the values are."""
-    said: ClassVar[tuple[str, ...]]
-    """What a data frame says in every row."""
+    """Name of what the values measure."""
 
     layers: tuple[str, ...]
-    """The blocks as `named_modules()` calls them."""
+    """Blocks as `named_modules()` calls them."""
     heads: tuple[int, ...]
-    """The heads by number, from 0."""
+    """Numbers of the heads, from 0."""
     values: Float[np.ndarray, "block head"]
     """NaN where there is no such cell."""
     low: Float[np.ndarray, "block head"]
     """Lower end of the bootstrap interval over pairs; NaN for a single pair."""
     high: Float[np.ndarray, "block head"]
+    """Upper end of the bootstrap interval."""
 
     def top(self, count: int = 10) -> list[Head]:
-        """The heads with the largest values, the largest first; equal ones by block."""
-        every = [head for head in self._each() if not np.isnan(head.value)]
-        return sorted(every, key=lambda head: -head.value)[:count]
+        """Return the heads with the largest values, the largest first; equal ones by block."""
+        known = [head for head in self._all_heads() if not np.isnan(head.value)]
+        return sorted(known, key=lambda head: -head.value)[:count]
 
     def to_dataframe(self) -> Any:
-        """A tidy pandas.DataFrame: a row per head, the blocks in order."""
+        """Return a tidy pandas.DataFrame with a row per head, the blocks in order."""
         import pandas as pd
 
-        frame = pd.DataFrame(self._each(), columns=list(Head._fields))
-        said = {name: getattr(self, name) for name in self.said}
-        return frame.assign(**{"measure": self.measure, **said})
+        frame = pd.DataFrame(self._all_heads(), columns=list(Head._fields))
+        return frame.assign(measure=self.measure, **self._facts())
 
-    def described(self) -> dict[str, Any]:
-        """Every field as JSON holds it, by name: arrays as lists, NaN as None."""
-        named = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {"measure": self.measure, **{name: _plain(it) for name, it in named.items()}}
+    def to_json(self) -> dict[str, Any]:
+        """Return every field as JSON holds it, by name: arrays as lists, NaN as None."""
+        named = {name: as_json(value) for name, value in flat_fields(self).items()}
+        return {"measure": self.measure, **named}
 
-    def _each(self) -> list[Head]:
+    def _facts(self) -> dict[str, Any]:
+        """Return the facts that a data frame repeats in every row."""
+        raise NotImplementedError
+
+    def _all_heads(self) -> list[Head]:
         arrays = (self.values, self.low, self.high)
         return [
-            Head(layer, place + 1, head, *(float(array[place, at]) for array in arrays))
-            for place, layer in enumerate(self.layers)
-            for at, head in enumerate(self.heads)
+            Head(layer, block + 1, head, *(float(array[block, column]) for array in arrays))
+            for block, layer in enumerate(self.layers)
+            for column, head in enumerate(self.heads)
         ]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeadEffect(HeadGrid, Reduction):
-    """The causal tracing effect of each head, summed over what was patched apart; no unit.
+    """Causal tracing effect of each head, summed over positions; no unit.
 
-    Heads that were patched at all positions at once (`positions="all"`) have one number each, and
-    the sum is that number.
+    Where heads were patched at all positions at once (`positions="all"`), each head has one number
+    and the sum is that number.
     """
 
     measure: ClassVar[str] = "effect"
-    said: ClassVar[tuple[str, ...]] = (
-        "model",
-        "estimator",
-        "positions",
-        "window",
-        "direction",
-        "corruption",
-        "aggregate",
-        "segment",
-        "condition",
-        "n",
-    )
+
+    def _facts(self) -> dict[str, Any]:
+        named = flat_fields(self)
+        trace = ("model", "estimator", "positions", "window", "direction", "corruption")
+        return {name: named[name] for name in (*trace, "aggregate", "segment", "condition", "n")}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeadSelectivity(HeadGrid):
-    """How much more each head attends to the negator than to what stands there otherwise.
+    """Attention of each head to the negator, minus its attention to the slot without one.
 
-    The mean over pairs of the largest difference, over queries, between attention to the cue in
-    the negated statement and to its slot in the affirmative one (Quantmeyer et al. 2024, arXiv
-    2407.10488). Between -1 and 1; a largest difference is above 0 by chance alone, the more so the
-    more queries there are, so compare heads with each other.
+    For a pair with negated statement x and affirmative statement y, the selectivity of a head is
+    max over queries q of A(x, q, cue) - A(y, q', slot), where q' is the token of y that corresponds
+    to q; the value is the mean over pairs (Quantmeyer et al. 2024, arXiv 2407.10488). It lies
+    between -1 and 1. A largest difference is above 0 by chance alone, the more so the more queries
+    there are, so compare heads with each other.
     """
 
     measure: ClassVar[str] = "selectivity"
-    said: ClassVar[tuple[str, ...]] = ("model", "queries", "n")
 
     by_pair: Float[np.ndarray, "pair block head"]
-    """The largest difference of each pair."""
+    """Selectivity in each pair."""
     ids: tuple[str, ...]
-    """The pairs that were kept, in the order of `by_pair`."""
+    """Ids of the pairs, in the order of `by_pair`."""
     queries: str
-    """Which tokens look: `later` than the cue, or all `other` ones."""
-    confidence: float
-    resamples: int
-    seed: int
+    """Tokens whose attention counts: `later` than the cue, or all `other` ones."""
+    resampling: Resampling
+    """Bootstrap behind the intervals."""
     provenance: Provenance
     dropped: tuple[Dropped, ...] = ()
 
     @property
     def model(self) -> str:
-        """The model's name."""
+        """Name of the model."""
         return self.provenance.model
 
     @property
     def n(self) -> int:
-        """Number of pairs kept."""
+        """Number of pairs."""
         return len(self.ids)
 
+    def _facts(self) -> dict[str, Any]:
+        return {"model": self.model, "queries": self.queries, "n": self.n}
 
-def head_effect(result: CTE | Effect, **how: Unpack[Reducing]) -> HeadEffect:
-    """The effect of every head that `result` has a site for, summed over positions.
+
+def head_effect(
+    result: CTE | Effect, options: ReduceOptions | None = None, **changes: Any
+) -> HeadEffect:
+    """Reduce pairs to the effect of every head that was traced, summed over positions.
 
     Args:
-        result: traced at `sites=("head",)`; an effect that is already reduced will do where all
-            positions were patched at once, and the other arguments are then its own.
-        **how: as in `CTE.effect`.
+        result: CTE traced at `sites=("head",)`. An effect of one does where all positions were
+            patched at once; it is reduced already, so there are no options then.
+        options: options of the reduction, as of `CTE.effect`; None takes the defaults.
+        **changes: single options by name.
 
     Raises:
-        CTEError: when no head was traced, no pair is left, or an effect is not of all positions
-            at once.
-        UnknownNameError: when a name is not known.
+        CTEError: when no head was traced, when no pair is left, or for an effect with options or
+            with positions apart.
+        UnknownNameError: for an unknown option, aggregate, segment or condition.
     """
-    places = _heads_in(result.sites)
+    sites = _head_sites(result.sites)
     if isinstance(result, Effect):
-        return _of_effect(result, places)
-    kept, reduction = result.keep(**how)
-    token = (kept.roles >= 0)[:, :, None]
-    groups = Groups(labels=("sum",), member=token, summed=True)
-    cells = gather(kept.numerators[:, list(places.values())], kept.d, groups)
-    weights = resample(reduction.n, resamples=reduction.resamples, seed=reduction.seed)
-    # No head writes at `embed`.
-    draws = AGGREGATES[reduction.aggregate](cells, weights)[:, :, 1:, 0]
-    kept_draws = draws[1:] if reduction.n > 1 else draws[:0]
-    low, high = interval(kept_draws, confidence=reduction.confidence)
+        if options is not None or changes:
+            raise CTEError("an effect is reduced already; pass the CTE itself to give options")
+        return _of_effect(result, sites)
+    kept, reduction = result.keep(options, **changes)
+    n, options = reduction.n, reduction.options
+    member = (kept.roles >= 0)[:, :, None]
+    groups = Groups(labels=("sum",), member=member, summed=True)
+    sums = gather(kept.numerators[:, list(sites.values())], kept.d, groups)
+    weights = resample(n, resamples=options.resamples, seed=options.seed)
+    draws = AGGREGATES[options.aggregate](sums, weights)[:, :, 1:, 0]  # no head in the embedding
+    low, high = interval(draws[1:] if n > 1 else draws[:0], confidence=options.confidence)
     return HeadEffect(
         **vars(reduction),
         layers=result.layers[1:],
-        heads=tuple(places),
+        heads=tuple(sites),
         values=draws[0].T,
         low=low.T,
         high=high.T,
@@ -182,22 +185,31 @@ def selectivity_of(
     queries: str,
     provenance: Provenance,
     dropped: Sequence[Dropped] = (),
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    resampling: Resampling | None = None,
 ) -> HeadSelectivity:
-    """Average what was found in each pair, with bootstrap intervals that ignore their order.
+    """Average the selectivity over pairs, with bootstrap intervals that ignore their order.
+
+    Args:
+        by_pair: selectivity of each head in each pair.
+        ids: ids of the pairs.
+        layers: names of the blocks.
+        queries: tokens whose attention counted.
+        provenance: origin of the numbers.
+        dropped: pairs that were not measured.
+        resampling: bootstrap behind the intervals; None takes the defaults.
 
     Raises:
         CTEError: when there is no pair.
     """
     if not len(by_pair):
         raise CTEError("selectivity needs at least one pair")
+    resampling = resampling or Resampling()
     order = np.argsort(np.array(ids))
     ordered = by_pair[order]
-    weights = resample(len(order), resamples=resamples, seed=seed)
+    weights = resample(len(order), resamples=resampling.resamples, seed=resampling.seed)
     draws = np.tensordot(weights, ordered, axes=1) / len(order)
-    low, high = interval(draws[1:] if len(order) > 1 else draws[:0], confidence=confidence)
+    redrawn = draws[1:] if len(order) > 1 else draws[:0]
+    low, high = interval(redrawn, confidence=resampling.confidence)
     return HeadSelectivity(
         layers=tuple(layers),
         heads=tuple(range(by_pair.shape[2])),
@@ -205,48 +217,36 @@ def selectivity_of(
         low=low,
         high=high,
         by_pair=ordered,
-        ids=tuple(ids[place] for place in order),
+        ids=tuple(ids[index] for index in order),
         queries=queries,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
+        resampling=resampling,
         provenance=provenance,
         dropped=tuple(dropped),
     )
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
-
-
-def _heads_in(sites: Sequence[str]) -> dict[int, int]:
-    """Return where each head's site is, by the head's number."""
-    found = {
-        int(site.removeprefix("head.")): place
-        for place, site in enumerate(sites)
+def _head_sites(sites: Sequence[str]) -> dict[int, int]:
+    """Return the index of each head's site, by the number of the head."""
+    indices = {
+        int(site.removeprefix("head.")): index
+        for index, site in enumerate(sites)
         if site.startswith("head.")
     }
-    if not found:
+    if not indices:
         raise CTEError(
             f"no head was traced, only {', '.join(sites)}; trace with sites=('head',) and, for one "
             "number a head, positions='all'"
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(indices.items()))
 
 
-def _of_effect(effect: Effect, places: dict[int, int]) -> HeadEffect:
+def _of_effect(effect: Effect, sites: dict[int, int]) -> HeadEffect:
     if effect.labels != ("all",):
         raise CTEError(
             "an effect that is reduced by role cannot be summed over tokens any more; pass the "
             "CTE itself (of a document, document.cte()), or trace with positions='all'"
         )
-    how = {name: getattr(effect, name) for name in Reduction.__dataclass_fields__}
-    kept = list(places.values())
-    grids = {name: getattr(effect, name)[kept, 1:, 0].T for name in ("values", "low", "high")}
-    return HeadEffect(**how, **grids, layers=effect.layers[1:], heads=tuple(places))
+    reduction = {name: getattr(effect, name) for name in Reduction.__dataclass_fields__}
+    indices = list(sites.values())
+    grids = {name: getattr(effect, name)[indices, 1:, 0].T for name in ("values", "low", "high")}
+    return HeadEffect(**reduction, **grids, layers=effect.layers[1:], heads=tuple(sites))

@@ -1,29 +1,29 @@
-"""One weight per block, derived from a CTE in several ways; none of them is the default.
+"""Layer scores: one number per block, derived from a CTE in several ways. None is the default.
 
-A residual CTE says where the signal sits after a block, not what the block does, and its sum over
-positions is 1 at the embedding and at the last block by construction. So compare the methods:
+The effect at `resid` says where the negation sits after a block, not what the block does: summed
+over positions, it is 1 at the embedding and at the last block whatever the model does in between.
+So compare the methods:
 
-- `nast`: the effect summed over all positions (NAST, arXiv 2602.12498).
-- `std`: the population standard deviation of the effect over positions from the cue on
-  (Quantmeyer et al. 2024, arXiv 2407.10488).
-- `cue`: the effect at the cue, that is, how much of the negation still sits there.
-- `transport`: what the block moved away from the cue.
-- `component`: what the block's own attention and MLP write, patched one at a time and added up.
+- `nast`: effect summed over all positions (NAST, arXiv 2602.12498).
+- `std`: population standard deviation of the effect over positions from the cue on (Quantmeyer et
+  al. 2024, arXiv 2407.10488).
+- `cue`: effect at the cue, so how much of the negation still sits there.
+- `transport`: effect at the cue before the block minus after it, so what the block moved away.
+- `component`: effects of the block's own attention and MLP, patched one at a time and added up.
 """
 
 __all__ = [
-    "METHODS",
-    "STABLE",
+    "LAYER_SCORES",
     "Draws",
     "LayerScores",
-    "Method",
     "all_layer_scores",
     "layer_scores",
+    "register_layer_score",
 ]
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -32,11 +32,12 @@ from negtrace._messages import listed
 from negtrace._registry import Registry
 from negtrace.errors import CTEError
 from negtrace.results.cte import CTE
-from negtrace.results.effect import Groups, Reducing, Reduction, gather, role_groups, token_groups
+from negtrace.results.effect import Groups, Reduction, gather, role_groups, token_groups
+from negtrace.results.options import ReduceOptions, flat_fields
 from negtrace.results.statistics import AGGREGATES, interval, resample, spearman
 
 STABLE = 0.9
-"""Mean Spearman correlation from which a ranking of blocks counts as stable."""
+"""Least mean Spearman correlation at which a ranking of blocks counts as stable."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,34 +46,36 @@ class LayerScores(Reduction):
 
     method: str
     layers: tuple[str, ...]
-    """The blocks as `named_modules()` calls them; the embedding is none."""
+    """Blocks as `named_modules()` calls them; the embedding is not among them."""
     values: Float[np.ndarray, " block"]
-    """The method's own scores; no unit."""
+    """Scores of the method; no unit."""
     low: Float[np.ndarray, " block"]
     """Lower end of the bootstrap interval over pairs; NaN for a single pair."""
     high: Float[np.ndarray, " block"]
+    """Upper end of the bootstrap interval."""
     alpha: Float[np.ndarray, " block"]
-    """`values` scaled to 0 .. 1 by their minimum and maximum; all 1 where they are equal."""
+    """(values - min) / (max - min), so 0 to 1; all 1 where the values are equal."""
     rank_stability: float
     """Mean Spearman correlation of the bootstrap draws' scores with `values`; NaN without draws."""
 
     @property
     def stable(self) -> bool:
-        """Whether the ranking of blocks survives redrawing the pairs."""
+        """Whether the ranking of blocks stays the same, by and large, when pairs are redrawn."""
         return bool(self.rank_stability >= STABLE)
 
     @property
     def note(self) -> str:
-        """In one sentence, how far the ranking can be trusted."""
+        """Verdict on the ranking of blocks in one sentence."""
         if np.isnan(self.rank_stability):
-            return f"stability unknown: {self.n} pair(s), {self.resamples} bootstrap draws"
-        found = f"rank stability {self.rank_stability:.2f} over {self.n} pairs"
+            draws = self.options.resamples
+            return f"stability unknown: {self.n} pair(s), {draws} bootstrap draws"
+        measured = f"rank stability {self.rank_stability:.2f} over {self.n} pairs"
         if self.stable:
-            return f"ranking stable: {found}"
-        return f"ranking NOT stable: {found}, below {STABLE:g}; trace more pairs before using it"
+            return f"ranking stable: {measured}"
+        return f"ranking NOT stable: {measured}, below {STABLE:g}; trace more pairs before using it"
 
     def scale(self, beta: float = 1.0) -> dict[str, float]:
-        """alpha ** beta by block, the factor of NAST; beta 0 is uniform, also where alpha is 0.
+        """Return alpha ** beta for each block, the factor of NAST; beta 0 gives 1 everywhere.
 
         Raises:
             CTEError: when `beta` is negative.
@@ -82,186 +85,248 @@ class LayerScores(Reduction):
         return dict(zip(self.layers, (self.alpha**beta).tolist(), strict=True))
 
     def to_dataframe(self) -> Any:
-        """A tidy pandas.DataFrame: a row per block."""
+        """Return a tidy pandas.DataFrame with a row per block."""
         import pandas as pd
 
-        arrays = {name: getattr(self, name) for name in ("values", "low", "high", "alpha")}
+        arrays = {"score": self.values, "low": self.low, "high": self.high, "alpha": self.alpha}
         frame = pd.DataFrame({"method": self.method, "layer": list(self.layers), **arrays})
-        described = (
-            "rank_stability",
-            "stable",
-            "model",
-            "estimator",
-            "direction",
-            "segment",
-            "condition",
-            "n",
-        )
-        return frame.rename(columns={"values": "score"}).assign(
-            **{name: getattr(self, name) for name in described}
-        )
+        facts = {**flat_fields(self), "stable": self.stable}
+        return frame.assign(**{name: facts[name] for name in _COLUMNS})
+
+
+_COLUMNS = (
+    "rank_stability",
+    "stable",
+    "model",
+    "estimator",
+    "direction",
+    "segment",
+    "condition",
+    "n",
+)
+"""Facts that a data frame repeats in every row."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Draws:
-    """The kept pairs, redrawn; row 0 of everything is the point estimate."""
+    """Pairs of a trace, drawn again and again: everything that a layer score is computed from.
 
-    kept: CTE
+    Its methods return one row per draw. Row 0 counts every pair once: it is the score itself. The
+    other rows are bootstrap draws, from which intervals and stability follow.
+    """
+
+    cte: CTE
+    """Result of the pairs that the reduction counts."""
     aggregate: str
+    """Name of the aggregate over pairs."""
     weights: Float[np.ndarray, "draw pair"]
+    """Number of times each pair counts, by draw."""
 
     def effect(self, site: str, groups: Groups) -> Float[np.ndarray, "draw layer label"]:
-        """The effect at one site, by draw."""
-        place = self.kept.sites.index(site)
-        numerators = self.kept.numerators[:, place : place + 1]
-        cells = gather(numerators, self.kept.d, groups)
-        return np.asarray(AGGREGATES[self.aggregate](cells, self.weights)[:, 0])
+        """Return the effect at one site for each group of tokens."""
+        index = self.cte.sites.index(site)
+        sums = gather(self.cte.numerators[:, index : index + 1], self.cte.d, groups)
+        return np.asarray(AGGREGATES[self.aggregate](sums, self.weights)[:, 0])
 
-    def cue(self) -> Float[np.ndarray, "draw layer"]:
-        """The effect at the cue, by draw."""
-        groups = self.kept.groups("role")
-        return self.effect("resid", groups)[:, :, groups.labels.index("cue")]
+    def at_role(self, role: str, site: str = "resid") -> Float[np.ndarray, "draw layer"]:
+        """Return the effect at the tokens of one role, the embedding first."""
+        groups = self.cte.groups("role")
+        return self.effect(site, groups)[:, :, groups.labels.index(role)]
 
-    def total(self, site: str) -> Float[np.ndarray, "draw layer"]:
-        """The effect summed over each pair's tokens, then aggregated; missing cells add nothing."""
-        member = (self.kept.roles >= 0)[:, :, None]
+    def total(self, site: str = "resid") -> Float[np.ndarray, "draw layer"]:
+        """Return the effect summed over the tokens of each pair, the embedding first."""
+        member = (self.cte.roles >= 0)[:, :, None]
         return self.effect(site, Groups(labels=("sum",), member=member, summed=True))[:, :, 0]
 
 
+Score = Callable[[Draws], np.ndarray]
+"""From draws to scores by draw and block: an array of shape (draws, blocks)."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Method:
-    """A way to score blocks, and what it needs of a trace."""
+class ScoreMethod:
+    """A way to score blocks, and its needs. `register_layer_score` says what each need means."""
 
-    score: Callable[[Draws], np.ndarray]
-    """From the redrawn effects to scores by draw and block; row 0 is the point estimate."""
-    sites: tuple[str, ...] = ("resid",)
-    cue: bool = False
-    """Whether it reads the residual stream at the cue, the embedding included."""
-    positions: tuple[str, ...] | None = None
-    """Which positions have to be patched at once for its sum to mean anything; None for any."""
+    score: Score
+    sites: tuple[str, ...]
+    cue: bool
+    positions: tuple[str, ...] | None
 
-    def lacks(self, kept: CTE) -> str | None:
-        """What the kept pairs lack for this method, in words; None when nothing."""
-        absent = [site for site in self.sites if site not in kept.sites]
+    def lacks(self, cte: CTE) -> str | None:
+        """Return in words what `cte` lacks for this method; None when nothing."""
+        absent = [site for site in self.sites if site not in cte.sites]
         if absent:
-            return f"the site(s) {', '.join(absent)}; it has {', '.join(kept.sites)}"
-        if self.positions and kept.positions not in self.positions:
-            return f"positions {' or '.join(map(repr, self.positions))}, not {kept.positions!r}"
-        token = np.ones(kept.roles.shape, dtype=bool)
-        if self.cue:
-            token = kept.roles == _index(kept, "cue")
-            if not token.any():
-                return "a cue: no token of the patched runs has that role"
-        cells = (~np.isnan(kept.patched) & token[:, None, None]).any(axis=(0, 3))
-        wanted = cells[[kept.sites.index(site) for site in self.sites]].all(axis=0)
-        layers = [n for n, found in zip(kept.layers, wanted, strict=True) if not found]
-        layers = layers if self.cue else [name for name in layers if name != kept.layers[0]]
+            return f"the site(s) {', '.join(absent)}; it has {', '.join(cte.sites)}"
+        if self.positions and cte.positions not in self.positions:
+            return f"positions {' or '.join(map(repr, self.positions))}, not {cte.positions!r}"
+        if self.cue and not _is_role(cte, "cue").any():
+            return "a cue: no token of the patched runs has that role"
+        layers = self._without_cells(cte)
         return f"cells {'at the cue ' if self.cue else ''}in {listed(layers)}" if layers else None
 
+    def _without_cells(self, cte: CTE) -> list[str]:
+        """Return the layers where a site that the method reads has no cell, in no pair."""
+        token = _is_role(cte, "cue") if self.cue else np.ones(cte.roles.shape, dtype=bool)
+        cells = (~np.isnan(cte.patched) & token[:, None, None]).any(axis=(0, 3))
+        complete = cells[[cte.sites.index(site) for site in self.sites]].all(axis=0)
+        first = 0 if self.cue else 1  # the embedding counts where the cue is followed through
+        return [cte.layers[index] for index in np.flatnonzero(~complete) if index >= first]
 
-METHODS: Registry[Method] = Registry("layer score")
+
+LAYER_SCORES: Registry[ScoreMethod] = Registry("layer score")
 
 
-def _method(name: str, **needs: Any) -> Callable[[Callable[[Draws], np.ndarray]], Method]:
-    return lambda score: METHODS.register(name)(Method(score=score, **needs))
+def register_layer_score(
+    name: str,
+    *,
+    sites: Sequence[str] = ("resid",),
+    cue: bool = False,
+    positions: Sequence[str] | None = None,
+) -> Callable[[Score], Score]:
+    """Return a decorator that makes a function a layer score under `name`.
+
+    The function takes `Draws` and returns an array of shape (draws, blocks); row 0 is the score.
+    `layer_scores`, `all_layer_scores`, `write_json` and the command line then know it.
+
+    Args:
+        name: name of the method.
+        sites: sites that a trace must have.
+        cue: whether the score reads the effect at the cue, from the embedding on.
+        positions: ways of patching (`token`, `role`, `all`) in which the score means anything;
+            None allows all. A sum over positions, say, needs tokens that were patched one by one.
+
+    Raises:
+        NegtraceError: when `name` is taken.
+    """
+
+    def register(score: Score) -> Score:
+        only = None if positions is None else tuple(positions)
+        method = ScoreMethod(score=score, sites=tuple(sites), cue=cue, positions=only)
+        LAYER_SCORES.register(name)(method)
+        return score
+
+    return register
 
 
-@_method("nast", positions=("token",))
+@register_layer_score("nast", positions=("token",))
 def nast(draws: Draws) -> Float[np.ndarray, "draw block"]:
     """Sum of the effect over all positions."""
-    return draws.total("resid")[:, 1:]
+    return draws.total()[:, 1:]
 
 
-@_method("std", cue=True, positions=("token",))
+@register_layer_score("std", cue=True, positions=("token",))
 def std(draws: Draws) -> Float[np.ndarray, "draw block"]:
     """Population standard deviation of the effect over positions from the first cue on.
 
-    Token by token where the pairs share one template. Otherwise over the effects of the roles from
-    the cue on, each weighted by its mean number of tokens in a pair; pairs without a cue are out.
+    Token by token where the pairs share one template. Otherwise over the roles from the cue on,
+    each weighted by its mean number of tokens in a pair. Pairs without a cue are left out.
     """
-    kept = draws.kept
-    after = _from_the_cue_on(kept)
-    roles = np.where(after, kept.roles, -1)
+    cte = draws.cte
+    roles = np.where(_from_the_cue_on(cte), cte.roles, -1)
     grouped = token_groups if len(np.unique(roles, axis=0)) == 1 else role_groups
-    groups = grouped(roles, kept.role_names)
+    groups = grouped(roles, cte.role_names)
     tokens = groups.member.sum(axis=1).mean(axis=0)
     effect = draws.effect("resid", groups)[:, 1:]
-    share = np.where(np.isnan(effect), 0.0, tokens)
-    return _weighted_std(np.nan_to_num(effect), share)
+    weights = np.where(np.isnan(effect), 0.0, tokens)
+    return _weighted_std(np.nan_to_num(effect), weights)
 
 
-@_method("cue", cue=True)
+@register_layer_score("cue", cue=True)
 def cue(draws: Draws) -> Float[np.ndarray, "draw block"]:
-    """The effect at the cue."""
-    return draws.cue()[:, 1:]
+    """Effect at the cue."""
+    return draws.at_role("cue")[:, 1:]
 
 
-@_method("transport", cue=True)
+@register_layer_score("transport", cue=True)
 def transport(draws: Draws) -> Float[np.ndarray, "draw block"]:
-    """CTE(l - 1, cue) - CTE(l, cue): what block l moved away from the cue."""
-    return np.asarray(-np.diff(draws.cue(), axis=1))
+    """Effect at the cue before the block minus after it: CTE(l - 1, cue) - CTE(l, cue)."""
+    return np.asarray(-np.diff(draws.at_role("cue"), axis=1))
 
 
-@_method("component", sites=("attn_out", "mlp_out"), positions=("token", "role", "all"))
+@register_layer_score(
+    "component", sites=("attn_out", "mlp_out"), positions=("token", "role", "all")
+)
 def component(draws: Draws) -> Float[np.ndarray, "draw block"]:
     """Effects of `attn_out` and `mlp_out`, each summed over all positions, added up.
 
-    To first order what the block writes; the two are patched one at a time.
+    To first order, this is what the block writes; the two are patched one at a time.
     """
     return np.asarray(draws.total("attn_out") + draws.total("mlp_out"))[:, 1:]
 
 
-def _index(kept: CTE, role: str) -> int:
-    return kept.role_names.index(role) if role in kept.role_names else len(kept.role_names)
+def _is_role(cte: CTE, role: str) -> Bool[np.ndarray, "pair position"]:
+    return np.asarray(np.array([*cte.role_names, ""])[cte.roles] == role)
 
 
-def _from_the_cue_on(kept: CTE) -> Bool[np.ndarray, "pair position"]:
-    started = np.cumsum(kept.roles == _index(kept, "cue"), axis=1) > 0
-    return np.asarray(started & (kept.roles >= 0) & (kept.roles != _index(kept, "pad")))
+def _from_the_cue_on(cte: CTE) -> Bool[np.ndarray, "pair position"]:
+    started = np.cumsum(_is_role(cte, "cue"), axis=1) > 0
+    return np.asarray(started & (cte.roles >= 0) & ~_is_role(cte, "pad"))
 
 
 def _weighted_std(
-    effect: Float[np.ndarray, "draw block label"], share: Float[np.ndarray, "draw block label"]
+    effect: Float[np.ndarray, "draw block label"], weights: Float[np.ndarray, "draw block label"]
 ) -> Float[np.ndarray, "draw block"]:
-    total = share.sum(axis=2)
-    share = np.divide(share, total[:, :, None], where=total[:, :, None] > 0, out=share * np.nan)
+    total = weights.sum(axis=2)[:, :, None]
+    share = np.divide(weights, total, where=total > 0, out=weights * np.nan)
     mean = (share * effect).sum(axis=2, keepdims=True)
     return np.asarray(np.sqrt((share * (effect - mean) ** 2).sum(axis=2)))
 
 
-def layer_scores(cte: CTE, method: str, **how: Unpack[Reducing]) -> LayerScores:
-    """Score every block of `cte` by `method`; the other arguments are those of `CTE.effect`.
+def layer_scores(
+    cte: CTE, method: str, options: ReduceOptions | None = None, **changes: Any
+) -> LayerScores:
+    """Score every block of `cte` by one method.
+
+    Args:
+        cte: result of a trace.
+        method: name of a registered method.
+        options: options of the reduction, as of `CTE.effect`; None takes the defaults.
+        **changes: single options by name.
 
     Raises:
-        CTEError: when no pair is left, or a block, a site or the cue that the method needs is
-            missing.
-        UnknownNameError: when a name is not known.
+        CTEError: when no pair is left, when the trace lacks a site, a layer or the cue that the
+            method needs, or when the method gives an array of another shape.
+        UnknownNameError: for an unknown method, option, aggregate, segment or condition.
     """
-    way = METHODS[method]
-    kept, reduction = cte.keep(**how)
-    n, confidence = reduction.n, reduction.confidence
-    if lack := way.lacks(kept):
+    scoring = LAYER_SCORES[method]
+    kept, reduction = cte.keep(options, **changes)
+    n, options = reduction.n, reduction.options
+    if lack := scoring.lacks(kept):
         raise CTEError(f"layer score {method!r} needs what these {n} pairs lack: {lack}")
-    weights = resample(n, resamples=reduction.resamples, seed=reduction.seed)
-    drawn = way.score(Draws(kept=kept, aggregate=reduction.aggregate, weights=weights))
-    low, high = interval(drawn[1:] if n > 1 else drawn[:0], confidence=confidence)
+    weights = resample(n, resamples=options.resamples, seed=options.seed)
+    draws = scoring.score(Draws(cte=kept, aggregate=options.aggregate, weights=weights))
+    expected = (len(weights), len(cte.layers) - 1)
+    if draws.shape != expected:
+        raise CTEError(
+            f"layer score {method!r} gave an array of shape {draws.shape}, expected {expected}: "
+            "a row per draw, a column per block"
+        )
+    low, high = interval(draws[1:] if n > 1 else draws[:0], confidence=options.confidence)
     return LayerScores(
         **vars(reduction),
         method=method,
         layers=cte.layers[1:],
-        values=drawn[0],
+        values=draws[0],
         low=low,
         high=high,
-        alpha=_min_max(drawn[0]),
-        rank_stability=_stability(drawn) if n > 1 else float("nan"),
+        alpha=_min_max(draws[0]),
+        rank_stability=_rank_stability(draws) if n > 1 else float("nan"),
     )
 
 
-def all_layer_scores(cte: CTE, **how: Unpack[Reducing]) -> dict[str, LayerScores]:
-    """Every method that the kept pairs have the sites and the cue for, by name."""
-    kept, _ = cte.keep(**how)
-    possible = [method for method in METHODS if METHODS[method].lacks(kept) is None]
-    return {method: layer_scores(cte, method, **how) for method in possible}
+def all_layer_scores(
+    cte: CTE, options: ReduceOptions | None = None, **changes: Any
+) -> dict[str, LayerScores]:
+    """Score every block by every method that the trace has the sites and cells for.
+
+    Arguments and errors are those of `layer_scores`.
+
+    Returns:
+        Layer scores by name of the method.
+    """
+    kept, _ = cte.keep(options, **changes)
+    possible = [method for method in LAYER_SCORES if LAYER_SCORES[method].lacks(kept) is None]
+    return {method: layer_scores(cte, method, options, **changes) for method in possible}
 
 
 def _min_max(values: Float[np.ndarray, " block"]) -> Float[np.ndarray, " block"]:
@@ -270,8 +335,9 @@ def _min_max(values: Float[np.ndarray, " block"]) -> Float[np.ndarray, " block"]
     return np.asarray((values - values.min()) / spread) if spread > 0 else np.ones_like(values)
 
 
-def _stability(drawn: Float[np.ndarray, "draw block"]) -> float:
-    usable = drawn[1:][np.isfinite(drawn[1:]).all(axis=1)]
-    if not len(usable) or drawn.shape[1] < 2:
+def _rank_stability(draws: Float[np.ndarray, "draw block"]) -> float:
+    """Return the mean Spearman correlation of rows 1, 2, ... with row 0."""
+    usable = draws[1:][np.isfinite(draws[1:]).all(axis=1)]
+    if not len(usable) or draws.shape[1] < 2:
         return float("nan")
-    return float(spearman(usable, drawn[0]).mean())
+    return float(spearman(usable, draws[0]).mean())

@@ -1,27 +1,30 @@
-"""Where a result comes from, and which pairs it lacks."""
+"""Provenance of a result, and the pairs that it lacks."""
 
-__all__ = ["Dropped", "Provenance"]
+__all__ = ["Dropped", "Provenance", "combined"]
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from negtrace._files import sha256
 from negtrace.errors import CTEError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dropped:
-    """A pair that was not traced, and why. Exported: it must hold no statement text."""
+    """A pair that was not traced, and the reason. It is exported: keep statement text out of it."""
 
     id: str
     code: str
+    """Reason, for programs."""
     reason: str
+    """Reason, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What made a result. Exported: it must hold no statement text and no image path.
+    """Origin of a result. It is exported: keep statement text and image paths out of it.
 
     Raises:
         CTEError: when `config` holds anything but JSON values.
@@ -29,7 +32,7 @@ class Provenance:
 
     package_version: str
     time: str
-    """When the trace ended, ISO 8601."""
+    """End of the trace, ISO 8601."""
     model: str
     family: str
     revision: str | None
@@ -37,7 +40,7 @@ class Provenance:
     tokenizer: str
     pairs_digest: str
     config: Mapping[str, Any]
-    """The trace's settings; kept as what JSON makes of them, so tuples become lists."""
+    """Settings of the trace, as JSON holds them: tuples become lists."""
 
     def __post_init__(self) -> None:
         try:
@@ -45,3 +48,10 @@ class Provenance:
         except (TypeError, ValueError) as error:
             raise CTEError(f"a trace's config must hold JSON values only: {error}") from error
         object.__setattr__(self, "config", config)
+
+
+def combined(parts: Sequence[Provenance]) -> Provenance:
+    """Return the provenance of results put together: the latest time, one digest of all pairs."""
+    digests = sorted({part.pairs_digest for part in parts})
+    digest = digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode())
+    return replace(parts[0], time=max(part.time for part in parts), pairs_digest=digest)

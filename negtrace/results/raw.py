@@ -1,76 +1,54 @@
-"""The raw file of a result: every score and axis in one safetensors file with a JSON header."""
+"""The raw file of a result: arrays and their description in one safetensors file.
 
-__all__ = ["ARRAYS", "NAMES", "from_bytes", "sidecar_bytes", "sidecar_of", "to_bytes"]
+The description is a JSON header. A CTE JSON names the raw file beside it, and its SHA-256.
+"""
+
+__all__ = ["from_bytes", "sidecar_bytes", "sidecar_of", "to_bytes"]
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from negtrace._files import pack, read_bytes, sha256, unpack
 from negtrace.errors import CTEError
-from negtrace.results.provenance import Dropped, Provenance
-
-ARRAYS = ("clean", "corrupt", "patched", "roles", "negated")
-
-NAMES = (
-    "ids",
-    "layers",
-    "direction",
-    "corruption",
-    "unit",
-    "sites",
-    "positions",
-    "window",
-    "estimator",
-    "role_names",
-)
-"""Fields that the header holds as they are."""
 
 FORMAT = {"format": "negtrace.cte.raw", "version": 1}
 
 
-def to_bytes(fields: Mapping[str, Any], *, include_text: bool) -> bytes:
-    """The file of a result with these fields; statements only with `include_text`."""
-    header = {
-        **FORMAT,
-        **{name: fields[name] for name in NAMES},
-        "dropped": [asdict(drop) for drop in fields["dropped"]],
-        "provenance": asdict(fields["provenance"]),
-        "texts": fields["texts"] if include_text else None,
-    }
-    return pack({name: fields[name] for name in ARRAYS}, header)
+def to_bytes(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> bytes:
+    """Return the content of a raw file; the same input gives the same bytes."""
+    return pack(arrays, {**FORMAT, **description})
 
 
 def from_bytes(data: bytes, path: Path) -> dict[str, Any]:
-    """The fields of the result in `data`; `path` is for messages.
+    """Return the arrays and the description in `data` by name; lists become tuples.
+
+    Args:
+        data: content of a raw file.
+        path: path of that file, for messages.
 
     Raises:
-        CTEError: when it is no raw file of negtrace, or of another version.
+        CTEError: when it is not a raw file of negtrace, or of another version.
     """
     try:
         arrays, header = unpack(data)
     except CTEError as error:
         raise CTEError(f"cannot read {path}: {error}") from error
-    found = {key: header.get(key) for key in FORMAT}
-    if found != FORMAT:
+    stored = {key: header.pop(key, None) for key in FORMAT}
+    if stored != FORMAT:
         raise CTEError(
-            f"cannot read {path}: it holds {found['format']} version {found['version']}, this "
+            f"cannot read {path}: it holds {stored['format']} version {stored['version']}, this "
             f"negtrace reads {FORMAT['format']} version {FORMAT['version']}; upgrade negtrace if "
             "the file is newer"
         )
-    return {
-        **{name: arrays[name] for name in ARRAYS},
-        **{name: _tuples(header[name]) for name in NAMES},
-        "dropped": tuple(Dropped(**drop) for drop in header["dropped"]),
-        "provenance": Provenance(**header["provenance"]),
-        "texts": _tuples(header["texts"]),
-    }
+    return {**arrays, **{name: _as_tuples(value) for name, value in header.items()}}
 
 
 def sidecar_of(document: Path, data: bytes) -> tuple[str, str]:
-    """Name and digest of the raw file that the CTE JSON in `data` keeps beside it.
+    """Return name and digest of the raw file that the CTE JSON in `data` keeps beside it.
 
     Raises:
         CTEError: when it names none.
@@ -80,12 +58,12 @@ def sidecar_of(document: Path, data: bytes) -> tuple[str, str]:
         return str(raw["file"]), str(raw["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise CTEError(
-            f"{document} names no raw file, so it is no CTE JSON; pass what write_json wrote"
+            f"{document} names no raw file, so it is no CTE JSON; pass a file of write_json"
         ) from error
 
 
 def sidecar_bytes(document: Path, name: str, digest: str) -> bytes:
-    """The raw file `name` beside `document`, if it is the one that was hashed.
+    """Read the raw file `name` beside `document`, and check its digest.
 
     Raises:
         CTEError: when it is missing or changed.
@@ -94,7 +72,7 @@ def sidecar_bytes(document: Path, name: str, digest: str) -> bytes:
     if not path.exists():
         raise CTEError(
             f"{document} keeps its raw scores in {path.name}, which is not beside it; put it "
-            "there, or work from the document alone (negtrace.results.cte_json.read_json)"
+            "there, or use the numbers in the document alone (negtrace.read_json)"
         )
     data = read_bytes(path)
     if sha256(data) != digest:
@@ -105,5 +83,5 @@ def sidecar_bytes(document: Path, name: str, digest: str) -> bytes:
     return data
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value

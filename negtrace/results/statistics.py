@@ -1,12 +1,12 @@
-"""Aggregates over pairs, their bootstrap intervals, and how alike two rankings are.
+"""Aggregates over pairs, bootstrap intervals, ranks and rank correlation.
 
-Each pair's cells are summed first; an aggregate then sees pairs only through how often each is
+The cells of each pair are summed first. An aggregate then sees a pair only through how often it is
 drawn, so a bootstrap over pairs is one matrix product.
 """
 
 __all__ = [
     "AGGREGATES",
-    "Cells",
+    "PairSums",
     "interval",
     "mid_ranks",
     "rank_of_correct",
@@ -22,64 +22,61 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from negtrace._registry import Registry
-from negtrace.errors import CTEError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Cells:
-    """What an aggregate needs of each pair: sums over the tokens under each label."""
+class PairSums:
+    """Sums of each pair's cells over the tokens of each label: all that an aggregate needs."""
 
     numerators: Float[np.ndarray, "pair site layer label"]
     """Patched minus corrupt (denoising) or clean minus patched (noising), summed; score units."""
     tokens: Float[np.ndarray, "pair site layer label"]
-    """Number of cells in the sum (1 for any number of them where the groups are summed)."""
+    """Number of cells in the sum; 1 for any number of them where effects are added up."""
     d: Float[np.ndarray, " pair"]
     """Clean minus corrupt, never 0; score units."""
 
 
-Aggregate = Callable[[Cells, np.ndarray], np.ndarray]
+Weights = Float[np.ndarray, "draw pair"]
+"""Number of times each pair counts, by bootstrap draw."""
+
+Aggregated = Float[np.ndarray, "draw site layer label"]
+
+Aggregate = Callable[[PairSums, np.ndarray], np.ndarray]
+"""From sums and weights to one number per draw and cell; NaN where no drawn pair has the cell."""
 
 AGGREGATES: Registry[Aggregate] = Registry("aggregate")
 
 
 @AGGREGATES.register("ratio_of_means")
-def ratio_of_means(
-    cells: Cells, weights: Float[np.ndarray, "draw pair"]
-) -> Float[np.ndarray, "draw site layer label"]:
-    """Sum of s n over sum of s d, with s the sign of each pair's own d.
+def ratio_of_means(sums: PairSums, weights: Weights) -> Aggregated:
+    """Sum of s n over sum of s d, where s is the sign of each pair's own d.
 
     Within one segment this is the plain ratio of means. Over mixed signs it is the mean of the
-    ratios weighted by |d|, so opposite pairs do not cancel in the denominator and blow it up.
+    ratios n / d weighted by |d|, so pairs of opposite sign do not cancel in the denominator.
     """
-    d = cells.d[:, None, None, None]
-    return _quotient(weights, np.sign(d) * cells.numerators, np.abs(d) * cells.tokens)
+    d = sums.d[:, None, None, None]
+    return _quotient(weights, np.sign(d) * sums.numerators, np.abs(d) * sums.tokens)
 
 
 @AGGREGATES.register("mean_of_ratios")
-def mean_of_ratios(
-    cells: Cells, weights: Float[np.ndarray, "draw pair"]
-) -> Float[np.ndarray, "draw site layer label"]:
-    """Mean of n / d over tokens: the papers' aggregate, run by the pairs with a small d."""
-    return _quotient(weights, cells.numerators / cells.d[:, None, None, None], cells.tokens)
+def mean_of_ratios(sums: PairSums, weights: Weights) -> Aggregated:
+    """Mean of n / d over tokens, as in the papers. Pairs with a small d dominate it."""
+    return _quotient(weights, sums.numerators / sums.d[:, None, None, None], sums.tokens)
 
 
 @AGGREGATES.register("median")
-def median(
-    cells: Cells, weights: Float[np.ndarray, "draw pair"]
-) -> Float[np.ndarray, "draw site layer label"]:
+def median(sums: PairSums, weights: Weights) -> Aggregated:
     """Median over pairs of each pair's mean ratio, weighted by its number of tokens."""
-    shape = cells.numerators.shape[1:]
-    scale = np.where(cells.tokens > 0, cells.tokens, np.nan) * cells.d[:, None, None, None]
-    ratios = (cells.numerators / scale).reshape(len(cells.d), -1)
-    tokens = cells.tokens.reshape(len(cells.d), -1)
+    shape = sums.numerators.shape[1:]
+    scale = np.where(sums.tokens > 0, sums.tokens, np.nan) * sums.d[:, None, None, None]
+    ratios = (sums.numerators / scale).reshape(len(sums.d), -1)
+    tokens = sums.tokens.reshape(len(sums.d), -1)
     columns = [_weighted_median(r, weights, t) for r, t in zip(ratios.T, tokens.T, strict=True)]
     return np.stack(columns, axis=-1).reshape(len(weights), *shape)
 
 
 def _weighted_median(
-    values: Float[np.ndarray, " pair"],
-    weights: Float[np.ndarray, "draw pair"],
-    tokens: Float[np.ndarray, " pair"],
+    values: Float[np.ndarray, " pair"], weights: Weights, tokens: Float[np.ndarray, " pair"]
 ) -> Float[np.ndarray, " draw"]:
     order = np.argsort(values)[: np.count_nonzero(tokens)]  # pairs without the cell are NaN, last
     if not len(order):
@@ -92,27 +89,22 @@ def _weighted_median(
 
 
 def _quotient(
-    weights: Float[np.ndarray, "draw pair"],
+    weights: Weights,
     over: Float[np.ndarray, "pair site layer label"],
     under: Float[np.ndarray, "pair site layer label"],
-) -> Float[np.ndarray, "draw site layer label"]:
+) -> Aggregated:
     top = weights @ over.reshape(len(over), -1)
     bottom = weights @ under.reshape(len(under), -1)
     ratio = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
     return np.reshape(ratio, (len(weights), *over.shape[1:]))
 
 
-def resample(pairs: int, *, resamples: int, seed: int) -> Float[np.ndarray, "draw pair"]:
-    """How often each pair is drawn: row 0 takes each once, the others with replacement.
+def resample(pairs: int, *, resamples: int, seed: int) -> Weights:
+    """Draw pairs with replacement and count how often each is drawn; row 0 takes each pair once.
 
     >>> resample(3, resamples=2, seed=0).sum(axis=1)
     array([3., 3., 3.])
-
-    Raises:
-        CTEError: when `resamples` is negative.
     """
-    if resamples < 0:
-        raise CTEError(f"resamples must be 0 (no intervals) or more, not {resamples}")
     chance = np.full(pairs, 1 / pairs)
     drawn = np.random.default_rng(seed).multinomial(pairs, chance, size=resamples)
     return np.concatenate([np.ones((1, pairs)), drawn.astype(float)])
@@ -121,20 +113,18 @@ def resample(pairs: int, *, resamples: int, seed: int) -> Float[np.ndarray, "dra
 def interval(
     draws: Float[np.ndarray, " draw *cell"], *, confidence: float
 ) -> tuple[Float[np.ndarray, "*cell"], Float[np.ndarray, "*cell"]]:
-    """The percentile interval of `draws`; draws that are NaN (no such pair drawn) do not count.
+    """Lower and upper end of the percentile interval of bootstrap draws.
+
+    A draw is left out where it is NaN, because it holds no pair with that cell. Without draws the
+    ends are NaN.
 
     >>> low, high = interval(np.linspace(0, 1, 101), confidence=0.9)
     >>> print(f"{low:.2f} {high:.2f}")
     0.05 0.95
-
-    Raises:
-        CTEError: when `confidence` does not lie between 0 and 1.
     """
-    if not 0 < confidence < 1:
-        raise CTEError(f"confidence must lie between 0 and 1, not {confidence}")
     if not len(draws):
-        nothing = np.full(draws.shape[1:], np.nan)
-        return nothing, nothing.copy()
+        missing = np.full(draws.shape[1:], np.nan)
+        return missing, missing.copy()
     ordered = np.sort(draws, axis=0)  # NaN goes last
     last = np.maximum(np.isfinite(ordered).sum(axis=0) - 1, 0)
     tail = (1 - confidence) / 2
@@ -144,17 +134,17 @@ def interval(
 def _quantile(
     ordered: Float[np.ndarray, " draw *cell"], last: np.ndarray | np.integer, level: float
 ) -> Float[np.ndarray, "*cell"]:
-    """Linear interpolation between the order statistics 0 to `last`."""
-    place = level * np.asarray(last)
-    below = np.floor(place).astype(int)
+    """Interpolate linearly between the order statistics 0 to `last`."""
+    position = level * np.asarray(last)
+    below = np.floor(position).astype(int)
     above = np.minimum(below + 1, last)
     low = np.take_along_axis(ordered, below[None], axis=0)[0]
     high = np.take_along_axis(ordered, above[None], axis=0)[0]
-    return np.asarray(low + (place - below) * (high - low))
+    return np.asarray(low + (position - below) * (high - low))
 
 
 def mid_ranks(values: Float[np.ndarray, "draw item"]) -> Float[np.ndarray, "draw item"]:
-    """Ranks within each row, from 0; equal values share the middle of their ranks.
+    """Rank of each value within its row, from 0; equal values share the middle of their ranks.
 
     >>> mid_ranks(np.array([[3.0, 1.0, 1.0]]))
     array([[2. , 0.5, 0.5]])
@@ -166,16 +156,18 @@ def mid_ranks(values: Float[np.ndarray, "draw item"]) -> Float[np.ndarray, "draw
 def spearman(
     draws: Float[np.ndarray, "draw item"], reference: Float[np.ndarray, " item"]
 ) -> Float[np.ndarray, " draw"]:
-    """Spearman's correlation of each row with `reference`; 0 where a row ranks nothing.
+    """Spearman's rank correlation of each row with `reference`; 0 where a row is constant.
+
+    The same numbers as `scipy.stats.spearmanr`, for many rows at once and without SciPy.
 
     >>> spearman(np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [5.0, 5.0, 5.0]]), np.arange(3.0))
     array([ 1., -1.,  0.])
     """
-    ours = mid_ranks(draws) - (len(reference) - 1) / 2
-    theirs = mid_ranks(reference[None])[0] - (len(reference) - 1) / 2
-    norm = np.sqrt((ours**2).sum(axis=1) * (theirs**2).sum())
-    found = np.divide(ours @ theirs, norm, out=np.zeros(len(draws)), where=norm > 0)
-    return np.asarray(found)
+    middle = (len(reference) - 1) / 2
+    ranks, reference_ranks = mid_ranks(draws) - middle, mid_ranks(reference[None])[0] - middle
+    norm = np.sqrt((ranks**2).sum(axis=1) * (reference_ranks**2).sum())
+    zero = np.zeros(len(draws))
+    return np.asarray(np.divide(ranks @ reference_ranks, norm, out=zero, where=norm > 0))
 
 
 def rank_of_correct(

@@ -15,7 +15,7 @@ from negtrace.errors import EncoderError, TraceError
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.roles import AlignmentError
 from negtrace.pairs.tokens import Tokens
-from negtrace.results.cte import Dropped
+from negtrace.results.provenance import Dropped
 from negtrace.tracing.corruptions.base import Contrast, Corruption, Run
 from negtrace.tracing.engines.exact import Direction, Only, Swept, sweep
 from negtrace.tracing.plan import Plan, Positions, groups_of

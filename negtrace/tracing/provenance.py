@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from negtrace.encoders.base import Encoder
 from negtrace.pairs.pair import digest
-from negtrace.results.cte import Provenance
+from negtrace.results.provenance import Provenance
 from negtrace.tracing.prepare import Job
 from negtrace.version import __version__
 

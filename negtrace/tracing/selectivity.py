@@ -17,8 +17,9 @@ from negtrace.errors import UnknownNameError
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.roles import AlignmentError
 from negtrace.pairs.sources import radiology_pairs
-from negtrace.results.cte import Dropped
 from negtrace.results.heads import HeadSelectivity, selectivity_of
+from negtrace.results.options import Resampling
+from negtrace.results.provenance import Dropped
 from negtrace.tracing.attention import attention_patterns, require_patterns
 from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.corruptions.contrast import Run, Sources
@@ -97,9 +98,7 @@ def head_selectivity(
         queries=queries,
         provenance=provenance_of(encoder, jobs, {"queries": queries, "alignment": rules_of(jobs)}),
         dropped=dropped,
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
+        resampling=Resampling(confidence=confidence, resamples=resamples, seed=seed),
     )
 
 

@@ -20,7 +20,8 @@ from negtrace.errors import NegtraceWarning, SiteError, TraceError, UnknownNameE
 from negtrace.pairs.pair import Pair, digest
 from negtrace.pairs.roles import ROLES
 from negtrace.pairs.sources import radiology_pairs
-from negtrace.results.cte import CTE, Dropped, Provenance
+from negtrace.results.cte import CTE
+from negtrace.results.provenance import Dropped, Provenance
 from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.corruptions.base import Contrast, Corruption, corruption_named
 from negtrace.tracing.engines.attribution import estimator_named

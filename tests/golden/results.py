@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from negtrace.results.cte import CTE, Dropped, Provenance
+from negtrace.results.cte import CTE
 from negtrace.results.cte_json import write_json
+from negtrace.results.provenance import Dropped, Provenance
 
 GOLDEN = Path(__file__).parent / "cte-1.json"
 
