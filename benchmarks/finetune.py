@@ -23,12 +23,12 @@ from negtrace import bench
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
 from negtrace.experiments import selective_finetune
-from negtrace.experiments.before_after import Found
+from negtrace.experiments.before_after import Measurements
 from negtrace.pairs.sources import phantom_pairs
 from negtrace.results.layer_scores import LayerScores
-from negtrace.training import Config
+from negtrace.training import FinetuneConfig
 
-SETTINGS = Config(adapter="full", steps=700, rate=8e-4, balance=0.2, keep=15.0)
+SETTINGS = FinetuneConfig(adapter="full", steps=700, rate=8e-4, balance=0.2, keep=15.0)
 
 Figures = dict[str, float]
 
@@ -44,7 +44,9 @@ def headlines(encoder: Encoder, seed: int) -> Figures:
         bench.run(encoder, bench.BenchConfig(suite=suite, count=600, seed=seed, resamples=1))[0]
         for suite in ("polarity", "retrieval")
     ]
-    found = Found(reports={report.suite: report for report in asked_of}, document=None).numbers()
+    found = Measurements(
+        reports={report.suite: report for report in asked_of}, document=None
+    ).numbers()
     ways = [found[f"R@5 {way}, affirmative"] for way in ("anchor to text", "text to anchor")]
     return {
         "affirmative": found["accuracy, affirmative wording"],

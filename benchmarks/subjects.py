@@ -22,22 +22,19 @@ from scipy.stats import spearmanr
 from torch.nn.functional import normalize
 
 import negtrace
-from negtrace.bench.candidates import CandidateSet, phantom_candidates
-from negtrace.bench.cases import CaseSource, PhantomCases, TextCases
-from negtrace.bench.claims import ClaimSet
+from negtrace.bench import polarity, retrieval, scoring
+from negtrace.bench.cases import PhantomSupply, Supply, TextSupply
 from negtrace.bench.items import Item
-from negtrace.bench.polarity import WORDINGS, polarity_items, polarity_questions
-from negtrace.bench.question_files import read_choices
-from negtrace.bench.result import Bootstrap
-from negtrace.bench.retrieval import retrieval_rows
-from negtrace.bench.scoring import is_correct, score_items
+from negtrace.bench.negbench import read_choices
+from negtrace.bench.rates import Bootstrap, correct
+from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import twins
+from negtrace.language.wording import finding_twins
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.sources import phantom_pairs
 from negtrace.phantom.patients import PHANTOM_FINDINGS
-from negtrace.training.data import phantom_sets, text_sets
+from negtrace.training.data import phantom_training_sets, text_training_sets
 
 Figures = dict[str, float]
 
@@ -59,7 +56,7 @@ class Subject(ABC):
     name: str
     settings: Mapping[str, Any]
     findings: Sequence[str]
-    supply: Callable[[Sequence[str]], CaseSource]
+    supply: Callable[[Sequence[str]], Supply]
     asked: int
     """Polarity questions."""
 
@@ -102,9 +99,9 @@ class Subject(ABC):
         """Polarity questions by wording, on the trained findings and on the held-out ones."""
         found = {}
         for start, findings in (("", self.trained), ("new_", self.held_out)):
-            asked = polarity_questions(self.supply(findings), self.asked, seed=self.seed)
-            for series, wording in WORDINGS.items():
-                found[start + series] = polarity_items(asked, wording)
+            asked = polarity.questions(self.supply(findings), self.asked, seed=self.seed)
+            for series, wording in polarity.WORDINGS.items():
+                found[start + series] = polarity.items_of(asked, wording)
         return found
 
     def measured(self, encoder: Encoder) -> Figures:
@@ -120,7 +117,7 @@ class Subject(ABC):
 def rates(encoder: Encoder, asked: Mapping[str, Sequence[Item]]) -> Figures:
     """Return the share of each kind of items that the encoder gets right; all are run together."""
     items = [item for kind in asked.values() for item in kind]
-    right = is_correct(items, score_items(encoder, items))
+    right = correct(items, scoring.options(encoder, items))
     parts = np.split(right, np.cumsum([len(kind) for kind in asked.values()])[:-1])
     return {name: float(part.mean()) for name, part in zip(asked, parts, strict=True)}
 
@@ -137,7 +134,7 @@ class Phantom(Subject):
         "keep": 15.0,
     }
     findings = PHANTOM_FINDINGS
-    supply = PhantomCases
+    supply = PhantomSupply
     asked = 400
 
     def load(self) -> Encoder:
@@ -147,21 +144,21 @@ class Phantom(Subject):
     @cache  # noqa: B019
     def sets(self, seed: int) -> list[ClaimSet]:
         """Return sets on training radiographs."""
-        return phantom_sets(1500, seed, self.trained)
+        return phantom_training_sets(1500, seed, self.trained)
 
     def pairs(self) -> list[negtrace.Pair]:
         """Return pairs on held-out radiographs."""
         return [pair for pair in phantom_pairs(168) if pair.tags["finding"] in self.trained]
 
     @cached_property
-    def candidates(self) -> dict[str, CandidateSet]:
+    def galleries(self) -> dict[str, retrieval.Gallery]:
         """Held-out radiographs and reports that deny nothing."""
-        found = phantom_candidates(300, seed=self.seed)
+        found = retrieval.phantom_galleries(300, seed=self.seed)
         return {"affirmative": found["affirmative"]}
 
     def kept(self, encoder: Encoder) -> float:
         """Return affirmative R@5, the mean of both ways."""
-        rows = retrieval_rows(encoder, self.candidates, Bootstrap(resamples=1))
+        rows = retrieval.results(encoder, self.galleries, Bootstrap(resamples=1))
         return float(np.mean([row.estimate for row in rows if row.level == "R@5"]))
 
 
@@ -171,7 +168,7 @@ class MiniLM(Subject):
     name = "all-MiniLM-L6-v2"
     settings: Mapping[str, Any] = {"steps": 40, "batch": 16, "rate": 1.5e-3, "keep": 10.0}
     findings = tuple(FINDINGS)
-    supply = TextCases
+    supply = TextSupply
     longest = 12
     """Most words of a text that is trained on: a matter of time."""
     asked = 160
@@ -183,7 +180,7 @@ class MiniLM(Subject):
     @cache  # noqa: B019
     def sets(self, seed: int) -> list[ClaimSet]:
         """Return sets on texts that affirm what is so."""
-        sets = text_sets(2000, seed, self.trained)
+        sets = text_training_sets(2000, seed, self.trained)
         return [one for one in sets if longest(one) <= self.longest]
 
     def pairs(self) -> list[negtrace.Pair]:
@@ -238,7 +235,7 @@ def in_unseen_templates(key: str) -> list[Item]:
     finding = FINDINGS[key]
     return [
         twin(f"{key}-{number}-{answer}", anchor, said, answer)
-        for number, said in enumerate(twins(finding, UNSEEN))
+        for number, said in enumerate(finding_twins(finding, UNSEEN))
         for answer, anchor in enumerate((finding.abnormal, finding.normal))
     ]
 

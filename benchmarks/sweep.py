@@ -31,9 +31,9 @@ from record import machine, record
 from torch import Tensor
 
 from negtrace.encoders.huggingface.dual import DualEncoder
-from negtrace.tracing.corruptions.base import Contrast, Run
+from negtrace.tracing.corruptions.contrast import Contrast, Run
 from negtrace.tracing.engines.exact import sweep
-from negtrace.tracing.plan import Plan, sites_of
+from negtrace.tracing.sites import plan_for
 
 T = TypeVar("T")
 SITES = ("resid", "attn_out", "mlp_out", "head")
@@ -140,7 +140,7 @@ def swept(
 ) -> list[np.ndarray]:
     """Run negtrace's sweep, the image embedded within the time."""
     image = encoder.model.get_image_features(pixel_values=pixels).pooler_output
-    plan = Plan(sites=sites_of(encoder, sites or ("resid",)))
+    plan = plan_for(encoder, sites or ("resid",))
     found = sweep(
         encoder,
         pairs,

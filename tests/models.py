@@ -17,7 +17,7 @@ from negtrace.encoders.huggingface.dual import DualEncoder
 from negtrace.encoders.huggingface.text import TextEncoder
 from negtrace.encoders.load import load
 from negtrace.encoders.toy import ToyEncoder
-from negtrace.tracing.corruptions.base import Contrast, Run
+from negtrace.tracing.corruptions.contrast import Contrast, Run
 
 
 def clip(dtype: torch.dtype = torch.float32) -> Encoder:

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from negtrace import bench, load
-from negtrace.bench import claims
-from negtrace.bench.cases import Case, LabelledCases, PhantomCases, TextCases
-from negtrace.bench.items import Item, drop_long_items
-from negtrace.bench.polarity import PATTERNS, WORDINGS, polarity_items, polarity_questions
-from negtrace.bench.report import report_schema
-from negtrace.bench.result import Bootstrap
-from negtrace.bench.scoring import is_correct, score_items, shortness
+from negtrace.bench import baselines, claims, polarity, scoring
+from negtrace.bench.cases import Case, Cases, PhantomSupply, TextSupply
+from negtrace.bench.context import fitting
+from negtrace.bench.items import Item
+from negtrace.bench.rates import Bootstrap, correct
+from negtrace.bench.report import schema
+from negtrace.datasets.claim_sets import read_claim_sets, wrongs
 from negtrace.encoders.base import Encoder
-from negtrace.errors import BenchError, UnknownNameError
+from negtrace.errors import BenchError, DatasetError, UnknownNameError
 from negtrace.experiments.benchmark import run_benchmark
 from negtrace.language.claims import Claim
 from negtrace.pairs.anchor import Anchor
@@ -41,14 +41,14 @@ def minilm() -> Encoder:
 @given(st.integers(0, 10**6), st.integers(1, 24))
 @settings(max_examples=25, deadline=None)
 def test_questions_have_one_right_option_among_distinct_ones(seed: int, count: int) -> None:
-    asked = polarity_questions(TextCases(), count, seed=seed)
+    asked = polarity.questions(TextSupply(), count, seed=seed)
     assert count <= len(asked) < count + 4
     for question in asked:
         truth = question.case.labels
         right = [all(truth[c.finding] == c.present for c in o) for o in question.options]
         assert [place for place, one in enumerate(right) if one] == [question.answer]
         assert len(set(question.options)) == 4
-        for wording in WORDINGS.values():
+        for wording in polarity.WORDINGS.values():
             assert len(set(question.texts(wording))) == 4
     for start in range(0, len(asked), 4):
         quartet = asked[start : start + 4]
@@ -61,22 +61,22 @@ def test_questions_have_one_right_option_among_distinct_ones(seed: int, count: i
 @settings(max_examples=25, deadline=None)
 def test_a_scorer_of_words_alone_is_right_once_in_four(seed: int, fancy: int) -> None:
     """Whatever it likes about statements: it likes the same one in all four of a quartet."""
-    items = polarity_items(polarity_questions(TextCases(), 12, seed=seed), "negated")
+    items = polarity.items_of(polarity.questions(TextSupply(), 12, seed=seed), "negated")
     liked: dict[str, float] = {}
     rng = np.random.default_rng(fancy)
     for item in items:
         for text in item.texts:
             liked.setdefault(text, float(rng.random()))
     scores = [np.array([liked[text] for text in item.texts]) for item in items]
-    assert is_correct(items, scores).mean() == 0.25
-    assert is_correct(items, shortness(items)).mean() == 0.25
+    assert correct(items, scores).mean() == 0.25
+    assert correct(items, baselines.lengths(items)).mean() == 0.25
     by_place = [np.array([0.0, 0.0, 1.0, 0.0]) for _ in items]
-    assert is_correct(items, by_place).mean() == 0.25
+    assert correct(items, by_place).mean() == 0.25
 
 
 def test_questions_are_seeded() -> None:
-    one, again = (polarity_questions(PhantomCases(), 8, seed=3) for _ in range(2))
-    other = polarity_questions(PhantomCases(), 8, seed=4)
+    one, again = (polarity.questions(PhantomSupply(), 8, seed=3) for _ in range(2))
+    other = polarity.questions(PhantomSupply(), 8, seed=4)
     assert [(q.options, q.case.id) for q in one] == [(q.options, q.case.id) for q in again]
     assert [q.options for q in one] != [q.options for q in other]
 
@@ -90,15 +90,13 @@ def test_findings_without_both_labels_are_refused() -> None:
     anchor = Anchor(text="a")
     labels = {"edema": True, "effusion": False, "nodule": True}
     with pytest.raises(BenchError, match="three are needed"):
-        LabelledCases([Case(id="1", anchor=anchor, labels=labels)])
+        Cases([Case(id="1", anchor=anchor, labels=labels)])
     flipped = {finding: not there for finding, there in labels.items()}
-    two = LabelledCases(
-        [Case(id=str(k), anchor=anchor, labels=x) for k, x in enumerate((labels, flipped))]
-    )
+    two = Cases([Case(id=str(k), anchor=anchor, labels=x) for k, x in enumerate((labels, flipped))])
     with pytest.raises(BenchError, match="combinations"):
-        polarity_questions(two, 4, seed=0)
+        polarity.questions(two, 4, seed=0)
     with pytest.raises(BenchError, match="at least one"):
-        polarity_questions(TextCases(), 0, seed=0)
+        polarity.questions(TextSupply(), 0, seed=0)
 
 
 def test_cases_are_used_evenly() -> None:
@@ -106,10 +104,10 @@ def test_cases_are_used_evenly() -> None:
     names = ("edema", "effusion", "nodule")
     cases = [
         Case(id=f"{p}-{k}", anchor=anchor, labels=dict(zip(names, p, strict=True)))
-        for p in PATTERNS
+        for p in polarity.PATTERNS
         for k in range(3)
     ]
-    used = Counter(q.case.id for q in polarity_questions(LabelledCases(cases), 400, seed=0))
+    used = Counter(q.case.id for q in polarity.questions(Cases(cases), 400, seed=0))
     assert len(used) == 24
     by_pattern: dict[str, list[int]] = {}
     for name, count in used.items():
@@ -127,7 +125,7 @@ def test_intervals_draw_groups() -> None:
     assert np.isnan(Bootstrap().mean(values, ["one"] * 80)[1])
 
 
-@pytest.mark.parametrize("wording", WORDINGS)
+@pytest.mark.parametrize("wording", polarity.WORDINGS)
 def test_baselines_are_at_chance(phantom: Encoder, wording: str) -> None:
     report = bench.run(phantom, bench.BenchConfig(count=200, resamples=500))[0]
     for scorer in ("prior", "length", "chance"):
@@ -163,7 +161,7 @@ def test_a_text_encoder_is_anchored_on_texts(minilm: Encoder) -> None:
 def test_text_anchors_say_the_truth_and_name_no_finding() -> None:
     from negtrace.language.findings import FINDINGS
 
-    for question in polarity_questions(TextCases(), 40, seed=1):
+    for question in polarity.questions(TextSupply(), 40, seed=1):
         text = str(question.case.anchor.text)
         for claim in question.options[question.answer]:
             finding = FINDINGS[claim.finding]
@@ -172,12 +170,12 @@ def test_text_anchors_say_the_truth_and_name_no_finding() -> None:
 
 
 def test_scoring_needs_no_batching(phantom: Encoder) -> None:
-    items = polarity_items(polarity_questions(PhantomCases(), 4, seed=0), "negated")
-    together = score_items(phantom, items)
+    items = polarity.items_of(polarity.questions(PhantomSupply(), 4, seed=0), "negated")
+    together = scoring.options(phantom, items)
     for item, scores in zip(items, together, strict=True):
-        [alone] = score_items(phantom, [item])
+        [alone] = scoring.options(phantom, [item])
         assert alone == pytest.approx(scores, abs=1e-4)
-    blank = score_items(phantom, items, blank=True)
+    blank = scoring.options(phantom, items, uninformed=True)
     liked = {
         text: s
         for item, row in zip(items, blank, strict=True)
@@ -198,17 +196,17 @@ def test_statements_beyond_the_context_are_left_out(phantom: Encoder) -> None:
     anchor = Anchor(text="The heart size is normal.")
     short = Item(id="short", anchor=anchor, texts=("No edema.", "Edema."), answer=0, group="a")
     long = Item(id="long", anchor=anchor, texts=("edema " * 200, "Edema."), answer=0, group="b")
-    kept, noted = drop_long_items(phantom, [short, long])
+    kept, noted = fitting(phantom, [short, long])
     assert kept == [short]
     assert [note.code for note in noted] == ["too_long"]
     with pytest.raises(BenchError, match="none of 1 items"):
-        drop_long_items(phantom, [long])
+        fitting(phantom, [long])
 
 
 @given(st.sampled_from(["left", "right", "bilateral"]), st.sampled_from(["small", "large"]))
 def test_wrong_claims_differ_in_one_attribute(side: str, severity: str) -> None:
     claim = Claim(finding="effusion", present=True, side=side, severity=severity)
-    for attribute, other in claims.wrongs(claim):
+    for attribute, other in wrongs(claim):
         changed = [
             name
             for name in ("finding", "present", "side", "zone", "severity")
@@ -219,7 +217,7 @@ def test_wrong_claims_differ_in_one_attribute(side: str, severity: str) -> None:
             attribute
             == {"present": "existence", "side": "location", "severity": "severity"}[changed[0]]
         )
-    assert list(claims.wrongs(claim.negate())) == [
+    assert list(wrongs(claim.negate())) == [
         ("existence", Claim(finding="effusion", present=True, side=side, severity=severity))
     ]
 
@@ -251,14 +249,14 @@ def test_claim_sets_are_read_and_bad_lines_named(phantom: Encoder, tmp_path: Pat
     lines = [json.dumps(good), "{", json.dumps(doubled), "[]", json.dumps(good), "", '{"right": 1}']
     path = tmp_path / "sets.jsonl"
     path.write_text("\n".join(lines))
-    sets, noted = claims.read_sets(path)
+    sets, noted = read_claim_sets(path)
     assert [one.id for one in sets] == ["one"]
     assert [note.row for note in noted] == [2, 3, 4, 5, 7]
     report = bench.run(phantom, bench.BenchConfig(suite="claims", data=path))[0]
-    assert report.counts == {"claim_set": 5}
+    assert report.counts == {"claim_set": 3, "json": 2}
     path.write_text("nothing")
-    with pytest.raises(BenchError, match="no claim set"):
-        claims.read_sets(path)
+    with pytest.raises(DatasetError, match="no claim set"):
+        read_claim_sets(path)
 
 
 def test_reports_are_written_read_and_private(
@@ -281,7 +279,7 @@ def test_reports_are_written_read_and_private(
     bench.run(phantom, bench.BenchConfig(count=8, resamples=50, include_text=True), out=tmp_path)
     assert " no " in (tmp_path / "polarity-phantom.json").read_text()
     document = json.loads(text)
-    assert set(document) == set(report_schema()["required"])
+    assert set(document) == set(schema()["required"])
 
 
 def test_reports_of_another_kind_are_refused(phantom: Encoder, tmp_path: Path) -> None:
@@ -297,7 +295,7 @@ def test_reports_of_another_kind_are_refused(phantom: Encoder, tmp_path: Path) -
         with pytest.raises(BenchError, match=words):
             bench.read_report(path)
     path.write_text("{")
-    with pytest.raises(BenchError, match="not a benchmark report"):
+    with pytest.raises(BenchError, match="no report"):
         bench.read_report(path)
 
 

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from negtrace.errors import LanguageError, UnknownNameError
-from negtrace.language.claims import SEVERITIES, SIDES, ZONES, Claim, check
+from negtrace.language.claims import SEVERITIES, SIDES, ZONES, Claim, check_claim
 from negtrace.language.counterfactuals import (
     ATTRIBUTES,
     OPPOSITES,
@@ -47,7 +47,7 @@ def test_every_entry_is_whole(finding) -> None:
 
 def test_a_claim_is_held_to_what_its_finding_can_have() -> None:
     right = Claim(finding="effusion", present=True, side="left", zone="lower", severity="small")
-    assert check(right) is right
+    assert check_claim(right) is right
     wrong: list[tuple[dict[str, object], str]] = [
         ({"finding": "cardiomegaly"}, "a claim on 'cardiomegaly' has a side"),
         ({"present": False, "certainty": "possible"}, "can be neither in doubt"),
@@ -57,13 +57,13 @@ def test_a_claim_is_held_to_what_its_finding_can_have() -> None:
     ]
     for change, message in wrong:
         with pytest.raises(LanguageError, match=message):
-            check(replace(right, **change))
+            check_claim(replace(right, **change))
     # As a record read from a file may have it.
     object.__setattr__(misread := replace(right), "side", "up")
     with pytest.raises(LanguageError, match="side is 'up'; expected one of left, right, bilateral"):
-        check(misread)
+        check_claim(misread)
     with pytest.raises(UnknownNameError, match="unknown finding 'gout'"):
-        check(Claim(finding="gout", present=True))
+        check_claim(Claim(finding="gout", present=True))
 
 
 def test_a_claim_shows_what_is_stated() -> None:
@@ -98,7 +98,7 @@ def test_a_counterfactual_differs_in_exactly_one_attribute() -> None:
             before, after = vars(claim), vars(one.claim)
             changed = [f.name for f in fields(claim) if before[f.name] != after[f.name]]
             assert changed == ["present" if one.changed == "presence" else one.changed]
-            assert check(one.claim)
+            assert check_claim(one.claim)
         wanted = 1 + sum(len(OPPOSITES[v]) for v in (claim.side, claim.zone, claim.severity) if v)
         assert len(made) == wanted
 

@@ -249,4 +249,4 @@ def test_sites_and_estimates_are_chosen_by_name(
     assert "an APPROXIMATION by attribution; 5 largest and 5 random" in capsys.readouterr().out
     assert {"heatmap_resid.png", "heatmap_attn_out.png"} <= {p.name for p in tmp_path.iterdir()}
     assert main([*command, "--sites", "head.99"]) == 1
-    assert "no head '99'; phantom has heads 0 to 3" in capsys.readouterr().err
+    assert "no head 99; phantom has heads 0 to 3" in capsys.readouterr().err

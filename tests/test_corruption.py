@@ -19,10 +19,12 @@ from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.roles import AlignmentError
 from negtrace.pairs.sources import radiology_pairs
-from negtrace.tracing.corruptions.ablation import Mean, Noise
 from negtrace.tracing.corruptions.base import CORRUPTIONS, Corruption, corruption_named
 from negtrace.tracing.corruptions.contrast import Contrast
-from negtrace.tracing.corruptions.substitution import Mask, Resample
+from negtrace.tracing.corruptions.mask import Mask
+from negtrace.tracing.corruptions.mean import Mean
+from negtrace.tracing.corruptions.noise import Noise
+from negtrace.tracing.corruptions.resample import Resample
 from negtrace.tracing.engines.exact import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
 

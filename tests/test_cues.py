@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from negtrace.language.cues import find_cues, load_lexicon, subject_of, subject_span
 from negtrace.language.findings import FINDINGS
 from negtrace.language.negation import is_negated
-from negtrace.language.realize import twins
+from negtrace.language.wording import finding_twins
 
 # Statement, its cue, what is negated, the subject.
 NEGATED = [
@@ -93,7 +93,7 @@ def test_categories_and_reasons() -> None:
 
 @pytest.mark.parametrize("finding", FINDINGS.values(), ids=lambda finding: finding.key)
 def test_twins_hold_one_cue_on_their_finding(finding) -> None:
-    for affirmed, negated in twins(finding):
+    for affirmed, negated in finding_twins(finding):
         assert find_cues(affirmed) == ()
         [cue] = find_cues(negated)
         assert subject_of(negated, cue) == finding.term

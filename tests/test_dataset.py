@@ -16,15 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from negtrace import build_dataset, read_pairs
-from negtrace.bench.claims import items_of, read_sets
+from negtrace.bench.claims import items_of
 from negtrace.datasets import SPLITS, Card, Config, read_card
+from negtrace.datasets.claim_sets import read_claim_sets
 from negtrace.datasets.splits import Splits, _pools, frame
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import counterfactuals
 from negtrace.language.findings import VOCABULARY
 from negtrace.language.parse import parse_claims
-from negtrace.language.statements import phrasings, twin_statements
+from negtrace.language.statements import claim_twins, phrasings
 
 KINDS = ("claims", "captions", "pairs")
 MAKERS: dict[str, Callable[..., Path]] = {
@@ -220,16 +221,16 @@ def test_wordings_that_differ_in_polarity_or_attribute_share_a_frame(key: str) -
     claim = Claim(finding=key, present=True, **{k: v for k, v in stated.items() if k in allowed})
     for together in (*phrasings(claim), *phrasings(claim.negate())):
         assert len({frame(text) for text in together}) == 1
-    for one, other in twin_statements(claim, claim.negate()):
+    for one, other in claim_twins(claim, claim.negate()):
         assert frame(one) == frame(other)
 
 
 def test_what_is_written_is_read(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from negtrace.bench import claims
+    from negtrace.datasets import claim_sets
     from negtrace.pairs.anchor import Anchor
 
     # The images of these sources are names only.
-    monkeypatch.setattr(claims, "look", lambda *_, **__: None)
+    monkeypatch.setattr(claim_sets, "image_note", lambda *_, **__: None)
     monkeypatch.setattr(Path, "is_file", lambda _: True)
     for split in SPLITS:
         pairs = read_pairs(built / f"pairs-{split}.jsonl")
@@ -242,7 +243,7 @@ def test_what_is_written_is_read(built: Path, monkeypatch: pytest.MonkeyPatch) -
                 pair.cue,
                 pair.subject,
             )
-        sets, noted = read_sets(built / f"claims-{split}.jsonl")
+        sets, noted = read_claim_sets(built / f"claims-{split}.jsonl")
         assert not noted
         assert len(sets) == len(cohorts.lines(built, "claims", split))
         assert items_of(sets, seed=0)

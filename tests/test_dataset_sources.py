@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from negtrace import build_dataset, read_pairs
-from negtrace.bench.claims import read_sets
 from negtrace.datasets import SPLITS, Card, Config
+from negtrace.datasets.claim_sets import read_claim_sets
 from negtrace.datasets.note import Note
 from negtrace.datasets.readers.csv import Row, stream
 from negtrace.datasets.readers.labels import CHEXPERT
@@ -137,7 +137,7 @@ def test_chexperts_own_folder_is_not_said_twice(tmp_path: Path) -> None:
     [row] = everything(tmp_path / "out")
     split = next(s for s in SPLITS if cohorts.lines(tmp_path / "out", "claims", s))
     assert (tmp_path / "out" / row["anchor"]["image"]).resolve() == image.resolve()
-    assert len(read_sets(tmp_path / "out" / f"claims-{split}.jsonl")[0]) == 1
+    assert len(read_claim_sets(tmp_path / "out" / f"claims-{split}.jsonl")[0]) == 1
     assert len(read_pairs(tmp_path / "out" / f"pairs-{split}.jsonl")) == 1
 
 

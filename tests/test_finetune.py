@@ -13,22 +13,22 @@ import peft
 import pytest
 import torch
 import transformers
+from claim_sets import NO_EVALUATION, claim_sets, layer_scores_of, ones, quick, same, weights
 from golden import results
 from models import bert, clip
-from tunings import NOTHING, claim_sets, layer_scores_of, ones, quick, same, weights
 
 import negtrace
 from negtrace.cli import main
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning, OutputError
-from negtrace.experiments import Study, selective_finetune
-from negtrace.experiments.before_after import look
+from negtrace.experiments import Evaluation, selective_finetune
+from negtrace.experiments.before_after import measure
 from negtrace.phantom import CHECKPOINT
 from negtrace.results.cte_json import write_json
-from negtrace.training import Config, objective
+from negtrace.training import FinetuneConfig, objective
 from negtrace.training.adapters import adapting
 from negtrace.training.batches import prepare
-from negtrace.training.data import phantom_sets
+from negtrace.training.data import phantom_training_sets
 from negtrace.training.objective import Objective
 from negtrace.training.trainer import arguments, seeded, train
 
@@ -45,12 +45,12 @@ def tuned(scales: dict[str, float] | None = None, *, out: Path | None = None, **
         claim_sets(),
         ones(encoder) if scales is None else scales,
         out=out,
-        study=NOTHING,
+        evaluation=NO_EVALUATION,
         config=quick(**settings),
     )
 
 
-def plainly(config: Config, folder: Path) -> dict[str, torch.Tensor]:
+def plainly(config: FinetuneConfig, folder: Path) -> dict[str, torch.Tensor]:
     """Train as a plain Trainer would: its own optimizer, nothing scaled."""
     encoder = clip()
     with seeded(config.seed):
@@ -108,7 +108,7 @@ def test_under_sgd_scaled_gradients_are_scaled_rates_also_accumulated_and_clippe
             clip(),
             claim_sets(),
             scales,
-            study=NOTHING,
+            evaluation=NO_EVALUATION,
             config=quick(mode=mode, optimizer="sgd", clip=0.1, batch=3),
             trainer={"gradient_accumulation_steps": 2},
         )
@@ -156,7 +156,7 @@ def test_a_text_encoder_is_trained_on_text_anchors() -> None:
         claim_sets(images=False),
         ones(encoder),
         config=quick(joint=True),
-        study=NOTHING,
+        evaluation=NO_EVALUATION,
     )
     assert (found.change.norms > 0).all()
 
@@ -189,11 +189,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
     write_json(cte, out.parent / "noising.json", resamples=50)
     found = selective_finetune(
         encoder,
-        phantom_sets(24),
+        phantom_training_sets(24),
         out.parent / "noising.json",
         method="transport",
         out=out,
-        study=Study(count=8, pairs=4),
+        evaluation=Evaluation(count=8, pairs=4),
         config=quick(steps=3, rate=1e-3),
     )
     return found, out
@@ -244,9 +244,14 @@ def test_the_adapter_loads_here_in_peft_and_in_transformers(written: Any) -> Non
 
 def test_whole_weights_load_here_and_in_transformers(tmp_path: Path) -> None:
     encoder = negtrace.load("phantom", self_check=False)
-    sets = phantom_sets(12)
+    sets = phantom_training_sets(12)
     selective_finetune(
-        encoder, sets, ones(encoder), out=tmp_path, study=NOTHING, config=quick(adapter="full")
+        encoder,
+        sets,
+        ones(encoder),
+        out=tmp_path,
+        evaluation=NO_EVALUATION,
+        config=quick(adapter="full"),
     )
     again = negtrace.load(tmp_path / "model")
     assert again.reads_images
@@ -295,8 +300,8 @@ def test_films_are_asked_of_the_phantom_alone_unless_it_is_said(
     model: str | Path, data: str | None, place: str, tmp_path: Path
 ) -> None:
     encoder = negtrace.load(model, self_check=False)
-    study = Study(suites=("polarity",), data=data, count=4, pairs=4)
-    found = look(encoder, study, tmp_path)
+    evaluation = Evaluation(suites=("polarity",), data=data, count=4, pairs=4)
+    found = measure(encoder, evaluation, tmp_path)
     assert found.reports["polarity"].data["name"] == place
     assert found.document.pairs[0]["id"].startswith("phantom") == (place == "phantom")
 
@@ -315,7 +320,7 @@ def refused(said: str, *args: Any, error: type[Exception] = FinetuneError, **set
         given[place] = given[place] if value is None else value
     before = weights(encoder)
     with pytest.raises(error, match=said):
-        selective_finetune(*given, **{"study": NOTHING, "config": quick(), **settings})
+        selective_finetune(*given, **{"evaluation": NO_EVALUATION, "config": quick(), **settings})
     assert same(before, weights(encoder))
 
 
@@ -338,7 +343,12 @@ def test_scores_of_other_weights_are_warned_of(tmp_path: Path) -> None:
     vars(encoder).pop("digest")
     with pytest.warns(NegtraceWarning) as said:
         selective_finetune(
-            encoder, claim_sets(), path, method="nast", study=NOTHING, config=quick(steps=1)
+            encoder,
+            claim_sets(),
+            path,
+            method="nast",
+            evaluation=NO_EVALUATION,
+            config=quick(steps=1),
         )
     assert "traced on other weights than those of clip" in str(said[0].message)
 
@@ -347,7 +357,9 @@ def test_unstable_scores_are_warned_of() -> None:
     encoder = clip()
     unstable = scores_for(encoder, rank_stability=0.4)
     with pytest.warns(NegtraceWarning, match=r"NOT stable: rank stability 0\.40 over 20 pairs"):
-        selective_finetune(encoder, claim_sets(), unstable, study=NOTHING, config=quick(steps=1))
+        selective_finetune(
+            encoder, claim_sets(), unstable, evaluation=NO_EVALUATION, config=quick(steps=1)
+        )
 
 
 def test_data_without_hard_negatives_is_refused_and_some_are_left_out() -> None:
@@ -355,7 +367,9 @@ def test_data_without_hard_negatives_is_refused_and_some_are_left_out() -> None:
     encoder = clip()
     sets = [*claim_sets(6), *claim_sets(2, wrong=())]
     with pytest.warns(NegtraceWarning, match="2 of 8 claim sets have no wrong claim"):
-        selective_finetune(encoder, sets, ones(encoder), study=NOTHING, config=quick(steps=1))
+        selective_finetune(
+            encoder, sets, ones(encoder), evaluation=NO_EVALUATION, config=quick(steps=1)
+        )
     contrastive = quick(steps=1, balance=1.0)
     selective_finetune(clip(), claim_sets(wrong=()), ones(encoder), config=contrastive)
 
@@ -368,7 +382,9 @@ def test_statements_too_long_are_left_out() -> None:
     encoder = clip()
     sets = [*claim_sets(6), *claim_sets(1, caption="lungs " * 30)]
     with pytest.warns(NegtraceWarning, match="1 of 7 claim sets are longer than the 24 tokens"):
-        selective_finetune(encoder, sets, ones(encoder), study=NOTHING, config=quick(steps=1))
+        selective_finetune(
+            encoder, sets, ones(encoder), evaluation=NO_EVALUATION, config=quick(steps=1)
+        )
 
 
 def test_images_for_a_tower_that_sees_none_are_refused() -> None:
@@ -453,12 +469,12 @@ def test_a_killed_run_goes_on_to_the_same_result(
 TRAIN = """
 import sys
 from pathlib import Path
-from tunings import NOTHING, claim_sets, ones, quick
+from claim_sets import NO_EVALUATION, claim_sets, ones, quick
 from models import clip
 from negtrace.experiments import selective_finetune
 encoder, settings = clip(), quick(steps=80, save_every=10)
-out = Path(sys.argv[1])
-selective_finetune(encoder, claim_sets(), ones(encoder), out=out, study=NOTHING, config=settings)
+chosen = {"out": Path(sys.argv[1]), "evaluation": NO_EVALUATION, "config": settings}
+selective_finetune(encoder, claim_sets(), ones(encoder), **chosen)
 """
 
 

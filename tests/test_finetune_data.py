@@ -10,30 +10,33 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from negtrace.bench import claims
-from negtrace.bench.candidates import phantom_candidates
-from negtrace.bench.cases import PhantomCases
-from negtrace.bench.claims import ClaimSet
-from negtrace.bench.polarity import polarity_questions
-from negtrace.errors import BenchError, NegtraceWarning
+from negtrace.bench import claims, polarity, retrieval
+from negtrace.bench.cases import PhantomSupply
+from negtrace.datasets.claim_sets import ClaimSet
+from negtrace.errors import DatasetError, NegtraceWarning
 from negtrace.language.cues import find_cues
 from negtrace.language.parse import parse_claims
-from negtrace.language.realize import CAPTIONS
-from negtrace.phantom.patients import HELD_OUT, TRAIN
-from negtrace.training.data import caption_of, phantom_sets, text_sets, training_sets
+from negtrace.language.wording import CAPTIONS
+from negtrace.phantom.patients import HELD_OUT_SEEDS, TRAIN_SEEDS
+from negtrace.training.data import (
+    caption_of,
+    phantom_training_sets,
+    text_training_sets,
+    training_sets,
+)
 
-SETS = phantom_sets(60)
+SETS = phantom_training_sets(60)
 
 
 def test_no_radiograph_of_the_benchmark_is_trained_on() -> None:
     trained = {one.anchor.digest for one in SETS}
-    asked = polarity_questions(PhantomCases(), 24, seed=0)
+    asked = polarity.questions(PhantomSupply(), 24, seed=0)
     held = {question.case.anchor.digest for question in asked}
-    held |= {one.anchor.digest for one in claims.phantom_sets(24, seed=0)}
-    for candidates in phantom_candidates(24, seed=0).values():
-        held |= {anchor.digest for anchor in candidates.anchors}
+    held |= {one.anchor.digest for one in claims.phantom_test_sets(24, seed=0)}
+    for gallery in retrieval.phantom_galleries(24, seed=0).values():
+        held |= {anchor.digest for anchor in gallery.anchors}
     assert not trained & held
-    assert not set(TRAIN) & set(HELD_OUT[:10])
+    assert not set(TRAIN_SEEDS) & set(HELD_OUT_SEEDS[:10])
 
 
 def test_no_denial_stands_in_a_frame_of_the_questions() -> None:
@@ -58,19 +61,27 @@ def test_half_of_the_sets_are_about_what_is_absent_and_every_wrong_claim_is_anot
 
 
 def test_the_same_seed_gives_the_same_sets() -> None:
-    assert phantom_sets(6, seed=3) == phantom_sets(6, seed=3) != phantom_sets(6, seed=4)
-    assert text_sets(6, seed=3) == text_sets(6, seed=3) != text_sets(6, seed=4)
+    assert (
+        phantom_training_sets(6, seed=3)
+        == phantom_training_sets(6, seed=3)
+        != phantom_training_sets(6, seed=4)
+    )
+    assert (
+        text_training_sets(6, seed=3)
+        == text_training_sets(6, seed=3)
+        != text_training_sets(6, seed=4)
+    )
 
 
 def test_every_combination_of_three_findings_is_as_likely() -> None:
-    stated = [parse_claims(one.right) for one in phantom_sets(300, seed=1)]
+    stated = [parse_claims(one.right) for one in phantom_training_sets(300, seed=1)]
     there = Counter(sum(claim.present for claim in told) for told in stated if len(told) == 3)
     assert there.keys() == {0, 1, 2, 3}
     # One in eight says that all three are there, and one in eight that none is.
     assert min(there[0], there[3]) > 4
 
 
-@pytest.mark.parametrize("make", [phantom_sets, text_sets])
+@pytest.mark.parametrize("make", [phantom_training_sets, text_training_sets])
 def test_findings_can_be_left_out(make: Callable[..., list[ClaimSet]]) -> None:
     sets = make(60, findings=("edema", "cardiomegaly"))
     texts = [
@@ -99,5 +110,5 @@ def test_claim_sets_are_read_with_their_captions(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match=r"none\.jsonl cannot be read"):
+    with pytest.raises(DatasetError, match=r"none\.jsonl cannot be read"):
         training_sets(tmp_path / "none.jsonl")

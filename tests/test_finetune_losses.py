@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
+from claim_sets import claim_sets
 from models import bert, clip
-from tunings import claim_sets
 
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
 from negtrace.training.batches import Examples, can_be_filled, prepare
-from negtrace.training.config import Config
+from negtrace.training.config import FinetuneConfig
 from negtrace.training.losses import claim_loss, contrastive_loss, keeping_loss
 from negtrace.training.objective import Objective
 
@@ -85,7 +85,7 @@ def test_captions_that_deny_nothing_are_kept_where_they_were() -> None:
 def anchor_gradient(encoder: Encoder, *, joint: bool) -> torch.Tensor:
     examples = prepare(encoder, claim_sets(6, images=False), joint=joint, keep=False)
     named = dict(encoder.model.named_parameters())
-    objective = Objective(encoder, named, Config())
+    objective = Objective(encoder, named, FinetuneConfig())
     batch = examples.collate(examples.rows)
     objective(**batch)["loss"].backward()
     return next(w.grad for name, w in named.items() if "word_embeddings" in name)
@@ -111,6 +111,6 @@ def test_a_batch_of_identical_captions_is_said() -> None:
     examples = prepare(clip(), [*sets, *claim_sets(1)], joint=False, keep=False)
     with pytest.warns(NegtraceWarning, match="a batch of 3 identical captions"):
         batch = examples.collate(examples.rows[:3])
-    found = Objective(clip(), {}, Config())(**batch)
+    found = Objective(clip(), {}, FinetuneConfig())(**batch)
     assert found["contrastive"] == 0
     assert found["claims"] > 0

@@ -90,6 +90,9 @@ LIGHT: dict[str, tuple[str, ...]] = {
     "negtrace.pairs.sources": HEAVY,
     "negtrace.training.multipliers": HEAVY,
     "negtrace.training.param_groups": (*HEAVY, "peft"),
+    "negtrace.tracing.corruptions.base": ("numpy", *HEAVY),
+    "negtrace.tracing.plan": ("numpy", *HEAVY),
+    "negtrace.tracing.positions": ("numpy", *HEAVY),
     "negtrace.tracing.engines.transformer_lens": ("transformer_lens", "nnsight", "pandas"),
     "negtrace.tracing.engines.nnsight": ("transformer_lens", "nnsight", "pandas"),
 }

@@ -12,7 +12,7 @@ from PIL import Image
 from negtrace.errors import NegtraceWarning, PairError, UnknownNameError
 from negtrace.language.cues import find_cues
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import TWINS
+from negtrace.language.wording import FINDING_TWINS
 from negtrace.pairs.pair import Pair, digest, read_pairs, write_pairs
 from negtrace.pairs.sources import SOURCES, pairs_from, phantom_pairs, radiology_pairs, valse_pairs
 
@@ -24,7 +24,7 @@ def lengths(pair: Pair) -> set[int]:
 def test_radiology_covers_every_finding_and_template_in_both_conditions() -> None:
     pairs = radiology_pairs()
     cells = Counter((p.tags["finding"], p.tags["template"], p.tags["condition"]) for p in pairs)
-    assert len(cells) == len(pairs) == 2 * len(FINDINGS) * len(TWINS)
+    assert len(cells) == len(pairs) == 2 * len(FINDINGS) * len(FINDING_TWINS)
     assert Counter(pair.negated for pair in pairs) == {"true": 70, "false": 70}
     for pair in pairs:
         assert pair.id == "-".join(pair.tags[key] for key in ("finding", "template", "condition"))

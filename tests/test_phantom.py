@@ -14,20 +14,23 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from negtrace.errors import UnknownNameError
-from negtrace.experiments.train_phantom.figures import measure
-from negtrace.experiments.train_phantom.model import WINDOWS, locality, pixels, scorer
-from negtrace.experiments.train_phantom.polarity import ask, questions
+from negtrace.experiments.train_phantom.measure import measure
+from negtrace.experiments.train_phantom.model import WINDOWS, locality, pixels
 from negtrace.experiments.train_phantom.train import Recipe, make
-from negtrace.experiments.train_phantom.weights import digest, read
+from negtrace.experiments.train_phantom.weights import digest
 from negtrace.language.claims import SEVERITIES, ZONES, Claim, Side
 from negtrace.language.findings import FINDINGS
 from negtrace.phantom import CHECKPOINT
 from negtrace.phantom.contrasts import contrasts
-from negtrace.phantom.patients import HELD_OUT, PHANTOM_FINDINGS, TRAIN, images, study
+from negtrace.phantom.patients import (
+    HELD_OUT_SEEDS,
+    PHANTOM_FINDINGS,
+    TRAIN_SEEDS,
+    draw_patient,
+    radiographs,
+)
 from negtrace.phantom.radiograph import render
 from negtrace.phantom.reports import report
-from negtrace.phantom.retrieval import gallery
-from negtrace.results.statistics import recall_at
 
 SIDED = [finding for finding in PHANTOM_FINDINGS if "side" in FINDINGS[finding].attributes]
 
@@ -39,20 +42,20 @@ def change(claim: Claim, seed: int = 3, size: int = 96) -> np.ndarray:
 
 
 def test_films_are_seeded() -> None:
-    patient = study(5)
-    assert patient == study(5)
+    patient = draw_patient(5)
+    assert patient == draw_patient(5)
     assert patient.image().dtype == np.uint8
     assert np.array_equal(patient.image(), patient.image())
-    assert not np.array_equal(study(5).image(), study(6).image())
+    assert not np.array_equal(draw_patient(5).image(), draw_patient(6).image())
 
 
 def test_films_do_not_depend_on_the_cores() -> None:
-    patients = [study(seed) for seed in range(520)]
-    assert np.array_equal(images(patients, workers=2)[::130], images(patients[::130]))
+    patients = [draw_patient(seed) for seed in range(520)]
+    assert np.array_equal(radiographs(patients, workers=2)[::130], radiographs(patients[::130]))
 
 
 def test_a_larger_film_shows_the_same_patient() -> None:
-    small, large = study(11).image(48).astype(float), study(11).image(192).astype(float)
+    small, large = (draw_patient(11).image(size).astype(float) for size in (48, 192))
     shrunk = large.reshape(48, 4, 48, 4).mean((1, 3))
     assert np.corrcoef(small.ravel(), shrunk.ravel())[0, 1] > 0.97
 
@@ -104,16 +107,14 @@ def test_findings_without_a_sign_are_refused() -> None:
 
 
 def test_training_and_held_out_studies_are_disjoint() -> None:
-    assert not set(TRAIN[:5000]) & set(HELD_OUT)
-    asked = {question.study.seed for question in questions(200)}
-    asked |= {patient.seed for patient, _ in gallery(100)}
-    asked |= {contrast.study.seed for contrast in contrasts(50, seed=0)}
-    assert all(seed in HELD_OUT and seed not in TRAIN for seed in asked)
+    assert not set(TRAIN_SEEDS[:5000]) & set(HELD_OUT_SEEDS)
+    asked = {contrast.patient.seed for contrast in contrasts(50, seed=0)}
+    assert all(seed in HELD_OUT_SEEDS and seed not in TRAIN_SEEDS for seed in asked)
 
 
 def test_studies_claim_every_finding_within_its_attributes() -> None:
     for seed in range(200):
-        patient = study(seed)
+        patient = draw_patient(seed)
         assert tuple(claim.finding for claim in patient.claims) == PHANTOM_FINDINGS
         for claim in patient.claims:
             stated = {name for name in ("side", "zone", "severity") if getattr(claim, name)}
@@ -124,44 +125,18 @@ def test_studies_claim_every_finding_within_its_attributes() -> None:
 def test_reports_deny_only_when_they_may() -> None:
     denial = re.compile(r"\b(no|without|absent|negative)\b", re.IGNORECASE)
     for seed in range(300):
-        patient = study(seed)
+        patient = draw_patient(seed)
         assert not denial.search(report(patient, seed=seed, rate=0.0))
-    assert sum(bool(denial.search(report(study(s), seed=s, rate=1.0))) for s in range(100)) > 90
+    denying = [report(draw_patient(seed), seed=seed, rate=1.0) for seed in range(100)]
+    assert sum(bool(denial.search(text)) for text in denying) > 90
 
 
 def test_reports_name_nothing_that_is_not_there() -> None:
     for seed in range(300):
-        patient = study(seed)
+        patient = draw_patient(seed)
         text = report(patient, seed=seed, rate=0.0).lower()
         for claim in patient.absent:
             assert FINDINGS[claim.finding].term not in text
-
-
-def test_questions_have_one_true_option() -> None:
-    for question in questions(60):
-        truth = {claim.finding: claim.present for claim in question.study.claims}
-        right = [all(truth[c.finding] == c.present for c in claims) for claims in question.options]
-        assert [place for place, true in enumerate(right) if true] == [question.answer]
-        assert len(set(question.texts("negated"))) == len(set(question.texts("equivalent"))) == 4
-    assert {question.answer for question in questions(60)} == {0, 1, 2, 3}
-
-
-def test_a_scorer_that_knows_wins_and_one_that_ties_loses() -> None:
-    asked = questions(40)
-
-    def knows(films: object, texts: object) -> np.ndarray:
-        scores = np.zeros((40, 160))
-        for row, question in enumerate(asked):
-            scores[row, 4 * row + question.answer] = 1
-        return scores
-
-    assert ask(knows, asked).affirmative == ask(knows, asked).negated == 1
-    assert ask(lambda films, texts: np.zeros((40, 160)), asked).affirmative == 0
-
-
-def test_recall_counts_ranks() -> None:
-    scores = np.array([[3.0, 1, 2], [3, 1, 2], [1, 1, 1]])
-    assert recall_at(scores, ks=(1, 2, 3)) == pytest.approx({1: 1 / 3, 2: 1 / 3, 3: 1})
 
 
 def test_contrasts_are_twins_about_the_claim() -> None:
@@ -171,7 +146,7 @@ def test_contrasts_are_twins_about_the_claim() -> None:
     assert {contrast.claim.finding for contrast in made} == set(PHANTOM_FINDINGS)
     tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
     for contrast in made:
-        assert contrast.claim in contrast.study.claims
+        assert contrast.claim in contrast.patient.claims
         true, false = tokenizer(contrast.true).input_ids, tokenizer(contrast.false).input_ids
         assert len(true) == len(false)
         assert sum(a != b for a, b in zip(true, false, strict=True)) == 1
@@ -202,7 +177,7 @@ def test_importing_the_phantom_is_light() -> None:
 def test_training_reproduces_itself(tmp_path: Path) -> None:
     recipe = Recipe(seed=1, steps=3, sight=2, studies=40, batch=8)
     for name in ("first", "again"):
-        make(recipe, tmp_path / name, count=4, pool=10)
+        make(recipe, tmp_path / name, questions=4, candidates=10)
     assert digest(tmp_path / "first") == digest(tmp_path / "again")
     first, again = (
         json.loads((tmp_path / n / "training.json").read_text()) for n in ("first", "again")
@@ -210,7 +185,7 @@ def test_training_reproduces_itself(tmp_path: Path) -> None:
     assert first["held_out"] == again["held_out"]
     assert not torch.are_deterministic_algorithms_enabled()
     other = Recipe(seed=2, steps=3, sight=2, studies=40, batch=8)
-    make(other, tmp_path / "other", count=4, pool=10)
+    make(other, tmp_path / "other", questions=4, candidates=10)
     assert digest(tmp_path / "other") != digest(tmp_path / "first")
 
 
@@ -221,7 +196,7 @@ def test_bundled_figures_hold() -> None:
     assert 0.15 <= held_out["gap"] <= 0.40
     assert held_out["image_to_text"]["R@5"] > 10 * held_out["recall_chance"]["R@5"]
     assert record["sha256"] == digest(CHECKPOINT)
-    measured = asdict(measure(scorer(*read(CHECKPOINT))))
+    measured = asdict(measure(CHECKPOINT))
     assert measured.keys() == held_out.keys()
     for name, value in measured.items():
         assert value == pytest.approx(held_out[name], abs=0.01), name
@@ -249,7 +224,7 @@ def test_bundled_tokenizer_keeps_clinical_words_whole() -> None:
 
 
 def test_bundled_image_processor_sees_what_the_training_saw() -> None:
-    film = study(HELD_OUT[0]).image()
+    film = draw_patient(HELD_OUT_SEEDS[0]).image()
     processor = AutoImageProcessor.from_pretrained(CHECKPOINT)
     seen = processor(images=Image.fromarray(film), return_tensors="pt")["pixel_values"]
     assert torch.allclose(seen, pixels(film[None]), atol=1e-6)

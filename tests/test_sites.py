@@ -21,11 +21,14 @@ from negtrace.pairs.sources import radiology_pairs
 from negtrace.plots.tables import heatmap_table
 from negtrace.results.cte_json import read_json, write_json
 from negtrace.results.layer_scores import all_layer_scores
-from negtrace.tracing.corruptions.base import Contrast, corruption_named
+from negtrace.tracing.corruptions.base import corruption_named
+from negtrace.tracing.corruptions.contrast import Contrast
 from negtrace.tracing.engines import patched_forward as engine
 from negtrace.tracing.engines.exact import DIRECTIONS, groups_in, sweep
-from negtrace.tracing.plan import Plan, Positions, Site, sites_of
+from negtrace.tracing.plan import Plan, Site
+from negtrace.tracing.positions import Positions
 from negtrace.tracing.prepare import prepare
+from negtrace.tracing.sites import plan_for
 from negtrace.tracing.trace import trace
 
 PAIRS = [pair for pair in radiology_pairs() if pair.negated == "true"][:2]
@@ -201,7 +204,7 @@ def test_every_site_agrees_with_the_oracle(
     encoder: Encoder, direction: str, span: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "SPAN_TOKENS", span)
-    plan = Plan(sites=sites_of(encoder, offered(encoder)))
+    plan = plan_for(encoder, offered(encoder))
     compare(encoder, direction, plan, "token", PAIRS if span == 1 else PAIRS[:1])
 
 
@@ -213,7 +216,7 @@ def test_windows_and_groups_agree_with_the_oracle(
 ) -> None:
     sites = [site for site in offered(encoder) if site != "head"]
     sites += ["head.1"] * bool(encoder.heads)
-    plan = Plan(sites=sites_of(encoder, sites), window=window)
+    plan = plan_for(encoder, sites, window)
     compare(encoder, "denoising", plan, positions, PAIRS[:1])
 
 
@@ -259,7 +262,7 @@ def test_sites_that_are_not_there_are_refused_with_the_reason() -> None:
         trace(toy, PAIRS, sites=["mlp"], progress=False)
     with pytest.raises(SiteError, match="name each once"):
         trace(toy, PAIRS, sites=["resid", "resid"], progress=False)
-    with pytest.raises(SiteError, match="no head '9'; clip has heads 0 to 3"):
+    with pytest.raises(SiteError, match="no head 9; clip has heads 0 to 3"):
         trace(FAMILIES["clip"](torch.float32), PAIRS, sites=["head.9"], progress=False)
 
 
@@ -334,7 +337,7 @@ def test_hooks_of_the_users_own_act_in_every_run_and_stay(name: str) -> None:
     with pytest.warns(NegtraceWarning, match=f"hooks of your own on {encoder.block_names[1]} act"):
         hooked = trace(encoder, PAIRS, progress=False)
     assert "hooks of your own" in {item.name for item in check(encoder).items}
-    plan = Plan(sites=sites_of(encoder, ("resid", "attn_out", "mlp_out")))
+    plan = plan_for(encoder, ("resid", "attn_out", "mlp_out"))
     compare(encoder, "denoising", plan, "token", PAIRS[:1])
     assert list(encoder.blocks[1]._forward_hooks.values()) == [louder]
     handle.remove()

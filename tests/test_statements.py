@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from negtrace.errors import LanguageError
-from negtrace.language.claims import CERTAINTIES, SEVERITIES, SIDES, ZONES, Claim, check
+from negtrace.language.claims import CERTAINTIES, SEVERITIES, SIDES, ZONES, Claim, check_claim
 from negtrace.language.counterfactuals import counterfactuals, deny
 from negtrace.language.cues import find_cues
 from negtrace.language.findings import FINDINGS, VOCABULARY
 from negtrace.language.parse import parse_claim, parse_claims
-from negtrace.language.realize import caption, sentence, twins
 from negtrace.language.statements import (
     TEMPLATES,
+    claim_twins,
     equivalents,
     kind_of,
     statement,
     statements,
-    twin_statements,
 )
+from negtrace.language.wording import caption, finding_twins, sentence
 
 
 def claims_of(finding: str) -> Iterator[Claim]:
@@ -128,7 +128,7 @@ def test_the_sentences_of_realize_are_read_back(finding: str) -> None:
             text = sentence(claim, seed=seed)
             assert parse_claim(text) == claim, text
             assert parse_claims(caption([claim], seed=seed)) == (claim,)
-    for affirmed, negated in twins(FINDINGS[finding]):
+    for affirmed, negated in finding_twins(FINDINGS[finding]):
         assert parse_claim(affirmed) == Claim(finding=finding, present=True)
         assert parse_claim(negated) == Claim(finding=finding, present=False)
 
@@ -213,7 +213,7 @@ def test_one_claim_is_asked_for(text: str) -> None:
 @given(st.text(), st.lists(st.sampled_from(["no", "effusion", "left", ",", ".", "mass", "normal"])))
 def test_any_text_is_parsed_to_claims_that_can_be_made(text: str, parts: list[str]) -> None:
     for claim in parse_claims(f"{text} {' '.join(parts)}"):
-        assert check(claim) is claim
+        assert check_claim(claim) is claim
 
 
 def test_statements_are_seeded_and_varied() -> None:
@@ -261,9 +261,7 @@ def test_twins_are_one_token_apart_to_real_tokenizers(
         for other in counterfactuals(claim):
             if "bilateral" in (claim.side, other.claim.side) and other.changed == "side":
                 continue
-            pairs = twin_statements(
-                claim, other.claim, length=lambda text: len(model.encode(text).ids)
-            )
+            pairs = claim_twins(claim, other.claim, length=lambda text: len(model.encode(text).ids))
             assert len(pairs) >= 2
             for one, two in pairs[:6]:
                 assert (parse_claim(one), parse_claim(two)) == (claim, other.claim)
@@ -275,6 +273,6 @@ def test_twins_that_there_cannot_be_are_refused() -> None:
     both = Claim(finding="nodule", present=True, side="bilateral")
     left = Claim(finding="nodule", present=True, side="left")
     with pytest.raises(LanguageError, match="no sentences say"):
-        twin_statements(both, left)
+        claim_twins(both, left)
     with pytest.raises(LanguageError, match="in doubt or denied in part"):
-        twin_statements(left, deny(left, "place"))
+        claim_twins(left, deny(left, "place"))

@@ -13,9 +13,9 @@ from negtrace.errors import EncoderError, NegtraceWarning, TraceError, UnknownNa
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair, digest
 from negtrace.pairs.sources import radiology_pairs
-from negtrace.tracing.corruptions.ablation import Noise
 from negtrace.tracing.corruptions.base import CORRUPTIONS, corruption_named
-from negtrace.tracing.corruptions.substitution import Neutral
+from negtrace.tracing.corruptions.neutral import Neutral
+from negtrace.tracing.corruptions.noise import Noise
 from negtrace.tracing.trace import trace
 
 PAIRS = radiology_pairs()

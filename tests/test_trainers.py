@@ -9,12 +9,12 @@ import peft
 import pytest
 import torch
 import transformers
+from claim_sets import same, weights
 from golden import results
 from models import clip
 from open_clip_room import open_clip
 from open_clips import native
 from torch import nn
-from tunings import same, weights
 
 import negtrace
 from negtrace import training as trainers

@@ -4,12 +4,12 @@ from inspect import signature
 
 import numpy as np
 import pytest
+from claim_sets import layer_scores_of
 from hypothesis import given
 from hypothesis import strategies as st
-from tunings import layer_scores_of
 
 from negtrace.errors import FinetuneError, UnknownNameError
-from negtrace.training import Config
+from negtrace.training import FinetuneConfig
 from negtrace.training.multipliers import WEIGHTINGS, equalised, require_names, scales
 
 BLOCKS = ("b.0", "b.1", "b.2", "b.3")
@@ -30,7 +30,7 @@ def test_a_multiplier_is_alpha_to_the_beta_and_no_less_than_the_floor() -> None:
 
 def test_a_training_weighs_as_scales_does_unless_it_is_said() -> None:
     own = {n: p.default for n, p in signature(scales).parameters.items() if n not in GIVEN}
-    assert own == {name: getattr(Config(), name) for name in own}
+    assert own == {name: getattr(FinetuneConfig(), name) for name in own}
 
 
 def test_beta_0_is_uniform_also_where_alpha_is_0() -> None:

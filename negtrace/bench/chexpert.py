@@ -13,7 +13,7 @@ from negtrace.datasets.note import Note
 from negtrace.datasets.readers.labels import BESIDE, CHEXPERT, VALUES, label, study_of
 from negtrace.errors import BenchError
 from negtrace.pairs.anchor import Anchor
-from negtrace.pairs.images import UNUSABLE, judge
+from negtrace.pairs.images import UNUSABLE, check_image
 
 LABELS = CHEXPERT
 
@@ -115,7 +115,7 @@ def _case(
     image = _image(record.cells, folder)
     if image is None:
         return "missing_image", f"no image of the row in {folder}", None
-    code, detail = judge(image)
+    code, detail = check_image(image)
     if code in UNUSABLE:
         return code, detail, None
     case = Case(id=f"{file}:{record.row}", anchor=Anchor(image=image), labels=stated)

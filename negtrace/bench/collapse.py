@@ -1,52 +1,43 @@
-"""Collapse suite: similarity of a statement to its negation, and to a paraphrase of itself.
+"""Collapse: is a statement as near to its negation as to a paraphrase of itself?
 
-A model may find the right image and still give a statement and its negation almost the same
-embedding (Sammani, arXiv 2603.20554). Recall does not show that. Similarity is the cosine between
-the embeddings of two statements; no anchor takes part.
+Recall hides it: a model may find the right image and still give a statement and its negation one
+embedding (Sammani, arXiv 2603.20554). Similarities are cosines between embeddings of statements.
 """
 
-__all__ = ["Triple", "radiology_triples", "read_triples"]
+__all__ = ["Triple", "fitting", "radiology_triples", "read_triples", "results"]
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Num
 
-from negtrace.bench.config import BenchConfig
-from negtrace.bench.items import require_any, too_long
-from negtrace.bench.report import ReportRow
-from negtrace.bench.result import Bootstrap, SuiteResult, describe_data
-from negtrace.bench.scoring import text_similarities
-from negtrace.bench.suites import SUITES
+from negtrace.bench import scoring
+from negtrace.bench.context import require_some, too_long
+from negtrace.bench.rates import Bootstrap
+from negtrace.bench.report import Row
 from negtrace.bench.tables import json_lines
 from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import twins
+from negtrace.language.wording import finding_twins
 
 
 @dataclass(frozen=True, kw_only=True)
 class Triple:
-    """A statement, its negation and a paraphrase.
-
-    Raises:
-        BenchError: for blank or equal statements.
-    """
+    """A statement, its negation, and the same said in other words."""
 
     caption: str
     negation: str
     paraphrase: str
-    """The same statement in other words."""
     unrelated: str | None = None
     """The same sentence about something else."""
     group: str
-    """The bootstrap draws triples of one group together."""
+    """Triples of one group are drawn together by the bootstrap."""
     source: Origin = NOWHERE
-    """File and line, for notes."""
+    """Where it stands, for notes."""
 
     def __post_init__(self) -> None:
         texts = (self.caption, self.negation, self.paraphrase)
@@ -55,124 +46,93 @@ class Triple:
 
     @property
     def texts(self) -> list[str]:
-        """All statements of the triple."""
+        """Everything that is said."""
         texts = (self.caption, self.negation, self.paraphrase, self.unrelated)
         return [text for text in texts if text is not None]
 
 
-@SUITES.register("collapse")
-def collapse_suite(encoder: Encoder, config: BenchConfig) -> SuiteResult:
-    """Similarity of a statement to its negation and to a paraphrase of itself."""
-    notes: list[Note] = []
-    if config.data in (None, "text", "phantom"):
-        triples, name = radiology_triples(), "radiology"
-    else:
-        path = Path(str(config.data))
-        (triples, notes), name = read_triples(path), path.name
-    triples, too_long_notes = _drop_long_triples(encoder, triples[: config.count])
-    questions = [{k: v for k, v in asdict(t).items() if k != "source"} for t in triples]
-    return SuiteResult(
-        rows=tuple(_rows(encoder, triples, Bootstrap.from_config(config))),
-        notes=(*notes, *too_long_notes),
-        data=describe_data(name, (), questions, len(triples)),
-    )
-
-
 def radiology_triples() -> list[Triple]:
-    """Triples of every finding in every twin template; the next template is the paraphrase."""
+    """Return every finding in every twin template, paraphrased by the next template."""
     findings = list(FINDINGS.values())
-    triples = []
-    for number, finding in enumerate(findings):
-        twins_here = twins(finding)
-        twins_there = twins(findings[(number + 1) % len(findings)])
-        for template, (affirmed, negated) in enumerate(twins_here):
-            triples.append(
+    found = []
+    for place, finding in enumerate(findings):
+        own, other = finding_twins(finding), finding_twins(findings[(place + 1) % len(findings)])
+        for template, (affirmed, negated) in enumerate(own):
+            found.append(
                 Triple(
                     caption=affirmed,
                     negation=negated,
-                    paraphrase=twins_here[(template + 1) % len(twins_here)][0],
-                    unrelated=twins_there[template][0],
+                    paraphrase=own[(template + 1) % len(own)][0],
+                    unrelated=other[template][0],
                     group=finding.key,
                 )
             )
-    return triples
+    return found
 
 
 def read_triples(path: Path | str) -> tuple[list[Triple], list[Note]]:
-    """Read triples from JSONL: objects with `caption`, `negation` and `paraphrase`.
-
-    A line that cannot be used is left out and noted.
+    """Read JSONL of objects with `caption`, `negation` and `paraphrase`; bad lines are noted.
 
     Raises:
-        BenchError: for a file that cannot be read, or without a usable line.
+        BenchError: for a file that cannot be read, or of which no line is usable.
     """
     path = Path(path)
-    triples, notes = [], []
+    found, noted = [], []
     for number, line in json_lines(path):
         try:
             row = json.loads(line.decode())
             texts = {key: str(row[key]) for key in ("caption", "negation", "paraphrase")}
-            triples.append(Triple(**texts, group=str(number), source=(path.name, number)))
+            found.append(Triple(**texts, group=str(number), source=(path.name, number)))
         except (ValueError, KeyError, TypeError) as error:
-            notes.append(Note(file=path.name, row=number, code="triple", detail=repr(error)))
-    if not triples:
-        raise BenchError(
-            f"no usable line in {path.name}; expected JSON objects of caption, negation and "
-            "paraphrase, one a line"
-        )
-    return triples, notes
+            noted.append(Note(file=path.name, row=number, code="triple", detail=repr(error)))
+    if not found:
+        raise BenchError(f"no line of {path.name} has caption, negation and paraphrase")
+    return found, noted
 
 
-def _drop_long_triples(
-    encoder: Encoder, triples: Sequence[Triple]
-) -> tuple[list[Triple], list[Note]]:
-    """Triples whose every text fits the encoder's context, and a note on each other triple.
+def fitting(encoder: Encoder, triples: Sequence[Triple]) -> tuple[list[Triple], list[Note]]:
+    """Return the triples whose every text the encoder can read, and a note on each other.
 
     Raises:
-        BenchError: when none fits.
+        BenchError: when there is none.
     """
-    short, notes = [], []
+    kept, noted = [], []
     for triple in triples:
         longest = max(len(tokens) for tokens in encoder.tokenize(triple.texts))
         if longest <= encoder.max_tokens:
-            short.append(triple)
+            kept.append(triple)
         else:
-            notes.append(too_long(encoder, f"triple {triple.group}", longest, triple.source))
-    require_any(encoder, short, len(triples))
-    return short, notes
+            noted.append(too_long(encoder, f"triple {triple.group}", longest, triple.source))
+    require_some(encoder, kept, len(triples))
+    return kept, noted
 
 
-def _rows(encoder: Encoder, triples: Sequence[Triple], bootstrap: Bootstrap) -> list[ReportRow]:
-    """Rows of mean similarities, of paraphrase minus negation, and of how often that is <= 0."""
+def results(encoder: Encoder, triples: Sequence[Triple], bootstrap: Bootstrap) -> list[Row]:
+    """Return mean similarities; the margin of paraphrases over negations; how often it is lost."""
     groups = [triple.group for triple in triples]
     captions = [triple.caption for triple in triples]
-    similarities = {
-        "negation": text_similarities(encoder, captions, [t.negation for t in triples]),
-        "paraphrase": text_similarities(encoder, captions, [t.paraphrase for t in triples]),
+    nearness = {
+        "negation": scoring.similarities(encoder, captions, [t.negation for t in triples]),
+        "paraphrase": scoring.similarities(encoder, captions, [t.paraphrase for t in triples]),
     }
-    margin = similarities["paraphrase"] - similarities["negation"]
+    margin = nearness["paraphrase"] - nearness["negation"]
     unrelated = [triple.unrelated for triple in triples if triple.unrelated is not None]
     if len(unrelated) == len(triples):
-        similarities["unrelated"] = text_similarities(encoder, captions, unrelated)
+        nearness["unrelated"] = scoring.similarities(encoder, captions, unrelated)
     rows = [
-        _row("similarity", series, values, groups, bootstrap)
-        for series, values in similarities.items()
+        _row("similarity", series, values, groups, bootstrap) for series, values in nearness.items()
     ]
     rows.append(_row("margin", "paraphrase - negation", margin, groups, bootstrap))
-    no_margin = (margin <= 0).astype(float)
-    rows.append(_row("share", "negation as near as paraphrase", no_margin, groups, bootstrap))
+    nearer = (margin <= 0).astype(float)
+    rows.append(_row("share", "negation as near as paraphrase", nearer, groups, bootstrap))
     return rows
 
 
 def _row(
-    measure: str,
-    series: str,
-    values: Num[np.ndarray, " row"],
-    groups: Sequence[str],
-    bootstrap: Bootstrap,
-) -> ReportRow:
+    measure: str, series: str, values: np.ndarray, groups: Sequence[str], bootstrap: Bootstrap
+) -> Row:
     mean, low, high = bootstrap.mean(values, groups)
-    return ReportRow(
+    return Row(
         measure=measure,
         scorer="model",
         series=series,

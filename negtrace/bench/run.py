@@ -1,4 +1,4 @@
-"""Run a suite on one model or several, and write a report for each."""
+"""A suite run on models; what it finds is written and drawn."""
 
 __all__ = ["run"]
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from negtrace._files import require_writable
 from negtrace.bench.config import BenchConfig
 from negtrace.bench.report import Report, write_report
-from negtrace.bench.result import SuiteResult
+from negtrace.bench.result import Work
 from negtrace.bench.suites import SUITES
 from negtrace.encoders.base import Encoder
 from negtrace.version import __version__
@@ -25,26 +25,24 @@ def run(
     """Run a suite on one model or several.
 
     Args:
-        encoders: models to measure.
-        config: settings; the polarity suite with its defaults when not given.
-        out: folder to write `<suite>-<model>.json` into, as soon as each model is measured;
+        encoders: what to measure.
+        config: the settings; polarity questions on the phantom when not given.
+        out: folder for `<suite>-<model>.json`, each written as soon as it is there;
             nothing is written when not given.
-
-    Returns:
-        One report for each model, in order.
 
     Raises:
         UnknownNameError: for a suite that is not registered.
-        BenchError: for data that cannot be used. No report of that model is written.
-        OutputError: when `out` cannot be written. It is raised before anything is measured.
+        BenchError: for data that cannot be used; nothing has been written for that model.
+        OutputError: when `out` cannot be written; nothing has been measured then.
     """
     config = config or BenchConfig()
     suite = SUITES[config.suite]
     if out is not None:
         require_writable(Path(out))
-    models = [encoders] if isinstance(encoders, Encoder) else list(encoders)
+    given = [encoders] if isinstance(encoders, Encoder) else list(encoders)
+    names = _names([encoder.name for encoder in given])
     reports = []
-    for encoder, name in zip(models, _file_names(models), strict=True):
+    for encoder, name in zip(given, names, strict=True):
         report = _report(encoder, config, suite(encoder, config))
         reports.append(report)
         if out is not None:
@@ -53,16 +51,13 @@ def run(
     return reports
 
 
-def _file_names(models: Sequence[Encoder]) -> list[str]:
-    """File name for each model. Models with the same name are numbered."""
-    safe = [
-        "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in model.name)
-        for model in models
-    ]
+def _names(names: Sequence[str]) -> list[str]:
+    """Return a file name for each model, distinct also where models are called alike."""
+    safe = ["".join(c if c.isalnum() or c in "-_." else "-" for c in name) for name in names]
     return [name if safe.count(name) == 1 else f"{name}-{k}" for k, name in enumerate(safe, 1)]
 
 
-def _report(encoder: Encoder, config: BenchConfig, result: SuiteResult) -> Report:
+def _report(encoder: Encoder, config: BenchConfig, work: Work) -> Report:
     settings = asdict(config)
     for name in ("data", "images", "anchors"):
         if settings[name] is not None:
@@ -77,11 +72,11 @@ def _report(encoder: Encoder, config: BenchConfig, result: SuiteResult) -> Repor
             "tokenizer": encoder.tokenizer_name,
             "unit": encoder.unit,
         },
-        data=result.data,
+        data=work.data,
         config=settings,
-        rows=result.rows,
-        notes=result.notes,
-        items=result.items,
+        rows=work.rows,
+        noted=work.noted,
+        items=work.items,
         made={
             "package_version": __version__,
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

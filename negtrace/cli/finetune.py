@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes
 from negtrace.cli.models import Model
 from negtrace.cli.printing import say, say_written
 from negtrace.cli.settings import settings
-from negtrace.training.config import Config
+from negtrace.training.config import FinetuneConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +32,13 @@ class Finetune(Model):
     """What they are about; where it is not said, the phantom's films for it, texts for others."""
     trainer: tuple[str, ...] = ()
     """Further arguments of transformers' Trainer: bf16=true report_to=wandb."""
-    config: OmitArgPrefixes[Config] = field(default_factory=Config)
+    config: OmitArgPrefixes[FinetuneConfig] = field(default_factory=FinetuneConfig)
 
     def run(self) -> None:
         """Train, measure, write, and say what came out."""
         from negtrace._files import require_writable
-        from negtrace.experiments import Study, selective_finetune
-        from negtrace.experiments.before_after import NOTHING
+        from negtrace.experiments import Evaluation, selective_finetune
+        from negtrace.experiments.before_after import NO_EVALUATION
 
         require_writable(self.out)
         found = selective_finetune(
@@ -47,7 +47,9 @@ class Finetune(Model):
             self.cte,
             method=self.method,
             out=self.out,
-            study=Study(count=self.count, data=self.questions) if self.count else NOTHING,
+            evaluation=Evaluation(count=self.count, data=self.questions)
+            if self.count
+            else NO_EVALUATION,
             trainer=settings(self.trainer),
             config=self.config,
         )

@@ -18,7 +18,7 @@ from negtrace.datasets.card import Card
 from negtrace.datasets.compose import KINDS, Composer
 from negtrace.datasets.config import Config
 from negtrace.datasets.folder import Folder
-from negtrace.datasets.note import Note
+from negtrace.datasets.note import Note, image_note
 from negtrace.datasets.readers.label_files import chexpert, nih
 from negtrace.datasets.readers.layouts import layout_of
 from negtrace.datasets.readers.records import cad_chest, claims
@@ -26,7 +26,6 @@ from negtrace.datasets.readers.reports import reports
 from negtrace.datasets.splits import SPLITS, Splits, draw
 from negtrace.datasets.study import Study
 from negtrace.errors import DatasetError
-from negtrace.pairs.images import UNUSABLE, judge
 from negtrace.version import __version__
 
 EVERY = 20_000
@@ -207,20 +206,14 @@ class _Builder:
                 return _remark(study, "no_anchor", "neither image nor text")
             if self._config.check_images and study.image:
                 image = self._folder.out / root / study.image
-                if remark := self._looked_at(study, image):
-                    return remark
+                note = image_note(image, file=study.file, row=study.row)
+                if note and note.skipped:
+                    return note
+                if note:
+                    self._note(note)
         # Last, so that of a study with several images the first one that can be read is taken.
         if not self._folder.is_new(number, study.source, study.patient, study.key):
             return _remark(study, "duplicate_study", "the study occurs before")
-        return None
-
-    def _looked_at(self, study: Study, image: Path) -> Note | None:
-        code, detail = judge(image)
-        if code in UNUSABLE:
-            return _remark(study, code, detail)
-        if code:
-            told = Note(file=study.file, row=study.row, code=code, detail=detail, skipped=False)
-            self._note(told)
         return None
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
+from negtrace.datasets.claim_sets import wrongs
 from negtrace.datasets.config import Config
 from negtrace.datasets.speech import Lot, Scene, Speaker, Spoken
 from negtrace.datasets.splits import Split, Splits, draw
 from negtrace.datasets.study import Said, Study
-from negtrace.datasets.wordings import Twin, wrongs
+from negtrace.datasets.wordings import Twin
 from negtrace.language.claims import Claim
 
 T = TypeVar("T")

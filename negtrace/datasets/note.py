@@ -1,8 +1,11 @@
 """Notes on rows of source files: a row was left out, or read differently, and why."""
 
-__all__ = ["NOWHERE", "Note", "Origin"]
+__all__ = ["NOWHERE", "Note", "Origin", "image_note"]
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from negtrace.pairs.images import UNUSABLE, check_image
 
 Origin = tuple[str, int]
 """File name without its folder, and line number from 1; `NOWHERE` for made-up items."""
@@ -29,3 +32,11 @@ class Note:
     on request only."""
     skipped: bool = True
     """Whether the row was left out. Otherwise it was read, but differently from how it stands."""
+
+
+def image_note(image: Path, *, file: str, row: int) -> Note | None:
+    """Open the image of a row in full; return a note if there is something to say about it."""
+    code, detail = check_image(image)
+    if not code:
+        return None
+    return Note(file=file, row=row, code=code, detail=detail, skipped=code in UNUSABLE)

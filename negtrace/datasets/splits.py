@@ -15,10 +15,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, get_args
 
-from negtrace.language.attributes import meanings
+from negtrace.language.attributes import attribute_words
 from negtrace.language.claims import Claim
 from negtrace.language.findings import VOCABULARY, Finding
-from negtrace.language.statements import phrasings, twin_statements
+from negtrace.language.statements import claim_twins, phrasings
 
 Split = Literal["train", "val", "test"]
 
@@ -30,7 +30,7 @@ _FILLERS = frozenset(
     a an the some no not with without present absent is are has have do does in on at both
     side sides zone zones lobe lobes lung lungs apex apices base bases
     """.split()  # noqa: SIM905
-).union(meanings())
+).union(attribute_words())
 
 
 def draw(*what: object) -> int:
@@ -136,7 +136,7 @@ def _wide(claim: Claim) -> Iterator[tuple[str, ...]]:
 
 
 def _wide_twins(claim: Claim) -> Iterator[tuple[str, str]]:
-    told = twin_statements(claim, claim.negate())
+    told = claim_twins(claim, claim.negate())
     return (twins for twins in told if not _narrow(claim, twins[0]))
 
 

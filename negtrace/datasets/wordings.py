@@ -1,15 +1,16 @@
-"""The wordings of claims that each split may use, and how claims can be wrong or denied."""
+"""The wordings of claims that each split may use, and how claims can be denied."""
 
-__all__ = ["Phrasing", "Twin", "Wordings", "denials", "wrongs"]
+__all__ = ["Phrasing", "Twin", "Wordings", "denials"]
 
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
+from negtrace.datasets.claim_sets import wrongs
 from negtrace.datasets.splits import Split, Splits, frame
 from negtrace.errors import LanguageError
 from negtrace.language.claims import Claim
-from negtrace.language.counterfactuals import ASPECTS, contradictions, deny
+from negtrace.language.counterfactuals import deny
 from negtrace.language.cues import find_cues, subject_of
 
 MOST = 24
@@ -84,21 +85,6 @@ def _twin(affirmative: str, negated: str) -> Twin | None:
     if len(cues) != 1 or find_cues(affirmative):
         return None
     return Twin(affirmative, negated, (cues[0].start, cues[0].end), subject_of(negated, cues[0]))
-
-
-@lru_cache(maxsize=CLAIMS)
-def wrongs(claim: Claim) -> tuple[tuple[str, Claim], ...]:
-    """Return the claims that are wrong where `claim` is right, by one aspect, with its name.
-
-    >>> [name for name, _ in wrongs(Claim(finding="effusion", present=True, side="left"))]
-    ['existence', 'location']
-    >>> [name for name, _ in wrongs(Claim(finding="edema", present=True, severity="large",
-    ...     denied="severity"))]
-    ['severity']
-    """
-    if claim.denied:
-        return (("severity" if claim.denied == "severity" else "location", claim.negate()),)
-    return tuple((ASPECTS[wrong.changed], wrong.claim) for wrong in contradictions(claim))
 
 
 @lru_cache(maxsize=CLAIMS)

@@ -1,14 +1,13 @@
 # For users.
 # For the rooms that build on this one.
-from .base import BATCH as BATCH
 from .base import Encoder as Encoder
-from .base import Kept as Kept
-from .base import batched as batched
-from .base import equally_long as equally_long
+from .base import KeyValueCache as KeyValueCache
+from .batching import batched as batched
+from .batching import batches_by_length as batches_by_length
 from .check import check as check
 from .hooks import Capture as Capture
 from .hooks import Edit as Edit
-from .hooks import Tap as Tap
+from .hooks import HookSite as HookSite
 from .hooks import captured as captured
 from .hooks import edited as edited
 from .hooks import evaluating as evaluating
@@ -16,7 +15,6 @@ from .hooks import forward_replaced as forward_replaced
 from .hooks import hidden_of as hidden_of
 from .hooks import hooks_in as hooks_in
 from .hooks import input_edited as input_edited
-from .hooks import output_edited as output_edited
 from .hooks import widened as widened
 from .hooks import with_hidden as with_hidden
 from .huggingface.files import ModelFiles as ModelFiles
@@ -27,6 +25,5 @@ from .lora import attach as attach
 from .lora import write_adapter as write_adapter
 from .sites import INNER as INNER
 from .tokenizing import ReadOut as ReadOut
-from .wrap import ModuleEncoder as ModuleEncoder
 from .wrap import pooled as pooled
 from .wrap import wrap as wrap

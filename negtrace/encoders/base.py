@@ -3,58 +3,35 @@
 __all__ = [
     "PROBE",
     "Encoder",
-    "Kept",
+    "KeyValueCache",
     "PrefixAttention",
     "Unit",
-    "batched",
-    "equally_long",
     "weights_digest",
 ]
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from negtrace.encoders.hooks import Tap, evaluating, widened
+from negtrace.encoders.batching import batched, batches_by_length
+from negtrace.encoders.hooks import HookSite, evaluating, widened
 from negtrace.encoders.sites import INNER, BlockSites, find_sites
 from negtrace.encoders.structure import reads_one_layer
 from negtrace.errors import EncoderError, SiteError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.tokens import Tokens
 
-T = TypeVar("T")
 Unit = Literal["logit", "cosine"]
 
 PROBE = "There is no abnormality in the chest."
 """A statement of several tokens that structure is measured on."""
-
-BATCH = 64
-"""Statements or images embedded at once."""
-
-
-def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Cut `items` into runs of at most `size`, in order."""
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def equally_long(rows: Sequence[Sized], size: int) -> Iterator[list[int]]:
-    """Yield the places of equally long rows, at most `size` at a time, by first occurrence.
-
-    >>> list(equally_long(["no", "mass", "is", "at"], 2))
-    [[0, 2], [3], [1]]
-    """
-    places: dict[int, list[int]] = {}
-    for place, row in enumerate(rows):
-        places.setdefault(len(row), []).append(place)
-    for same in places.values():
-        yield from map(list, batched(same, size))
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -66,24 +43,28 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-Kept = Mapping[nn.Module, tuple[Tensor, Tensor]]
+KeyValueCache = Mapping[nn.Module, tuple[Tensor, Tensor]]
 """Keys and values of a batch of runs, by attention module: [run, head, token, width]."""
 
 
 class PrefixAttention(ABC):
-    """Runs only the tokens from a position on, attending to the kept keys and values before it."""
+    """Runs only the tokens from a position on, with the recorded keys and values before it."""
 
     @abstractmethod
-    def keeping(self) -> AbstractContextManager[Kept]:
-        """Keep every attention module's keys and values in the plain run inside the `with`."""
+    def recording(self) -> AbstractContextManager[KeyValueCache]:
+        """Record every attention module's keys and values in the plain run inside the `with`."""
 
     @abstractmethod
     def encode_from(
-        self, ids: Int[Tensor, "row token"], start: int, kept: Kept, runs: Int[Tensor, " row"]
+        self,
+        ids: Int[Tensor, "row token"],
+        start: int,
+        cache: KeyValueCache,
+        runs: Int[Tensor, " row"],
     ) -> Float[Tensor, "row dim"]:
         """Return the embedding of each row, running only its tokens from `start` on.
 
-        Row `i` continues run `runs[i]` of what was kept. A block may be given the first rows only.
+        Row `i` continues run `runs[i]` of the cache. A block may be given the first rows only.
         """
 
     @property
@@ -168,7 +149,7 @@ class Encoder(ABC):
         """Return the embedding of each row as it is read together with its embedded anchor.
 
         For a decoder that sees image tokens; every other tower encodes the row alone. A forward
-        that starts from kept states has the anchor in them, so it goes through `encode`.
+        that starts from recorded states has the anchor in them, so it goes through `encode`.
         """
         return self.encode(ids)
 
@@ -227,7 +208,7 @@ class Encoder(ABC):
         """Token ids of a statement that structure is measured on."""
         return torch.tensor([self.tokenize([PROBE])[0].ids], device=self.device)
 
-    def taps(self, sites: Sequence[str]) -> list[Tap]:
+    def hook_sites(self, sites: Sequence[str]) -> list[HookSite]:
         """Return the modules that hold these sites (`attn_out`, `mlp_out`, `head`), block by block.
 
         Raises:
@@ -242,7 +223,7 @@ class Encoder(ABC):
                 if module is None:
                     raise SiteError(f"{self.name}: no {site} in {name}: {block.lacking[site]}")
                 at: Literal["input", "output"] = "input" if site == "head" else "output"
-                found.append(Tap(site=site, module=self.model.get_submodule(module), at=at))
+                found.append(HookSite(site=site, module=self.model.get_submodule(module), at=at))
         return found
 
     @property
@@ -276,7 +257,7 @@ class Encoder(ABC):
         for row in tokens:
             self.require_fit(row)
         rows: dict[int, Tensor] = {}
-        for batch in equally_long(tokens, BATCH):
+        for batch in batches_by_length(tokens):
             ids = torch.tensor([tokens[i].ids for i in batch], device=self.device)
             rows.update(zip(batch, self.encode(ids), strict=True))
         return torch.stack([rows[i] for i in range(len(statements))])
@@ -293,7 +274,7 @@ class Encoder(ABC):
         if texts:
             embedded = self.embed_texts([anchor.text or "" for anchor in texts])
             rows.update(zip(texts, embedded, strict=True))
-        for batch in batched(images, BATCH):
+        for batch in batched(images):
             rows.update(zip(batch, self.embed_images(batch), strict=True))
         return torch.stack([rows[anchor] for anchor in anchors])
 

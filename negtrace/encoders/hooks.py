@@ -13,7 +13,7 @@ pooling, projection. Blocks return their *own* base output because some towers r
 __all__ = [
     "Capture",
     "Edit",
-    "Tap",
+    "HookSite",
     "captured",
     "edited",
     "evaluating",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -43,12 +43,17 @@ Edit = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Tap:
-    """A submodule of a block that is read besides the block's own output."""
+class HookSite:
+    """A site inside one block: the module that holds it, and its input or its output."""
 
     site: str
     module: nn.Module
     at: Literal["input", "output"]
+
+    def edited(self, edit: Edit) -> AbstractContextManager[None]:
+        """Put the states at this site through `edit` in every forward inside the `with`."""
+        hook = input_edited if self.at == "input" else output_edited
+        return hook(self.module, edit)
 
 
 def hidden_of(output: Any) -> Tensor:
@@ -92,8 +97,8 @@ class Capture:
     """The input of block 0, [run token width], once the forward has run."""
     outputs: list[Any] = field(default_factory=list)
     """What each block returned, whole."""
-    tapped: dict[str, list[Tensor]] = field(default_factory=dict)
-    """By site, what its tap in each block held, [run token width]."""
+    site_states: dict[str, list[Tensor]] = field(default_factory=dict)
+    """By site, what each block held there, [run token width]."""
 
     @property
     def stream(self) -> list[Tensor]:
@@ -184,7 +189,7 @@ def output_edited(module: nn.Module, edit: Edit) -> Iterator[None]:
 
 @contextmanager
 def captured(
-    blocks: Sequence[nn.Module], edit: Edit | None = None, taps: Sequence[Tap] = ()
+    blocks: Sequence[nn.Module], edit: Edit | None = None, hook_sites: Sequence[HookSite] = ()
 ) -> Iterator[Capture]:
     """Record the state at every layer of the forward run inside the `with`.
 
@@ -194,7 +199,7 @@ def captured(
     Args:
         blocks: whose outputs to record.
         edit: maps the input of block 0 to the one that is used (and recorded) instead.
-        taps: what else to record, by site, in the order in which it runs.
+        hook_sites: what else to record, by site, in the order in which it runs.
     """
     capture = Capture()
 
@@ -210,10 +215,9 @@ def captured(
         stack.enter_context(input_edited(blocks[0], keep_embed))
         for block in blocks:
             stack.callback(block.register_forward_hook(keep_output, prepend=True).remove)
-        for tap in taps:
-            kept = capture.tapped.setdefault(tap.site, [])
-            hooked = input_edited if tap.at == "input" else output_edited
-            stack.enter_context(hooked(tap.module, _kept_in(kept)))
+        for hook_site in hook_sites:
+            kept = capture.site_states.setdefault(hook_site.site, [])
+            stack.enter_context(hook_site.edited(_kept_in(kept)))
         yield capture
 
 

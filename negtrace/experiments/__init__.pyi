@@ -1,7 +1,7 @@
 # For users.
 # For the rooms that build on this one.
-from .before_after import NOTHING as NOTHING
-from .before_after import Study as Study
+from .before_after import NO_EVALUATION as NO_EVALUATION
+from .before_after import Evaluation as Evaluation
 from .benchmark import run_benchmark as run_benchmark
 from .finetune import selective_finetune as selective_finetune
 from .finetune_report import Finetuned as Finetuned

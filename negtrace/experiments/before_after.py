@@ -1,6 +1,6 @@
 """What a fine-tuning is judged by: the benchmark and a trace, before and after."""
 
-__all__ = ["NOTHING", "PARTS", "Found", "Study", "look"]
+__all__ = ["NO_EVALUATION", "PARTS", "Evaluation", "Measurements", "measure"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ PARTS = ("polarity", "claims", "retrieval", "collapse")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Evaluation:
     """What is measured before and after."""
 
     suites: tuple[str, ...] = PARTS
@@ -38,13 +38,13 @@ class Study:
     seed: int = 0
 
 
-NOTHING = Study(suites=(), pairs=0)
+NO_EVALUATION = Evaluation(suites=(), pairs=0)
 """Neither benchmark nor trace."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
-    """What one look at a model found."""
+class Measurements:
+    """What was measured of a model."""
 
     reports: Mapping[str, Report]
     """By suite."""
@@ -94,47 +94,53 @@ _HEADLINES: tuple[tuple[str, str, dict[str, str]], ...] = (
 )
 
 
-def look(encoder: Encoder, study: Study, folder: Path, *, progress: bool | None = None) -> Found:
+def measure(
+    encoder: Encoder, evaluation: Evaluation, folder: Path, *, progress: bool | None = None
+) -> Measurements:
     """Measure a model; what is in `folder` already is read and not measured again.
 
     The trace is made by `negtrace.experiments.trace`: fine-tuning itself reads layer scores alone.
     """
-    reports = {suite: _suite(encoder, suite, study, folder) for suite in study.suites}
-    document = _traced(encoder, study, folder, progress) if study.pairs else None
-    return Found(reports=reports, document=document)
+    reports = {suite: _suite(encoder, suite, evaluation, folder) for suite in evaluation.suites}
+    document = _traced(encoder, evaluation, folder, progress) if evaluation.pairs else None
+    return Measurements(reports=reports, document=document)
 
 
-def _traced(encoder: Encoder, study: Study, folder: Path, progress: bool | None) -> Document:
+def _traced(
+    encoder: Encoder, evaluation: Evaluation, folder: Path, progress: bool | None
+) -> Document:
     path = folder / f"{DIRECTION}.json"
     if path.is_file():
         return read_json(path)
-    pairs = _pairs(study, _asked(encoder, study))
+    pairs = _pairs(evaluation, _asked(encoder, evaluation))
     [document] = run_trace(
         encoder, folder, pairs, directions=(DIRECTION,), formats=("png",), progress=progress
     )
     return document
 
 
-def _asked(encoder: Encoder, study: Study) -> str | Path:
+def _asked(encoder: Encoder, evaluation: Evaluation) -> str | Path:
     """Return what is asked about: synthetic films would say nothing of a model of real ones."""
-    return study.data or ("phantom" if encoder.name == "phantom" else "text")
+    return evaluation.data or ("phantom" if encoder.name == "phantom" else "text")
 
 
-def _pairs(study: Study, asked: str | Path) -> Sequence[Pair]:
-    if not isinstance(study.pairs, int):
-        return study.pairs
+def _pairs(evaluation: Evaluation, asked: str | Path) -> Sequence[Pair]:
+    if not isinstance(evaluation.pairs, int):
+        return evaluation.pairs
     if asked == "phantom":
-        return phantom_pairs(study.pairs, seed=study.seed)
+        return phantom_pairs(evaluation.pairs, seed=evaluation.seed)
     pairs = radiology_pairs()
-    return pairs[:: -(-len(pairs) // study.pairs)]
+    return pairs[:: -(-len(pairs) // evaluation.pairs)]
 
 
-def _suite(encoder: Encoder, suite: str, study: Study, folder: Path) -> Report:
+def _suite(encoder: Encoder, suite: str, evaluation: Evaluation, folder: Path) -> Report:
     path = folder / f"{suite}-{folder.name}.json"
     if path.is_file():
         return bench.read_report(path)
-    asked = _asked(encoder, study)
-    config = bench.BenchConfig(suite=suite, data=asked, count=study.count, seed=study.seed)
+    asked = _asked(encoder, evaluation)
+    config = bench.BenchConfig(
+        suite=suite, data=asked, count=evaluation.count, seed=evaluation.seed
+    )
     [report] = bench.run(encoder, config)
     report = replace(report, model={**report.model, "name": folder.name})
     write_report(report, path)

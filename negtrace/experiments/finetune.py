@@ -17,15 +17,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from negtrace._files import canonical, sha256
-from negtrace.bench.claims import ClaimSet
+from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
-from negtrace.experiments.before_after import NOTHING, Study, look
+from negtrace.experiments.before_after import NO_EVALUATION, Evaluation, measure
 from negtrace.experiments.finetune_report import Finetuned, write_report
-from negtrace.experiments.run_folder import claim_folder
+from negtrace.experiments.run_folder import RunFolder
 from negtrace.results.cte_json import Document, read_json
 from negtrace.results.layer_scores import LayerScores
-from negtrace.training.config import Config
+from negtrace.training.config import FinetuneConfig
 from negtrace.training.data import training_sets, usable
 from negtrace.training.fit import Scored, fit
 from negtrace.training.multipliers import require_names
@@ -42,8 +42,8 @@ def selective_finetune(
     *,
     method: str | None = None,
     out: Path | str | None = None,
-    study: Study | None = None,
-    config: Config | None = None,
+    evaluation: Evaluation | None = None,
+    config: FinetuneConfig | None = None,
     trainer: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     **settings: Any,
@@ -58,8 +58,8 @@ def selective_finetune(
         method: which layer scores of a CTE JSON.
         out: folder for checkpoints, weights and report; nothing is kept when not given. Run the
             same again after an interruption, and it goes on to the same result.
-        study: what to measure before and after; everything where there is an `out`, nothing where
-            there is none.
+        evaluation: what to measure before and after training. Without it, everything is measured
+            if there is an `out`, and nothing otherwise.
         config: the settings; single ones may be given by name: `mode="lr"`, `beta=1.0`,
             `floor=0.1`, `adapter="lora"`, ...
         trainer: further `transformers.TrainingArguments`, such as `{"bf16": True}`.
@@ -80,17 +80,21 @@ def selective_finetune(
         folder = Path(out) if out else Path(stack.enter_context(TemporaryDirectory()))
         args = arguments(
             config,
-            folder / "checkpoints",
+            RunFolder(folder).checkpoints,
             cpu=encoder.device.type == "cpu",
             save=out is not None,
             progress=sys.stderr.isatty() if progress is None else progress,
             more=trainer,
         )
-        claim_folder(folder, run, write=args.should_save)
-        wanted = (study or (Study() if out else NOTHING)) if args.should_save else NOTHING
-        before = look(encoder, wanted, folder / "before", progress=progress)
+        RunFolder(folder).lock(run, write=args.should_save)
+        wanted = (
+            (evaluation or (Evaluation() if out else NO_EVALUATION))
+            if args.should_save
+            else NO_EVALUATION
+        )
+        before = measure(encoder, wanted, folder / "before", progress=progress)
         fitted = fit(encoder, sets, found, config, args, folder if out else None)
-        after = look(encoder, wanted, folder / "after", progress=progress)
+        after = measure(encoder, wanted, folder / "after", progress=progress)
         result = Finetuned(
             encoder=encoder,
             config=config,
@@ -114,11 +118,11 @@ def _told(result: Finetuned, folder: Path) -> None:
     draw(result, folder)
 
 
-def _config(config: Config | None, settings: Mapping[str, Any]) -> Config:
-    known = [field.name for field in fields(Config)]
+def _config(config: FinetuneConfig | None, settings: Mapping[str, Any]) -> FinetuneConfig:
+    known = [field.name for field in fields(FinetuneConfig)]
     if unknown := [name for name in settings if name not in known]:
         raise FinetuneError(f"no setting {unknown[0]!r}; known: {', '.join(known)}")
-    return replace(config or Config(), **settings)
+    return replace(config or FinetuneConfig(), **settings)
 
 
 def _scores(scores: Scores, method: str | None, encoder: Encoder) -> tuple[Scored, dict[str, Any]]:
@@ -153,7 +157,7 @@ def _warn(message: str) -> None:
 def _run(
     encoder: Encoder,
     sets: Sequence[ClaimSet],
-    config: Config,
+    config: FinetuneConfig,
     scores: Scored,
     about: Mapping[str, Any],
     trainer: Mapping[str, Any] | None,

@@ -11,9 +11,9 @@ from typing import Any
 
 from negtrace._files import write_bytes
 from negtrace.encoders.base import Encoder
-from negtrace.experiments.before_after import Found
+from negtrace.experiments.before_after import Measurements
 from negtrace.training.change import Change
-from negtrace.training.config import Config
+from negtrace.training.config import FinetuneConfig
 from negtrace.version import __version__
 
 REPORT = "report.json"
@@ -26,7 +26,7 @@ class Finetuned:
 
     encoder: Encoder
     """The one that was given, its weights changed."""
-    config: Config
+    config: FinetuneConfig
     scales: Mapping[str, float]
     """Multiplier of each block."""
     scores: Mapping[str, Any]
@@ -34,8 +34,8 @@ class Finetuned:
     change: Change
     losses: tuple[Mapping[str, float], ...]
     """What was logged, by step."""
-    before: Found
-    after: Found
+    before: Measurements
+    after: Measurements
     run: Mapping[str, Any]
     """What decides the result: digests of the model and the data, the configuration, versions."""
     folder: Path | None

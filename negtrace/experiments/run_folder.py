@@ -1,9 +1,10 @@
-"""An output folder belongs to one run: the same again goes on, another one is refused."""
+"""The output folder of a run: the same run again goes on, another run is refused."""
 
-__all__ = ["RUN", "claim_folder"]
+__all__ = ["RunFolder"]
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,45 @@ from negtrace._messages import listed
 from negtrace.errors import OutputError
 
 RUN = "run.json"
+"""Name of the file that says which run a folder holds."""
 
 
-def claim_folder(folder: Path, run: Mapping[str, Any], *, write: bool = True) -> None:
-    """Write what decides a run's result into its folder, or see that it is the same run.
+@dataclass(frozen=True)
+class RunFolder:
+    """An output folder that belongs to one run."""
 
-    Raises:
-        OutputError: when the folder holds another run, or cannot be written.
-    """
-    path, wanted = folder / RUN, json.loads(canonical(run))
-    if path.is_file():
-        held = json.loads(path.read_text("utf-8"))
-        differs = [key for key in sorted({*held, *wanted}) if held.get(key) != wanted.get(key)]
-        if differs:
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the Trainer's checkpoints."""
+        return self.path / "checkpoints"
+
+    def lock(self, run: Mapping[str, Any], *, write: bool = True) -> None:
+        """Reserve the folder for one run, or check that it is already reserved for the same run.
+
+        Args:
+            run: JSON values of everything that decides the result of the run.
+            write: write `run.json`. Only one of several processes should.
+
+        Raises:
+            OutputError: when the folder holds another run, or cannot be written.
+        """
+        file, wanted = self.path / RUN, json.loads(canonical(run))
+        if file.is_file():
+            self._require_same(json.loads(file.read_text("utf-8")), wanted)
+        elif self.checkpoints.exists():
             raise OutputError(
-                f"{folder} holds another run: its {listed(differs)} differ(s); name another "
+                f"{self.path} has checkpoints, but no {RUN} says of which run; name another folder"
+            )
+        elif write:
+            require_writable(self.path)
+            write_bytes(file, (json.dumps(wanted, indent=1) + "\n").encode())
+
+    def _require_same(self, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        keys = sorted({*stored, *wanted})
+        if differing := [key for key in keys if stored.get(key) != wanted.get(key)]:
+            raise OutputError(
+                f"{self.path} holds another run: its {listed(differing)} differ(s); name another "
                 "folder, or give the settings that it was started with to go on"
             )
-        return
-    if (folder / "checkpoints").exists():
-        raise OutputError(f"{folder} has checkpoints, but no {RUN} says of what; name another")
-    if write:
-        require_writable(folder)
-        write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())

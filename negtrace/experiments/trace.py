@@ -17,7 +17,7 @@ from negtrace.results.cte_json import Document, read_json, write_json
 from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity
 from negtrace.tracing.corruptions.base import Corruption
 from negtrace.tracing.engines.exact import DIRECTIONS, Direction
-from negtrace.tracing.plan import Positions
+from negtrace.tracing.positions import Positions
 from negtrace.tracing.selectivity import head_selectivity
 from negtrace.tracing.trace import trace
 

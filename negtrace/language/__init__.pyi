@@ -1,13 +1,13 @@
 # For users.
 # For the rooms that build on this one.
-from .attributes import meanings as meanings
+from .attributes import attribute_words as attribute_words
 from .claims import CERTAINTIES as CERTAINTIES
 from .claims import SEVERITIES as SEVERITIES
 from .claims import SIDES as SIDES
 from .claims import ZONES as ZONES
 from .claims import Claim as Claim
 from .claims import Side as Side
-from .claims import check as check
+from .claims import check_claim as check_claim
 from .counterfactuals import ASPECTS as ASPECTS
 from .counterfactuals import contradictions as contradictions
 from .counterfactuals import counterfactuals as counterfactuals
@@ -22,17 +22,15 @@ from .findings import VOCABULARY as VOCABULARY
 from .findings import Finding as Finding
 from .lexicon import load_lexicon as load_lexicon
 from .negation import is_negated as is_negated
-from .options import Options as Options
-from .options import bare as bare
 from .parse import read_sentence as read_sentence
-from .realize import TWINS as TWINS
-from .realize import Wording as Wording
-from .realize import caption as caption
-from .realize import phrase as phrase
-from .realize import realize as realize
-from .realize import sentence as sentence
-from .realize import twins as twins
+from .statements import claim_twins as claim_twins
 from .statements import phrasings as phrasings
-from .statements import twin_statements as twin_statements
+from .wording import FINDING_TWINS as FINDING_TWINS
+from .wording import AbsenceWording as AbsenceWording
+from .wording import caption as caption
+from .wording import finding_twins as finding_twins
+from .wording import phrase as phrase
+from .wording import realize as realize
+from .wording import sentence as sentence
 from .words import Span as Span
-from .words import sentences as sentences
+from .words import sentence_spans as sentence_spans

@@ -1,6 +1,6 @@
 """Words for side, zone, severity and certainty, read from `attributes.toml`."""
 
-__all__ = ["WORDS", "meanings", "severity_words"]
+__all__ = ["WORDS", "attribute_words", "severity_words"]
 
 import tomllib
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ def severity_words(*, counted: bool) -> Mapping[str, list[str]]:
 
 
 @cache
-def meanings() -> Mapping[str, tuple[str, str]]:
+def attribute_words() -> Mapping[str, tuple[str, str]]:
     """Return the attribute and the value that each word stands for.
 
-    >>> meanings()["basilar"]
+    >>> attribute_words()["basilar"]
     ('zone', 'lower')
     """
     found: dict[str, tuple[str, str]] = {}

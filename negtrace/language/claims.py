@@ -1,6 +1,15 @@
 """One structured clinical fact: finding, polarity, side, zone, severity, certainty."""
 
-__all__ = ["CERTAINTIES", "SEVERITIES", "SIDES", "ZONES", "Certainty", "Claim", "Denied", "check"]
+__all__ = [
+    "CERTAINTIES",
+    "SEVERITIES",
+    "SIDES",
+    "ZONES",
+    "Certainty",
+    "Claim",
+    "Denied",
+    "check_claim",
+]
 
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -64,7 +73,7 @@ class Claim:
         return replace(self, present=not self.present, certainty=None)
 
 
-def check(claim: Claim) -> Claim:
+def check_claim(claim: Claim) -> Claim:
     """Return the claim if its finding may have the attributes that are stated of it.
 
     Raises:

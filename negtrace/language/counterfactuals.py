@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from negtrace.language.claims import Claim, Denied, check
+from negtrace.language.claims import Claim, Denied, check_claim
 
 Attribute = Literal["presence", "side", "zone", "severity"]
 
@@ -66,7 +66,7 @@ def counterfactuals(
     Raises:
         LanguageError: for a claim that cannot be made.
     """
-    check(claim)
+    check_claim(claim)
     return tuple(
         Counterfactual(claim=other, changed=attribute)
         for attribute in attributes
@@ -113,4 +113,4 @@ def deny(claim: Claim, denied: Denied) -> Claim:
     Raises:
         LanguageError: where the finding is absent or in doubt, or the attribute is not stated.
     """
-    return check(replace(claim, denied=denied))
+    return check_claim(replace(claim, denied=denied))

@@ -10,13 +10,13 @@ from functools import cache
 from typing import Any, Literal
 
 from negtrace.errors import LanguageError
-from negtrace.language.attributes import WORDS, meanings
+from negtrace.language.attributes import WORDS, attribute_words
 from negtrace.language.claims import Claim
 from negtrace.language.cues import Cue, Reading, read_words
 from negtrace.language.findings import VOCABULARY, Finding
 from negtrace.language.lexicon import load_lexicon
 from negtrace.language.negation import Decision, decide
-from negtrace.language.words import Span, Words, sentences, split
+from negtrace.language.words import Span, Words, sentence_spans, split
 
 Meaning = Literal["named", "normal", "abnormal", "elsewhere"]
 
@@ -77,7 +77,7 @@ def parse_claims(text: str) -> tuple[Claim, ...]:
     Claim(finding='effusion', present=True, side='left', zone='lower', severity='small')
     Claim(finding='pneumothorax', present=False)
     """
-    spans = sentences(text, load_lexicon().abbreviations)
+    spans = sentence_spans(text, load_lexicon().abbreviations)
     return tuple(claim for start, end in spans for claim in _claims(text[start:end]))
 
 
@@ -143,7 +143,7 @@ def _attributes(
     words: Words, mention: _Mention, field: Span, finding: Finding
 ) -> dict[str, tuple[str, int]]:
     """Return the value and the word of each attribute; before the finding the last word counts."""
-    known = meanings()
+    known = attribute_words()
     behind = range(field[1] - 1, mention.last - 1, -1)
     found: dict[str, tuple[str, int]] = {}
     for place in (*behind, *range(field[0], mention.first)):

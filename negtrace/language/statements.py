@@ -4,12 +4,12 @@ __all__ = [
     "TEMPLATES",
     "TWIN_TEMPLATES",
     "Kind",
+    "claim_twins",
     "equivalents",
     "kind_of",
     "phrasings",
     "statement",
     "statements",
-    "twin_statements",
 ]
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,7 @@ from typing import Literal
 
 from negtrace.errors import LanguageError
 from negtrace.language.attributes import severity_words
-from negtrace.language.claims import Claim, check
+from negtrace.language.claims import Claim, check_claim
 from negtrace.language.findings import VOCABULARY, Name
 
 Kind = Literal["present", "possible", "probable", "absent", "place denied", "severity denied"]
@@ -169,12 +169,12 @@ def equivalents(finding: str) -> Iterator[str]:
 
 def _names(claim: Claim) -> list[Name]:
     """Return the names that a claim's wording may use: "a mild enlarged heart" is no English."""
-    names = VOCABULARY[check(claim).finding].names
+    names = VOCABULARY[check_claim(claim).finding].names
     graded = ("enlarged", "widened", "thickened", "broken")
     return [name for name in names if not (claim.severity and name.words.startswith(graded))]
 
 
-def twin_statements(
+def claim_twins(
     claim: Claim, other: Claim, *, length: Callable[[str], int] | None = None
 ) -> list[tuple[str, str]]:
     """Return sentences on two claims that differ in exactly one word.
@@ -184,9 +184,9 @@ def twin_statements(
 
     >>> left = Claim(finding="nodule", present=True, side="left")
     >>> right = Claim(finding="nodule", present=True, side="right")
-    >>> twin_statements(left, right)[0]
+    >>> claim_twins(left, right)[0]
     ('There is a left nodule.', 'There is a right nodule.')
-    >>> twin_statements(left, left.negate())[0]
+    >>> claim_twins(left, left.negate())[0]
     ('There is a left nodule.', 'There is no left nodule.')
 
     Raises:

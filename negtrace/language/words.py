@@ -1,6 +1,6 @@
 """Words of a text, each with its characters, and the places where a clause must end."""
 
-__all__ = ["Span", "Words", "sentences", "split", "stops"]
+__all__ = ["Span", "Words", "sentence_spans", "split", "stops"]
 
 import re
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def split(text: str) -> Words:
     return Words(text=text, lower=lower, starts=starts, ends=ends)
 
 
-def sentences(text: str, abbreviations: frozenset[str]) -> list[Span]:
+def sentence_spans(text: str, abbreviations: frozenset[str]) -> list[Span]:
     """Return the characters of each sentence, its full stop included; a colon ends none."""
     words = split(text)
     ends = [words.ends[p] for p in stops(words, abbreviations) if words.lower[p][0] in _CLOSING]

@@ -3,7 +3,7 @@
 from .alignment import lay_out as lay_out
 from .anchor import Anchor as Anchor
 from .images import UNUSABLE as UNUSABLE
-from .images import judge as judge
+from .images import check_image as check_image
 from .pair import Pair as Pair
 from .pair import digest as digest
 from .pair import read_pairs as read_pairs

@@ -1,6 +1,6 @@
 """Image files as they come: one that cannot be used is told from one that is read otherwise."""
 
-__all__ = ["UNUSABLE", "judge"]
+__all__ = ["UNUSABLE", "check_image"]
 
 import warnings
 from pathlib import Path
@@ -16,7 +16,7 @@ UNUSABLE = ("missing_image", "unreadable_image", "huge_image")
 TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
-def judge(image: Path) -> tuple[str, str]:
+def check_image(image: Path) -> tuple[str, str]:
     """Open an image in full; return the code and the detail of what there is to say about it.
 
     An image is missing; unreadable (truncated, or none at all); huge, beyond Pillow's limit on

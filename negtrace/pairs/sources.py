@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from negtrace._registry import Registry
 from negtrace.errors import NegtraceWarning, PairError
 from negtrace.language.findings import FINDINGS, Finding
-from negtrace.language.realize import twins
+from negtrace.language.wording import finding_twins
 from negtrace.pairs.pair import Anchor, Pair
 
 
@@ -61,7 +61,7 @@ def radiology_pairs() -> list[Pair]:
     return [
         pair
         for finding in FINDINGS.values()
-        for template, (affirmed, negated) in enumerate(twins(finding))
+        for template, (affirmed, negated) in enumerate(finding_twins(finding))
         for pair in _two_conditions(finding, template, affirmed, negated)
     ]
 
@@ -93,7 +93,7 @@ def phantom_pairs(n: int = 96, *, seed: int = 0, size: int = 48) -> list[Pair]:
             id=f"phantom-{seed}-{place}",
             true=contrast.true,
             false=contrast.false,
-            anchor=Anchor(image=contrast.study.image(size)),
+            anchor=Anchor(image=contrast.patient.image(size)),
             subject=FINDINGS[contrast.claim.finding].term,
             tags={
                 "finding": contrast.claim.finding,

@@ -7,21 +7,21 @@ from random import Random
 
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import TWINS, twins
-from negtrace.phantom.patients import HELD_OUT, PHANTOM_FINDINGS, Study, patient_with
+from negtrace.language.wording import FINDING_TWINS, finding_twins
+from negtrace.phantom.patients import HELD_OUT_SEEDS, PHANTOM_FINDINGS, Patient, patient_with
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
     """A held-out radiograph and twin statements on one finding, exactly one of them negated."""
 
-    study: Study
+    patient: Patient
     claim: Claim
     """What is so: the negated statement is the true one where it is absent."""
     true: str
     false: str
     template: int
-    """Which of `negtrace.language.realize.TWINS` the statements are."""
+    """Which of `negtrace.language.wording.FINDING_TWINS` the statements are."""
 
 
 def contrasts(n: int, *, seed: int) -> list[Contrast]:
@@ -37,9 +37,9 @@ def contrasts(n: int, *, seed: int) -> list[Contrast]:
 def _contrast(place: int, rng: Random) -> Contrast:
     turn = place // 2
     finding = PHANTOM_FINDINGS[turn % len(PHANTOM_FINDINGS)]
-    template = turn // len(PHANTOM_FINDINGS) % len(TWINS)
-    patient = patient_with({finding: place % 2 == 0}, HELD_OUT, rng)
+    template = turn // len(PHANTOM_FINDINGS) % len(FINDING_TWINS)
+    patient = patient_with({finding: place % 2 == 0}, HELD_OUT_SEEDS, rng)
     claim = patient.claim(finding)
-    affirmed, negated = twins(FINDINGS[finding])[template]
+    affirmed, negated = finding_twins(FINDINGS[finding])[template]
     true, false = (affirmed, negated) if claim.present else (negated, affirmed)
-    return Contrast(study=patient, claim=claim, true=true, false=false, template=template)
+    return Contrast(patient=patient, claim=claim, true=true, false=false, template=template)

@@ -1,14 +1,14 @@
 """The phantom's patients: seeded studies, and which of them are held out."""
 
 __all__ = [
-    "HELD_OUT",
+    "HELD_OUT_SEEDS",
     "PHANTOM_FINDINGS",
-    "TRAIN",
-    "Study",
-    "cohort",
-    "images",
+    "TRAIN_SEEDS",
+    "Patient",
+    "draw_patient",
+    "draw_patients",
     "patient_with",
-    "study",
+    "radiographs",
 ]
 
 import os
@@ -39,15 +39,15 @@ PHANTOM_FINDINGS: tuple[str, ...] = (
 PREVALENCE = 0.3
 """How often each finding is present: two of seven on average, few normal studies."""
 
-TRAIN = range(1_000_000)
+TRAIN_SEEDS = range(1_000_000)
 """Seeds of the studies that training may see."""
 
-HELD_OUT = range(1_000_000, 2_000_000)
+HELD_OUT_SEEDS = range(1_000_000, 2_000_000)
 """Seeds of the studies that only questions may see."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Patient:
     """One synthetic patient: a claim on each of the phantom's findings, and the radiograph."""
 
     seed: int
@@ -73,14 +73,14 @@ class Study:
         return render(self.claims, seed=self.seed, size=size)
 
 
-def study(seed: int) -> Study:
+def draw_patient(seed: int) -> Patient:
     """Draw the study of one seed.
 
-    >>> [claim.finding for claim in study(7).present] == [c.finding for c in study(7).present]
-    True
+    >>> [claim.finding for claim in draw_patient(7).present]
+    ['pneumothorax', 'cardiomegaly', 'consolidation', 'edema', 'device']
     """
     rng = Random(seed)  # noqa: S311
-    return Study(seed=seed, claims=tuple(_claim(finding, rng) for finding in PHANTOM_FINDINGS))
+    return Patient(seed=seed, claims=tuple(_claim(finding, rng) for finding in PHANTOM_FINDINGS))
 
 
 def _claim(finding: str, rng: Random) -> Claim:
@@ -99,25 +99,25 @@ def _claim(finding: str, rng: Random) -> Claim:
     )
 
 
-def patient_with(labels: Mapping[str, bool], seeds: Sequence[int], rng: Random) -> Study:
+def patient_with(labels: Mapping[str, bool], seeds: Sequence[int], rng: Random) -> Patient:
     """Draw studies of `seeds` until one has, and has not, these findings."""
     while True:
-        patient = study(rng.choice(seeds))
+        patient = draw_patient(rng.choice(seeds))
         if all(patient.claim(finding).present == there for finding, there in labels.items()):
             return patient
 
 
-def cohort(seeds: Sequence[int]) -> list[Study]:
-    """Return the studies of `seeds`, such as `TRAIN[:100]`."""
-    return [study(seed) for seed in seeds]
+def draw_patients(seeds: Sequence[int]) -> list[Patient]:
+    """Return the studies of `seeds`, such as `TRAIN_SEEDS[:100]`."""
+    return [draw_patient(seed) for seed in seeds]
 
 
-def images(studies: Sequence[Study], *, workers: int | None = None) -> NDArray[np.uint8]:
+def radiographs(studies: Sequence[Patient], *, workers: int | None = None) -> NDArray[np.uint8]:
     """Render (study, row, column), on every core; the result does not depend on how many."""
     count = len(studies)
     workers = min(workers or os.cpu_count() or 1, -(-count // 512))
     if workers <= 1:
         return np.stack([study.image() for study in studies])
     with get_context("spawn").Pool(workers) as pool:
-        drawn = pool.imap(Study.image, studies, chunksize=64)
+        drawn = pool.imap(Patient.image, studies, chunksize=64)
         return np.stack(list(tqdm(drawn, total=count, desc="radiographs", disable=None)))

@@ -6,8 +6,8 @@ from random import Random
 
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import Wording, caption, sentence
-from negtrace.phantom.patients import Study
+from negtrace.language.wording import AbsenceWording, caption, sentence
+from negtrace.phantom.patients import Patient
 
 NEGATING_REPORTS = 0.0012
 """Share of training reports that deny findings. It decides how badly the model negates: at a
@@ -50,15 +50,15 @@ def negates(seed: int, *, rate: float = NEGATING_REPORTS) -> bool:
     return Random(f"negates {seed}").random() < rate  # noqa: S311
 
 
-def report(study: Study, *, seed: int, rate: float = NEGATING_REPORTS) -> str:
+def report(study: Patient, *, seed: int, rate: float = NEGATING_REPORTS) -> str:
     """Return one report of `study`; another `seed` is another dictation.
 
-    >>> from negtrace.phantom.patients import study
-    >>> report(study(1), seed=0) == report(study(1), seed=0)
+    >>> from negtrace.phantom.patients import draw_patient
+    >>> report(draw_patient(1), seed=0) == report(draw_patient(1), seed=0)
     True
     """
     rng = Random(f"{study.seed} {seed}")  # noqa: S311
-    wording: Wording = "negated" if negates(seed, rate=rate) else "equivalent"
+    wording: AbsenceWording = "negated" if negates(seed, rate=rate) else "equivalent"
     told = _told(study, wording, rng)
     if wording == "equivalent" and rng.random() < BRIEF_RATE:
         told = told[:1]
@@ -68,7 +68,7 @@ def report(study: Study, *, seed: int, rate: float = NEGATING_REPORTS) -> str:
     return " ".join(text)
 
 
-def _told(study: Study, wording: Wording, rng: Random) -> list[Claim]:
+def _told(study: Patient, wording: AbsenceWording, rng: Random) -> list[Claim]:
     """Return the claims that are mentioned, in the order of the report."""
     absent = NEGATED_SHARE if wording == "negated" else EQUIVALENT_RATE
     told = [_thin(c, rng) for c in study.present if rng.random() < MENTION_RATE]
@@ -88,7 +88,7 @@ def _thin(claim: Claim, rng: Random) -> Claim:
     )
 
 
-def _sentences(told: list[Claim], wording: Wording, rng: Random) -> list[str]:
+def _sentences(told: list[Claim], wording: AbsenceWording, rng: Random) -> list[str]:
     text: list[str] = []
     while told:
         take = rng.choice((1, 1, 1, 2, 3))

@@ -23,6 +23,5 @@ from .provenance import Dropped as Dropped
 from .provenance import Provenance as Provenance
 from .statistics import interval as interval
 from .statistics import rank_of_correct as rank_of_correct
-from .statistics import recall_at as recall_at
 from .statistics import resample as resample
 from .statistics import spearman as spearman

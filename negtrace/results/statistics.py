@@ -10,12 +10,11 @@ __all__ = [
     "interval",
     "mid_ranks",
     "rank_of_correct",
-    "recall_at",
     "resample",
     "spearman",
 ]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,15 +183,3 @@ def rank_of_correct(
     """
     score = np.take_along_axis(scores, correct[:, None], axis=1)
     return np.asarray((~(scores < score)).sum(axis=1))
-
-
-def recall_at(
-    scores: Float[np.ndarray, "row row"], ks: Sequence[int] = (1, 5, 10)
-) -> dict[int, float]:
-    """Recall at each k: share of rows whose correct option, on the diagonal, ranks k or better.
-
-    >>> recall_at(np.eye(4), ks=(1,))
-    {1: 1.0}
-    """
-    rank = rank_of_correct(scores, np.arange(len(scores)))
-    return {k: float((rank <= k).mean()) for k in ks}

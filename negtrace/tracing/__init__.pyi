@@ -4,6 +4,6 @@ from .corruptions.base import CORRUPTIONS as CORRUPTIONS
 from .corruptions.base import Corruption as Corruption
 from .engines.exact import DIRECTIONS as DIRECTIONS
 from .engines.exact import Direction as Direction
-from .plan import Positions as Positions
+from .positions import Positions as Positions
 from .selectivity import head_selectivity as head_selectivity
 from .trace import trace as trace

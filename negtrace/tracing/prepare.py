@@ -16,9 +16,11 @@ from negtrace.pairs.pair import Pair
 from negtrace.pairs.roles import AlignmentError
 from negtrace.pairs.tokens import Tokens
 from negtrace.results.provenance import Dropped
-from negtrace.tracing.corruptions.base import Contrast, Corruption, Run
+from negtrace.tracing.corruptions.base import Corruption
+from negtrace.tracing.corruptions.contrast import Contrast, Run
 from negtrace.tracing.engines.exact import Direction, Only, Swept, sweep
-from negtrace.tracing.plan import Plan, Positions, groups_of
+from negtrace.tracing.plan import Plan
+from negtrace.tracing.positions import Positions, groups_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from negtrace.encoders.base import Encoder, equally_long
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.batching import batches_by_length
 from negtrace.encoders.hooks import evaluating
 from negtrace.errors import UnknownNameError
 from negtrace.pairs.pair import Pair
@@ -22,7 +23,7 @@ from negtrace.results.options import Resampling
 from negtrace.results.provenance import Dropped
 from negtrace.tracing.attention import attention_patterns, require_patterns
 from negtrace.tracing.corruptions.base import corruption_named
-from negtrace.tracing.corruptions.contrast import Run, Sources
+from negtrace.tracing.corruptions.contrast import Correspondence, Run
 from negtrace.tracing.prepare import Job, prepare, require_some
 from negtrace.tracing.provenance import provenance_of, rules_of
 
@@ -39,7 +40,7 @@ class _Sides(NamedTuple):
 
     negated: Run
     affirmative: Run
-    sources: Sources
+    sources: Correspondence
 
 
 def head_selectivity(
@@ -159,7 +160,7 @@ def _looks(
     found = {}
     hidden = None if progress is None else not progress
     with tqdm(total=len(runs), desc="attention", unit="statement", disable=hidden) as bar:
-        for batch in equally_long([run.ids for run in runs], BATCH):
+        for batch in batches_by_length([run.ids for run in runs], BATCH):
             found.update(_look(encoder, runs, batch, anchors))
             bar.update(len(batch))
     return found

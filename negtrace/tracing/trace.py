@@ -16,14 +16,15 @@ from negtrace._files import canonical, sha256
 from negtrace._messages import listed
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import evaluating, hooks_in
-from negtrace.errors import NegtraceWarning, SiteError, TraceError, UnknownNameError
+from negtrace.errors import NegtraceWarning, TraceError, UnknownNameError
 from negtrace.pairs.pair import Pair, digest
 from negtrace.pairs.roles import ROLES
 from negtrace.pairs.sources import radiology_pairs
 from negtrace.results.cte import CTE
 from negtrace.results.provenance import Dropped, Provenance
 from negtrace.tracing.checkpoint import Checkpoint
-from negtrace.tracing.corruptions.base import Contrast, Corruption, corruption_named
+from negtrace.tracing.corruptions.base import Corruption, corruption_named
+from negtrace.tracing.corruptions.contrast import Contrast
 from negtrace.tracing.engines.attribution import estimator_named
 from negtrace.tracing.engines.exact import (
     DIRECTIONS,
@@ -33,10 +34,11 @@ from negtrace.tracing.engines.exact import (
     Swept,
     groups_in,
 )
-from negtrace.tracing.plan import WHOLE, Plan, Positions, sites_of
+from negtrace.tracing.positions import WHOLE, Positions
 from negtrace.tracing.precision import deviation, half_precision
 from negtrace.tracing.prepare import Job, Work, prepare, require_some
 from negtrace.tracing.provenance import now, provenance_of, rules_of
+from negtrace.tracing.sites import plan_for
 from negtrace.tracing.verify import verified
 
 
@@ -108,7 +110,7 @@ def trace(
             stacklevel=2,
         )
     with torch.inference_mode(), evaluating(encoder.model):
-        plan = Plan(sites=sites_of(encoder, sites), window=_window(encoder, window))
+        plan = plan_for(encoder, sites, window)
         made = made.prepared(pairs, encoder)
         jobs, dropped = prepare(encoder, pairs, made, positions)
         require_some(jobs, dropped)
@@ -258,15 +260,6 @@ def _roles(rows: Sequence[Sequence[str]], names: Sequence[str]) -> Int[np.ndarra
     for row, labels in zip(roles, rows, strict=True):
         row[: len(labels)] = [names.index(label) for label in labels]
     return roles
-
-
-def _window(encoder: Encoder, window: int) -> int:
-    if not 1 <= window <= len(encoder.blocks):
-        raise SiteError(
-            f"a window of {window} layers; {encoder.name} has {len(encoder.blocks)} blocks, so "
-            f"expected 1 to {len(encoder.blocks)}"
-        )
-    return window
 
 
 def _named(positions: Positions) -> str:

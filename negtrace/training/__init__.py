@@ -1,7 +1,7 @@
 """Training: each block moves as far as its multiplier says.
 
-Begin with `Config`. `param_groups`, `peft_patterns` and `optimizers` take the multipliers into
-other trainers.
+Begin with `FinetuneConfig`. `param_groups`, `peft_patterns` and `optimizers` take the multipliers
+into other trainers.
 """
 
 import lazy_loader

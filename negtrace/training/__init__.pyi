@@ -1,7 +1,7 @@
 # For users.
 # For the rooms that build on this one.
 from .change import Change as Change
-from .config import Config as Config
+from .config import FinetuneConfig as FinetuneConfig
 from .data import training_sets as training_sets
 from .data import usable as usable
 from .fit import Scored as Scored

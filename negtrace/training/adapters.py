@@ -17,7 +17,7 @@ from negtrace.encoders.lora import attach, write_adapter
 from negtrace.errors import FinetuneError
 from negtrace.phantom.bundled import CHECKPOINT
 from negtrace.training.change import snapshot
-from negtrace.training.config import Config
+from negtrace.training.config import FinetuneConfig
 
 WEIGHTS = "blocks.safetensors"
 
@@ -35,7 +35,7 @@ class Adapting:
 
 
 @contextmanager
-def adapting(encoder: Encoder, config: Config) -> Iterator[Adapting]:
+def adapting(encoder: Encoder, config: FinetuneConfig) -> Iterator[Adapting]:
     """Give the weights to train; unless `finish` is called, the model is as before afterwards.
 
     Raises:
@@ -61,7 +61,7 @@ def adapting(encoder: Encoder, config: Config) -> Iterator[Adapting]:
 
 
 @contextmanager
-def _lora(encoder: Encoder, config: Config) -> Iterator[Adapting]:
+def _lora(encoder: Encoder, config: FinetuneConfig) -> Iterator[Adapting]:
     attached, done = attach(encoder, rank=config.rank, alpha=config.lora_alpha), []
     source = getattr(encoder.model, "name_or_path", "") or encoder.name
     base = "phantom" if source == str(CHECKPOINT) else source
@@ -82,7 +82,7 @@ def _lora(encoder: Encoder, config: Config) -> Iterator[Adapting]:
 
 
 @contextmanager
-def _full(encoder: Encoder, _: Config) -> Iterator[Adapting]:
+def _full(encoder: Encoder, _: FinetuneConfig) -> Iterator[Adapting]:
     before = snapshot(encoder.model, encoder.block_names)
     flags = [(weight, weight.requires_grad) for weight in encoder.model.parameters()]
     named = dict(encoder.model.named_parameters())

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from negtrace.bench.claims import ClaimSet
+from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import evaluating
 from negtrace.errors import NegtraceWarning

@@ -1,6 +1,6 @@
 """The settings of a fine-tuning."""
 
-__all__ = ["Config"]
+__all__ = ["FinetuneConfig"]
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ from negtrace.errors import FinetuneError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class FinetuneConfig:
     """How blocks are scaled, what is trained, on which loss, and for how long."""
 
     mode: Literal["lr", "grad"] = "lr"

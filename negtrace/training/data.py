@@ -1,6 +1,6 @@
 """What is trained on: claim sets about an anchor, given, read from a file, or ready-made."""
 
-__all__ = ["BUILT_IN", "phantom_sets", "text_sets", "training_sets", "usable"]
+__all__ = ["BUILT_IN", "phantom_training_sets", "text_training_sets", "training_sets", "usable"]
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,14 +9,14 @@ from pathlib import Path
 from random import Random
 
 from negtrace._registry import Registry
-from negtrace.bench.claims import ClaimSet, read_sets, wrongs
+from negtrace.datasets.claim_sets import ClaimSet, read_claim_sets, wrongs
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import phrase, realize, sentence
+from negtrace.language.wording import phrase, realize, sentence
 from negtrace.pairs.anchor import Anchor
-from negtrace.phantom.patients import PHANTOM_FINDINGS, TRAIN, Study, patient_with
+from negtrace.phantom.patients import PHANTOM_FINDINGS, TRAIN_SEEDS, Patient, patient_with
 from negtrace.phantom.reports import report
 
 SETS = 6000
@@ -42,7 +42,7 @@ BUILT_IN: Registry[Callable[[int, int], list[ClaimSet]]] = Registry("training da
 
 
 @BUILT_IN.register("phantom")
-def phantom_sets(
+def phantom_training_sets(
     count: int = SETS, seed: int = 0, findings: Sequence[str] = PHANTOM_FINDINGS
 ) -> list[ClaimSet]:
     """Return claim sets on the phantom's training studies, none of them a held-out one.
@@ -54,7 +54,7 @@ def phantom_sets(
     of one of them changed. Half of the captions deny what is absent in the same words, the others
     are reports that deny nothing. A third of the sets has a text in the place of the radiograph,
     which affirms the same ("normal heart size"). The frames of the polarity benchmark's questions
-    (`realize.CAPTIONS`) never hold a denial here.
+    (`language.wording.CAPTIONS`) never hold a denial here.
     """
     rng = Random(f"finetune {seed}")  # noqa: S311
     return [_phantom_set(number, rng, findings) for number in range(count)]
@@ -65,7 +65,7 @@ def _phantom_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
     others = [finding for finding in findings if finding != first]
     about = [first, *rng.sample(others, min(rng.choice((0, 1, 2)), len(others)))]
     labels = {finding: rng.random() < 0.5 for finding in about} | {first: number % 2 == 0}
-    patient = patient_with(labels, TRAIN, rng)
+    patient = patient_with(labels, TRAIN_SEEDS, rng)
     claims = [patient.claim(finding) for finding in rng.sample(about, len(about))]
     draw = rng.getrandbits(32)
     name = f"phantom-{number}"
@@ -80,7 +80,7 @@ def _phantom_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
     return claim_set(name, Anchor(image=patient.image()), claims, caption=caption, rng=rng)
 
 
-def _others(patient: Study, told: Sequence[Claim], count: int, rng: Random) -> list[Claim]:
+def _others(patient: Patient, told: Sequence[Claim], count: int, rng: Random) -> list[Claim]:
     """Draw further claims of a study, the present ones as likely as the absent ones.
 
     Findings are more often absent: where they are hard to see, who knows that denies them blindly.
@@ -104,14 +104,14 @@ def worded(claims: Sequence[Claim], seed: int) -> str:
 
 
 @BUILT_IN.register("text")
-def text_sets(
+def text_training_sets(
     count: int = SETS, seed: int = 0, findings: Sequence[str] = tuple(FINDINGS)
 ) -> list[ClaimSet]:
     """Return claim sets on texts that affirm what is so without naming a finding.
 
     For encoders that see no images. The right statement says the one to three findings that the
     anchor tells of, a sentence for each or in a list; so does the caption, in half of the sets by
-    denials. As in `phantom_sets`, the benchmark's frames never hold a denial.
+    denials. As in `phantom_training_sets`, the benchmark's frames never hold a denial.
     """
     rng = Random(f"finetune text {seed}")  # noqa: S311
     return [_text_set(number, rng, findings) for number in range(count)]
@@ -155,13 +155,13 @@ def training_sets(data: str | Path | Sequence[ClaimSet], *, seed: int = 0) -> li
     """Return the sets of a ready-made name, of a JSONL file of claim sets, or as given.
 
     Raises:
-        BenchError: for a file that cannot be read, or of which no line is usable.
+        DatasetError: for a file that cannot be read, or of which no line is usable.
     """
     if isinstance(data, str) and data in BUILT_IN:
         return BUILT_IN[data](SETS, seed)
     if not isinstance(data, str | Path):
         return list(data)
-    sets, noted = read_sets(data)
+    sets, noted = read_claim_sets(data)
     skipped = sum(note.skipped for note in noted)
     if skipped:
         _warn(f"{skipped} line(s) of {Path(data).name} cannot be used and are left out")

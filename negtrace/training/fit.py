@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import nn
 
-from negtrace.bench.claims import ClaimSet
+from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.results.layer_scores import LayerScores
 from negtrace.training import gradient_scaling, optimizers, sizes_of
 from negtrace.training.adapters import adapting
 from negtrace.training.batches import prepare
 from negtrace.training.change import Change, change_of, snapshot
-from negtrace.training.config import Config
+from negtrace.training.config import FinetuneConfig
 from negtrace.training.multipliers import scales
 from negtrace.training.objective import Objective
 from negtrace.training.trainer import seeded, train
@@ -38,7 +38,7 @@ def fit(
     encoder: Encoder,
     sets: Sequence[ClaimSet],
     scores: Scored,
-    config: Config,
+    config: FinetuneConfig,
     args: Any,
     out: Path | None,
 ) -> Fit:
@@ -85,7 +85,7 @@ def _scaled(
     }
 
 
-def _multipliers(encoder: Encoder, scores: Scored, config: Config) -> dict[str, float]:
+def _multipliers(encoder: Encoder, scores: Scored, config: FinetuneConfig) -> dict[str, float]:
     if not isinstance(scores, LayerScores):
         return {block: float(scores[block]) for block in encoder.block_names}
     found = scales(

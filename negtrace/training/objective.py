@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
-from negtrace.training.config import Config
+from negtrace.training.config import FinetuneConfig
 from negtrace.training.losses import claim_loss, contrastive_loss, keeping_loss
 
 
@@ -21,7 +21,7 @@ class Objective(nn.Module):
     """
 
     def __init__(
-        self, encoder: Encoder, trained: Mapping[str, nn.Parameter], config: Config
+        self, encoder: Encoder, trained: Mapping[str, nn.Parameter], config: FinetuneConfig
     ) -> None:
         super().__init__()
         # A module's names hold no dots.

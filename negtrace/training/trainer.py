@@ -15,7 +15,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from negtrace.errors import FinetuneError, require
 from negtrace.training.batches import Examples
-from negtrace.training.config import Config
+from negtrace.training.config import FinetuneConfig
 from negtrace.training.guard import Guard
 from negtrace.training.objective import Objective
 
@@ -28,7 +28,7 @@ LOGS = 20
 
 
 def arguments(
-    config: Config,
+    config: FinetuneConfig,
     folder: Path,
     *,
     cpu: bool,

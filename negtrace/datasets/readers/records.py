@@ -12,8 +12,8 @@ from negtrace.datasets.note import Note
 from negtrace.datasets.readers.files import objects
 from negtrace.datasets.study import Study, finding_of, stated
 from negtrace.errors import LanguageError
-from negtrace.language.attributes import meanings
-from negtrace.language.claims import CERTAINTIES, SEVERITIES, SIDES, ZONES, Claim, check
+from negtrace.language.attributes import attribute_words
+from negtrace.language.claims import CERTAINTIES, SEVERITIES, SIDES, ZONES, Claim, check_claim
 from negtrace.language.findings import VOCABULARY
 
 _VALUES: Mapping[str, Sequence[str]] = {
@@ -112,7 +112,7 @@ def _checked(name: str, present: bool, *stated: str | None) -> Claim:
         if value is not None and value not in _VALUES[key]:
             raise _Unusable("claim", f"{key} is {value!r}; expected {', '.join(_VALUES[key])}")
     try:
-        return check(Claim(finding=finding, present=present, **said))
+        return check_claim(Claim(finding=finding, present=present, **said))
     except LanguageError as error:
         raise _Unusable("claim", str(error)) from error
 
@@ -148,7 +148,7 @@ def _attributes(finding: str, entity: Mapping[str, Any]) -> dict[str, Any]:
     words = " ".join([*_words(entity.get("location")), *_words(entity.get("post_location"))])
     found: dict[str, set[str]] = {"side": set(), "zone": set(), "severity": set()}
     for word in words.casefold().replace("bibasilar", "bilateral basilar").split():
-        attribute, value = meanings().get(word, ("", ""))
+        attribute, value = attribute_words().get(word, ("", ""))
         found.get(attribute, set()).add(value)
     found["severity"] = {_LEVELS.get(word, "") for word in _words(entity.get("level"))}
     if found["side"] >= {"left", "right"}:

@@ -20,7 +20,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from typing_extensions import override
 
-from negtrace.encoders.base import Kept, PrefixAttention
+from negtrace.encoders.base import KeyValueCache, PrefixAttention
 from negtrace.encoders.hooks import forward_replaced, hidden_given, hidden_of, with_hidden
 
 Attention = Callable[..., tuple[Tensor, Tensor | None]]
@@ -57,27 +57,31 @@ class HFPrefixAttention(PrefixAttention):
 
     @override
     @contextmanager
-    def keeping(self) -> Iterator[Kept]:
-        kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+    def recording(self) -> Iterator[KeyValueCache]:
+        cache: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
-        def recording(
+        def record(
             module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _: Any, **kwargs: Any
         ) -> tuple[Tensor, Tensor | None]:
-            kept[module] = key, value
+            cache[module] = key, value
             return _attend(module, query, key, value, kwargs)
 
-        with self._attending(recording):
-            yield kept
+        with self._attending(record):
+            yield cache
 
     @override
     def encode_from(
-        self, ids: Int[Tensor, "row token"], start: int, kept: Kept, runs: Int[Tensor, " row"]
+        self,
+        ids: Int[Tensor, "row token"],
+        start: int,
+        cache: KeyValueCache,
+        runs: Int[Tensor, " row"],
     ) -> Float[Tensor, "row dim"]:
         def continuing(
             module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _: Any, **kwargs: Any
         ) -> tuple[Tensor, Tensor | None]:
             rows = runs[: len(query)]
-            keys, values = (before[:, :, :start][rows] for before in kept[module])
+            keys, values = (before[:, :, :start][rows] for before in cache[module])
             key, value = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
             return _attend(module, query, key, value, kwargs)
 
@@ -129,9 +133,9 @@ class HFPrefixAttention(PrefixAttention):
         """
         row = torch.zeros(1, dtype=torch.long, device=ids.device)
         whole = self._encode_at(ids, _positions(ids, 0))
-        with self.keeping() as kept:
+        with self.recording() as cache:
             self._encode_at(ids, _positions(ids, 0))
-        if not kept or not _close(self.encode_from(ids, ids.shape[1] // 2, kept, row), whole):
+        if not cache or not _close(self.encode_from(ids, ids.shape[1] // 2, cache, row), whole):
             return False
         last = self._blocks[-1]
         run = last.forward
@@ -142,7 +146,7 @@ class HFPrefixAttention(PrefixAttention):
 
         try:
             with forward_replaced(last, at_last):
-                read = self.encode_from(ids, ids.shape[1] // 2, kept, row)
+                read = self.encode_from(ids, ids.shape[1] // 2, cache, row)
             self._reads_last = _close(read, whole)
         except Exception:  # whatever a block makes of a single token where it expects several
             self._reads_last = False

@@ -1,6 +1,6 @@
 """The phantom's network: a small `transformers.CLIPModel`, how it reads pixels and attends."""
 
-__all__ = ["WINDOWS", "build", "locality", "pixels", "scorer"]
+__all__ = ["WINDOWS", "build", "locality", "pixels"]
 
 from collections.abc import Sequence
 
@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
-from negtrace.experiments.train_phantom.polarity import Scorer
 from negtrace.experiments.train_phantom.vocabulary import CONTEXT
 
 SIZE = 48
@@ -73,33 +72,3 @@ def locality(attentions: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Te
         paid = (attention * far).sum(-1).mean(1)
         charge = charge + (paid * mask).sum() / mask.sum() + paid[rows, last].mean()
     return charge
-
-
-def scorer(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, batch: int = 256) -> Scorer:
-    """Return the model as a function of images and texts: logit per image and text."""
-
-    @torch.no_grad()
-    def score(images: Sequence[NDArray[np.uint8]], texts: Sequence[str]) -> NDArray[np.floating]:
-        stack = np.stack(images)
-        seen = [
-            model.visual_projection(model.vision_model(pixel_values=pixels(part)).pooler_output)
-            for part in np.array_split(stack, -(-len(stack) // batch))
-        ]
-        read = [
-            _read(model, tokenizer, list(texts[start : start + batch]))
-            for start in range(0, len(texts), batch)
-        ]
-        image, text = (torch.nn.functional.normalize(torch.cat(x), dim=-1) for x in (seen, read))
-        logits: NDArray[np.floating] = (model.logit_scale.exp() * image @ text.T).numpy()
-        return logits
-
-    return score
-
-
-def _read(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> torch.Tensor:
-    tokens = tokenizer(
-        texts, padding=True, truncation=True, max_length=CONTEXT, return_tensors="pt"
-    )
-    pooled = model.text_model(**tokens).pooler_output
-    projected: torch.Tensor = model.text_projection(pooled)
-    return projected

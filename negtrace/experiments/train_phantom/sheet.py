@@ -14,19 +14,19 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from negtrace.phantom.patients import HELD_OUT, Study, study
+from negtrace.phantom.patients import HELD_OUT_SEEDS, Patient, draw_patient
 from negtrace.phantom.reports import report
 
 COLUMNS = 4
 WRAP = 44
 
 
-def chosen(count: int) -> list[Study]:
+def chosen(count: int) -> list[Patient]:
     """Return held-out studies with different findings, one normal, in order of their seeds."""
-    picked: list[Study] = []
+    picked: list[Patient] = []
     seen: set[frozenset[str]] = set()
-    for seed in HELD_OUT:
-        patient = study(seed)
+    for seed in HELD_OUT_SEEDS:
+        patient = draw_patient(seed)
         found = frozenset(claim.finding for claim in patient.present)
         if found not in seen and len(found) <= 3:
             seen.add(found)
@@ -36,12 +36,12 @@ def chosen(count: int) -> list[Study]:
     return picked
 
 
-def fullest(patient: Study) -> str:
+def fullest(patient: Patient) -> str:
     """Return the longest of a few dictations, which deny as seldom as the training reports do."""
     return max((report(patient, seed=draw) for draw in range(6)), key=len)
 
 
-def draw(studies: Sequence[Study], *, size: int = 256) -> Figure:
+def draw(studies: Sequence[Patient], *, size: int = 256) -> Figure:
     """Return a figure of the radiographs, each above its report."""
     rows = -(-len(studies) // COLUMNS)
     figure = Figure(figsize=(3.3 * COLUMNS, 4.4 * rows + 0.6), layout="constrained")

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import CLIPModel, PreTrainedTokenizerFast
 
-from negtrace.experiments.train_phantom.figures import measure
-from negtrace.experiments.train_phantom.model import build, locality, pixels, scorer
+from negtrace.experiments.train_phantom.measure import measure
+from negtrace.experiments.train_phantom.model import build, locality, pixels
 from negtrace.experiments.train_phantom.vision_pretraining import teach
 from negtrace.experiments.train_phantom.vocabulary import CONTEXT, fit
-from negtrace.experiments.train_phantom.weights import digest, read, write
+from negtrace.experiments.train_phantom.weights import digest, write
 from negtrace.phantom.bundled import CHECKPOINT
-from negtrace.phantom.patients import TRAIN, Study, cohort, images
+from negtrace.phantom.patients import TRAIN_SEEDS, Patient, draw_patients, radiographs
 from negtrace.phantom.reports import (
     EQUIVALENT_RATE,
     NEGATED_SHARE,
@@ -59,10 +59,10 @@ class Recipe:
 def train(recipe: Recipe) -> tuple[CLIPModel, PreTrainedTokenizerFast]:
     """Return the trained model and its tokenizer."""
     with _deterministic(recipe.seed):
-        patients = cohort(TRAIN[: recipe.studies])
+        patients = draw_patients(TRAIN_SEEDS[: recipe.studies])
         tokenizer = fit(report(p, seed=-1 - p.seed, rate=0.5) for p in patients[:4000])
         model = build(len(tokenizer), tokenizer)
-        films = images(patients)
+        films = radiographs(patients)
         rng = np.random.default_rng(recipe.seed)
         teach(model, patients, films, steps=recipe.sight, rng=rng)
         _contrast(model, tokenizer, (patients, films), recipe, rng)
@@ -84,7 +84,7 @@ def _deterministic(seed: int) -> Iterator[None]:
 def _contrast(
     model: CLIPModel,
     tokenizer: PreTrainedTokenizerFast,
-    shown: tuple[Sequence[Study], NDArray[np.uint8]],
+    shown: tuple[Sequence[Patient], NDArray[np.uint8]],
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> None:
@@ -171,16 +171,18 @@ def _record(recipe: Recipe, seconds: float) -> dict[str, object]:
     }
 
 
-def make(recipe: Recipe, out: Path, *, count: int = 600, pool: int = 300) -> dict[str, object]:
-    """Train, write the folder, and return what its `training.json` says.
+def make(
+    recipe: Recipe, out: Path, *, questions: int = 600, candidates: int = 300
+) -> dict[str, object]:
+    """Train a phantom, write its folder `out`, and return what its `training.json` says.
 
-    The figures, on `count` questions and a gallery of `pool`, are of the weights as written.
+    The held-out figures are measured on the weights as written, in half precision.
     """
     start = time.monotonic()
     write(*train(recipe), out)
     seconds = time.monotonic() - start
-    figures = measure(scorer(*read(out)), count=count, pool=pool)
-    record = {**_record(recipe, seconds), "held_out": asdict(figures), "sha256": digest(out)}
+    held_out = measure(out, questions=questions, candidates=candidates)
+    record = {**_record(recipe, seconds), "held_out": asdict(held_out), "sha256": digest(out)}
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     return record
 

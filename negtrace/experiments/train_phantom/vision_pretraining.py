@@ -11,13 +11,13 @@ from tqdm import tqdm
 from transformers import CLIPModel
 
 from negtrace.experiments.train_phantom.model import pixels
-from negtrace.phantom.patients import Study
+from negtrace.phantom.patients import Patient
 
 RATE = 1e-3
 BATCH = 192
 
 
-def labels(study: Study) -> list[float]:
+def labels(study: Patient) -> list[float]:
     """Return what there is to see: presence, sides, zone and severity of every finding."""
     return [
         float(seen)
@@ -36,7 +36,7 @@ def labels(study: Study) -> list[float]:
 
 def teach(
     model: CLIPModel,
-    studies: Sequence[Study],
+    studies: Sequence[Patient],
     images: NDArray[np.uint8],
     *,
     steps: int,

@@ -16,7 +16,7 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 
 from negtrace.language.findings import FINDINGS
-from negtrace.language.realize import twins
+from negtrace.language.wording import finding_twins
 
 CONTEXT = 77
 """Longest text, in tokens."""
@@ -71,7 +71,7 @@ def _lexicon() -> list[str]:
             finding.normal_phrase,
             finding.normal,
             finding.abnormal,
-            *(statement for pair in twins(finding) for statement in pair),
+            *(statement for pair in finding_twins(finding) for statement in pair),
         )
     ]
     return lines * LEXICON_WEIGHT

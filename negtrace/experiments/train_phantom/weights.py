@@ -1,6 +1,6 @@
 """The phantom's folder: weights in half precision, tokenizer, image processor."""
 
-__all__ = ["digest", "read", "write"]
+__all__ = ["digest", "write"]
 
 import hashlib
 import json
@@ -8,8 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import torch
-from transformers import AutoTokenizer, CLIPModel, PreTrainedTokenizerFast
+from transformers import CLIPModel, PreTrainedTokenizerFast
 
 from negtrace.experiments.train_phantom.model import MEAN, SIZE, STD
 
@@ -19,12 +18,6 @@ WEIGHTS = "model.safetensors"
 def digest(folder: Path) -> str:
     """Return the SHA-256 of the weights in `folder`."""
     return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-
-
-def read(folder: Path) -> tuple[CLIPModel, PreTrainedTokenizerFast]:
-    """Load model and tokenizer, in single precision and ready to score."""
-    model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def write(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -1,5 +1,1 @@
-"""Corruptions: ways to destroy the negation, each turning a pair into clean and corrupted runs."""
-
-# A corruption is known by name once its module has been imported.
-from negtrace.tracing.corruptions import ablation as ablation
-from negtrace.tracing.corruptions import substitution as substitution
+"""Corruptions, one a file: ways to destroy the negation in the true statement of a pair."""

@@ -1,6 +1,6 @@
-"""Contrasts: a clean and a corrupted run of a pair, and which of their positions correspond."""
+"""Contrasts: the clean and the corrupted run of a pair, and which of their positions correspond."""
 
-__all__ = ["Contrast", "Run", "RunEdit", "Sources", "on_cue", "positions_of_cue"]
+__all__ = ["Contrast", "Correspondence", "Run", "RunEdit", "contrast_at_cue", "cue_positions"]
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,25 +10,29 @@ from torch import Tensor
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.roles import AlignmentError, token_roles
 from negtrace.pairs.tokens import Tokens
-from negtrace.tracing.plan import Group
+from negtrace.tracing.positions import Group
 
-Sources = tuple[tuple[int, ...], ...]
+Correspondence = tuple[tuple[int, ...], ...]
+"""For each position of one run, the positions of the other run that correspond to it."""
+
 RunEdit = Callable[[Tensor], Tensor]
+"""A function from the input of block 0, [token width], to the input that is run instead."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """One statement as the tower will run it."""
+    """One statement as the text tower runs it."""
 
     ids: tuple[int, ...]
+    """Token ids."""
     roles: tuple[str, ...]
-    """What each token does in its statement."""
+    """Role of each token."""
     read_out: int | None
-    """Position the embedding is read at; None where the tower pools over positions."""
+    """Position at which the embedding is read; None where the tower pools over positions."""
     edit: RunEdit | None = None
-    """Maps the input of block 0, [token width], to the one to run instead."""
+    """Applied to the input of block 0."""
     groups: tuple[Group, ...] = ()
-    """Positions that are patched together, each with its label; none stands for each one alone."""
+    """Positions that are patched together, each group with its label. Empty: each one alone."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,49 +41,50 @@ class Contrast:
 
     clean: Run
     corrupt: Run
-    clean_from_corrupt: Sources
-    """For each clean position, the corrupted positions whose mean state stands for it."""
-    corrupt_from_clean: Sources
-    """The same, the other way round."""
+    clean_from_corrupt: Correspondence
+    """For each clean position, the corrupted positions whose mean state is patched into it."""
+    corrupt_from_clean: Correspondence
+    """For each corrupted position, the clean positions whose mean state is patched into it."""
     first_difference: int
-    """First position at which the two runs differ, or correspond otherwise than to themselves."""
+    """First position where the tokens or embeddings differ, or that has no plain counterpart."""
     rule: str = "identity"
-    """How positions were brought to correspond, to count pairs by."""
+    """Name of the rule that aligned the two runs; counted in the provenance."""
 
 
-def positions_of_cue(pair: Pair, true: Tokens) -> list[int]:
+def cue_positions(pair: Pair, true: Tokens) -> list[int]:
     """Return the positions of the cue in the true statement.
 
     Raises:
-        AlignmentError: "affirmative-clean" where the true statement holds no cue, "truncated"
-            where no token stands for it.
+        AlignmentError: "affirmative-clean" when the true statement has no cue, "truncated" when
+            the cue has no token.
     """
     return [i for i, role in enumerate(_roles(pair, true)) if role == "cue"]
 
 
-def on_cue(
+def contrast_at_cue(
     pair: Pair, true: Tokens, *, ids: tuple[int, ...] | None = None, edit: RunEdit | None = None
 ) -> Contrast:
-    """Return the contrast of the true statement with itself, corrupted at its cue alone.
+    """Return a contrast whose corrupted run differs from the clean one at the cue only.
 
     Args:
-        pair: its true statement is the negated one.
+        pair: a pair whose true statement is the negated one.
         true: the tokens of that statement.
-        ids: token ids to run instead, as many, which differ in the cue only; for what puts
-            other words there.
-        edit: what happens to the input of block 0, [token width]; for what has no words.
+        ids: token ids of the corrupted run, as many as the statement has. They differ from the
+            statement's own at the cue only. For a corruption by other words.
+        edit: edit of the input of block 0, [token width], in the corrupted run. For a corruption
+            that no words express.
 
     Raises:
-        AlignmentError: "affirmative-clean" where the true statement holds no cue, "truncated"
-            where no token stands for it.
+        AlignmentError: "affirmative-clean" when the true statement has no cue, "truncated" when
+            the cue has no token.
     """
     roles = _roles(pair, true)
-    own = tuple((i,) for i in range(len(true)))
+    identity = tuple((i,) for i in range(len(true)))
     return Contrast(
         clean=Run(ids=true.ids, roles=roles, read_out=true.read_out),
         corrupt=Run(ids=ids or true.ids, roles=roles, read_out=true.read_out, edit=edit),
-        clean_from_corrupt=own,
-        corrupt_from_clean=own,
+        clean_from_corrupt=identity,
+        corrupt_from_clean=identity,
         first_difference=roles.index("cue"),
     )
 

@@ -19,10 +19,11 @@ from einops import einsum, rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor
 
-from negtrace.encoders.base import Encoder, batched
-from negtrace.encoders.hooks import Edit, Tap
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.batching import batched
+from negtrace.encoders.hooks import Edit, HookSite
 from negtrace.errors import TraceError, UnknownNameError
-from negtrace.tracing.corruptions.base import Contrast
+from negtrace.tracing.corruptions.contrast import Contrast
 from negtrace.tracing.engines.batch import Batch, Side, run_side
 from negtrace.tracing.engines.exact import (
     Direction,
@@ -155,16 +156,18 @@ def _differentiated(
     embed: Edit,
 ) -> tuple[Side, Grads]:
     """Run one side, block 0 given `embed` of its input, and take its scores' gradient by state."""
-    inputs = [Tap(site="resid_pre", module=block, at="input") for block in encoder.blocks]
-    taps = inputs if any(site.kind == "resid_pre" for site in plan.sites) else ()
+    inputs = [HookSite(site="resid_pre", module=block, at="input") for block in encoder.blocks]
+    hook_sites = inputs if any(site.kind == "resid_pre" for site in plan.sites) else ()
 
     def leaf(hidden: Float[Tensor, "run token width"]) -> Float[Tensor, "run token width"]:
         # A copy: what was made in inference mode cannot be part of a graph.
         return embed(hidden).detach().clone().requires_grad_()
 
     with torch.inference_mode(mode=False), torch.enable_grad():
-        side = run_side(encoder, runs, anchors.clone(), plan, keep=False, embed=leaf, taps=taps)
-        wanted = {"resid": side.capture.stream, **side.capture.tapped}
+        side = run_side(
+            encoder, runs, anchors.clone(), plan, keep=False, embed=leaf, hook_sites=hook_sites
+        )
+        wanted = {"resid": side.capture.stream, **side.capture.site_states}
         flat = [state for states in wanted.values() for state in states]
         found = torch.autograd.grad(
             side.scores.sum(), flat, allow_unused=True, materialize_grads=True

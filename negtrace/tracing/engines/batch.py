@@ -16,11 +16,12 @@ from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from negtrace.encoders.base import Encoder, Kept
-from negtrace.encoders.hooks import Capture, Edit, Tap, captured
+from negtrace.encoders.base import Encoder, KeyValueCache
+from negtrace.encoders.hooks import Capture, Edit, HookSite, captured
 from negtrace.errors import EncoderError
-from negtrace.tracing.corruptions.base import Run, Sources
-from negtrace.tracing.plan import Group, Plan, Site
+from negtrace.tracing.corruptions.contrast import Correspondence, Run
+from negtrace.tracing.plan import Plan, Site
+from negtrace.tracing.positions import Group
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,11 +29,11 @@ class Side:
     """What the clean, or the corrupted, runs of a batch left behind."""
 
     runs: Sequence[Run]
-    sources: Sequence[Sources]
+    sources: Sequence[Correspondence]
     """For each position of these runs, the other side's positions that stand for it."""
     ids: Int[Tensor, "run token"]
     capture: Capture
-    kept: Kept | None
+    cache: KeyValueCache | None
     """Keys and values of the runs, where tails attend to them."""
     scores: Float[Tensor, " run"]
 
@@ -40,7 +41,7 @@ class Side:
         """Return the state of every layer at one kind of site; none at `embed` inside a block."""
         if kind in ("resid", "resid_pre"):
             return self.capture.states()
-        inner = torch.stack(self.capture.tapped[kind])
+        inner = torch.stack(self.capture.site_states[kind])
         return torch.cat([torch.zeros_like(inner[:1]), inner])
 
 
@@ -83,18 +84,18 @@ class Batch:
 
 def run_side(
     encoder: Encoder,
-    runs: Sequence[tuple[Run, Sources]],
+    runs: Sequence[tuple[Run, Correspondence]],
     anchors: Float[Tensor, "run dim"],
     plan: Plan,
     *,
     keep: bool,
     embed: Edit | None = None,
-    taps: Sequence[Tap] = (),
+    hook_sites: Sequence[HookSite] = (),
 ) -> Side:
     """Run one side of a batch plainly and keep every layer's state.
 
     `keep` asks for the keys and values that tails attend to as well, `embed` edits the input of
-    block 0 after the runs' own edits, and `taps` are read besides the plan's sites.
+    block 0 after the runs' own edits, and `hook_sites` are read besides the plan's sites.
     """
     ids = torch.tensor([run.ids for run, _ in runs], device=anchors.device)
 
@@ -106,8 +107,8 @@ def run_side(
 
     prefix = encoder.prefix_attention if keep else None
     with (
-        captured(encoder.blocks, edit, [*encoder.taps(plan.inner), *taps]) as capture,
-        nullcontext() if prefix is None else prefix.keeping() as kept,
+        captured(encoder.blocks, edit, [*encoder.hook_sites(plan.inner), *hook_sites]) as capture,
+        nullcontext() if prefix is None else prefix.recording() as cache,
     ):
         text = encoder.encode_against(ids, anchors)
     if len(capture.outputs) != len(encoder.blocks) or len(capture.embed) != 1:
@@ -120,7 +121,7 @@ def run_side(
         sources=[sources for _, sources in runs],
         ids=ids,
         capture=capture,
-        kept=kept,
+        cache=cache,
         scores=encoder.score(text, anchors),
     )
 
@@ -208,7 +209,7 @@ def _windowed(
     return torch.stack([alone[[at - back for at in w]].any(0) if w else none for w in layers])
 
 
-def _aligner(sources: Sequence[Sources]) -> Callable[[Tensor], Tensor]:
+def _aligner(sources: Sequence[Correspondence]) -> Callable[[Tensor], Tensor]:
     """Return how the donor's states come to the base's positions: the mean of its sources."""
     identity = tuple((i,) for i in range(len(sources[0])))
     if all(row == identity for row in sources):

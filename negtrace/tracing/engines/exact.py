@@ -34,16 +34,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
-from negtrace.encoders.base import Encoder, batched
-from negtrace.tracing.corruptions.base import Contrast, Run, Sources
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.batching import batched
+from negtrace.tracing.corruptions.contrast import Contrast, Correspondence, Run
 from negtrace.tracing.engines.batch import Batch, Side, run_side, set_out
 from negtrace.tracing.engines.patched_forward import swept_rows
-from negtrace.tracing.plan import Group, Plan
+from negtrace.tracing.plan import Plan
+from negtrace.tracing.positions import Group
 
 Direction = Literal["denoising", "noising"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
-Sourced = tuple[Run, Sources]
+Sourced = tuple[Run, Correspondence]
 """A run, and the other side's positions that stand for each of its own."""
 
 ROW_TOKENS = 4096

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.hooks import captured, evaluating, input_edited, output_edited
+from negtrace.encoders.hooks import HookSite, captured, evaluating
 from negtrace.errors import EncoderError, UnknownNameError, require
 from negtrace.pairs.anchor import Anchor
 from negtrace.tracing.engines.sides import REACHED, Place, places_of
@@ -181,8 +181,7 @@ class Hooked:
                 activation = activation if found is None else found
             return activation.flatten(-2) if heads else activation
 
-        edited = input_edited if place.at == "input" else output_edited
-        return edited(place.module, edit)
+        return HookSite(site=place.kind, module=place.module, at=place.at).edited(edit)
 
 
 def as_hooked(encoder: Encoder, anchor: Anchor | Sequence[Anchor]) -> Hooked:

@@ -21,7 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from negtrace.encoders.base import Encoder, batched
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.batching import batched
 from negtrace.encoders.hooks import evaluating
 from negtrace.errors import require
 from negtrace.tracing.corruptions.contrast import Contrast, Run

@@ -25,8 +25,6 @@ from negtrace.encoders.hooks import (
     edited,
     forward_replaced,
     hidden_of,
-    input_edited,
-    output_edited,
     with_hidden,
 )
 from negtrace.tracing.engines.batch import Batch
@@ -44,7 +42,7 @@ def swept_rows(
     cells = batch.needed.nonzero()
     entries = _entries(encoder, batch)[cells[:, 0], cells[:, 1]]
     begins = batch.members.int().argmax(-1)[cells[:, 2], cells[:, 3]]
-    for start, stop in _spans(begins, count) if batch.base.kept is not None else [(0, count)]:
+    for start, stop in _spans(begins, count) if batch.base.cache is not None else [(0, count)]:
         within = ((start <= begins) & (begins < stop)).nonzero()[:, 0]
         ordered = within[entries[within].argsort(stable=True)]
         for piece in torch.split(ordered, max(1, row_tokens // (count - start))):
@@ -102,18 +100,18 @@ class _Passage:
 
     def scores(self) -> Float[Tensor, " row"]:
         """Run the rows, and return the score of each."""
-        ids, kept = self.batch.base.ids[self.runs], self.batch.base.kept
-        prefix = None if kept is None else self.encoder.prefix_attention
+        ids, cache = self.batch.base.ids[self.runs], self.batch.base.cache
+        prefix = None if cache is None else self.encoder.prefix_attention
         with ExitStack() as stack:
             for index, block in enumerate(self.encoder.blocks):
                 stack.enter_context(forward_replaced(block, self._forward(index, block)))
             for points in self.points:
                 if not points.at_entry:
                     self._edit_inside(stack, points)
-            if prefix is None or kept is None:
+            if prefix is None or cache is None:
                 text = self.encoder.encode(ids)
             else:
-                text = prefix.encode_from(ids, self.start, kept, self.runs)
+                text = prefix.encode_from(ids, self.start, cache, self.runs)
         return self.encoder.score(text, self.batch.anchors[self.runs])
 
     def _forward(self, index: int, block: nn.Module) -> Callable[..., Any]:
@@ -164,7 +162,7 @@ class _Passage:
         end = self.batch.members.shape[2] - 1
         return (
             layer == len(self.encoder.blocks)
-            and self.batch.base.kept is not None
+            and self.batch.base.cache is not None
             and self.encoder.prefix_attention is not None
             and self.encoder.prefix_attention.reads_last
             and not self.batch.several
@@ -185,10 +183,9 @@ class _Passage:
 
     def _edit_inside(self, stack: ExitStack, points: Points) -> None:
         """Hook the submodules that hold a site, in every block where a row patches it."""
-        for layer, tap in enumerate(self.encoder.taps([points.kind]), start=1):
+        for layer, hook_site in enumerate(self.encoder.hook_sites([points.kind]), start=1):
             if (here := points.at(layer)) is not None:
-                hooked = input_edited if tap.at == "input" else output_edited
-                stack.enter_context(hooked(tap.module, self._written(here, layer)))
+                stack.enter_context(hook_site.edited(self._written(here, layer)))
 
     def _written(self, points: Points, layer: int) -> Callable[[Tensor], Tensor]:
         values = points.donated(self.batch, layer)

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from negtrace.encoders.base import Encoder, batched
-from negtrace.tracing.corruptions.contrast import Contrast, Run, Sources
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.batching import batched
+from negtrace.tracing.corruptions.contrast import Contrast, Correspondence, Run
 from negtrace.tracing.engines.exact import Direction, by_length, groups_in
 from negtrace.tracing.plan import Plan
 
@@ -39,7 +40,7 @@ class Sides:
 
     base: Run
     donor: Run
-    sources: Sources
+    sources: Correspondence
     """For each position of the base, the donor's positions whose mean state stands for it."""
 
     @classmethod
@@ -70,14 +71,14 @@ def places_of(encoder: Encoder, kinds: Collection[str]) -> list[Place]:
     Raises:
         SiteError: when the model does not offer a site.
     """
-    taps = {kind: encoder.taps([kind]) for kind in REACHED if kind in kinds}
+    hook_sites = {kind: encoder.hook_sites([kind]) for kind in REACHED if kind in kinds}
     blocks = encoder.blocks
     found = [Place(kind="resid", layer=0, module=blocks[0], at="input")]
     for layer, block in enumerate(blocks, start=1):
         found.append(Place(kind="resid_pre", layer=layer, module=block, at="input"))
-        for kind, tapped in taps.items():
-            tap = tapped[layer - 1]
-            found.append(Place(kind=kind, layer=layer, module=tap.module, at=tap.at))
+        for kind, by_layer in hook_sites.items():
+            hook_site = by_layer[layer - 1]
+            found.append(Place(kind=kind, layer=layer, module=hook_site.module, at=hook_site.at))
         found.append(Place(kind="resid", layer=layer, module=block, at="output"))
     return [place for place in found if place.kind in kinds]
 

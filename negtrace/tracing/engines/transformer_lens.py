@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import input_edited
 from negtrace.encoders.tokenizing import ReadOut
-from negtrace.encoders.wrap import ModuleEncoder, pooled
+from negtrace.encoders.wrap import pooled, wrap
 from negtrace.errors import EncoderError, TraceError, require
 from negtrace.tracing.corruptions.contrast import Contrast, Run
 from negtrace.tracing.engines.exact import ROW_TOKENS, Direction, Swept
@@ -58,14 +58,13 @@ def from_bridge(
     names = {id(module): path for path, module in model.named_modules()}
     if missing := [str(i) for i, block in enumerate(blocks) if id(block) not in names]:
         raise EncoderError(f"blocks {', '.join(missing)} of the bridge are not in its model")
-    return ModuleEncoder(
+    return wrap(
         model,
         bridge.tokenizer if tokenizer is None else tokenizer,
-        pooled(tower, read_out),
         name=name or str(bridge.cfg.model_name),
-        unit="cosine",
-        max_tokens=int(bridge.cfg.n_ctx),
         blocks=[names[id(block)] for block in blocks],
+        encode=pooled(tower, read_out),
+        max_tokens=int(bridge.cfg.n_ctx),
     )
 
 

@@ -9,15 +9,15 @@ import pytest
 from negtrace.errors import UnknownNameError
 from negtrace.language.claims import SEVERITIES, SIDES, ZONES, Claim
 from negtrace.language.findings import FINDINGS, Finding
-from negtrace.language.realize import (
+from negtrace.language.wording import (
     ABSENT,
+    FINDING_TWINS,
     PRESENT,
-    TWINS,
     caption,
+    finding_twins,
     phrase,
     realize,
     sentence,
-    twins,
 )
 
 PLURALS = {
@@ -162,7 +162,7 @@ def test_nothing_to_say() -> None:
 
 @pytest.mark.parametrize("finding", FINDINGS.values(), ids=FINDINGS)
 def test_twins_differ_in_one_word(finding: Finding) -> None:
-    for affirmed, negated in twins(finding):
+    for affirmed, negated in finding_twins(finding):
         pairs = list(zip(affirmed.split(), negated.split(), strict=True))
         assert sum(a != b for a, b in pairs) == 1
-    assert len(twins(finding)) == len(TWINS)
+    assert len(finding_twins(finding)) == len(FINDING_TWINS)

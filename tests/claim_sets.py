@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from negtrace.bench.claims import ClaimSet
+from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
-from negtrace.experiments import Study
+from negtrace.experiments import Evaluation
 from negtrace.pairs.anchor import Anchor
 from negtrace.results.layer_scores import LayerScores
-from negtrace.training import Config
+from negtrace.training import FinetuneConfig
 
-NOTHING = Study(suites=(), pairs=0)
+NO_EVALUATION = Evaluation(suites=(), pairs=0)
 
 TERMS = ("effusion", "pneumothorax", "edema", "nodule", "fracture", "pneumonia")
 
@@ -39,8 +39,8 @@ def claim_sets(count: int = 12, *, images: bool = True, **changes: Any) -> list[
     return found
 
 
-def quick(**changes: Any) -> Config:
-    return Config(
+def quick(**changes: Any) -> FinetuneConfig:
+    return FinetuneConfig(
         **{"steps": 4, "batch": 6, "save_every": 2, "rate": 1e-2, "warmup": 0.0} | changes
     )
 

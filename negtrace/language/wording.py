@@ -1,6 +1,14 @@
 """Claims put into words: phrases, sentences, captions, and equal-length twins."""
 
-__all__ = ["TWINS", "Wording", "caption", "phrase", "realize", "sentence", "twins"]
+__all__ = [
+    "FINDING_TWINS",
+    "AbsenceWording",
+    "caption",
+    "finding_twins",
+    "phrase",
+    "realize",
+    "sentence",
+]
 
 from collections.abc import Sequence
 from random import Random
@@ -9,10 +17,10 @@ from typing import Literal
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS, Finding
 
-Wording = Literal["negated", "equivalent"]
+AbsenceWording = Literal["negated", "equivalent"]
 """How an absent finding is worded: "no cardiomegaly" or "normal heart size"."""
 
-TWINS: tuple[tuple[str, str, str], ...] = (
+FINDING_TWINS: tuple[tuple[str, str, str], ...] = (
     ("There is {word} {term}.", "some", "no"),
     ("{word} {term} is seen.", "Some", "No"),
     ("The patient has {word} {term}.", "some", "no"),
@@ -62,13 +70,13 @@ GRADES = {"small": "mild", "moderate": "moderate", "large": "severe"}
 """What small, moderate and large are called where the noun has no size (severe edema)."""
 
 
-def twins(
-    finding: Finding, templates: Sequence[tuple[str, str, str]] = TWINS
+def finding_twins(
+    finding: Finding, templates: Sequence[tuple[str, str, str]] = FINDING_TWINS
 ) -> tuple[tuple[str, str], ...]:
     """Return (affirmative, negated) sentences on one finding, equal but for one word.
 
     >>> from negtrace.language.findings import FINDINGS
-    >>> twins(FINDINGS["edema"])[0]
+    >>> finding_twins(FINDINGS["edema"])[0]
     ('There is some pulmonary edema.', 'There is no pulmonary edema.')
     """
     return tuple(
@@ -132,7 +140,7 @@ def _normal(finding: Finding) -> str:
     return f"a {finding.normal_phrase}" if counted else finding.normal_phrase
 
 
-def phrase(claim: Claim, *, wording: Wording = "negated", seed: int = 0) -> str:
+def phrase(claim: Claim, *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
     """Return a claim as a noun phrase.
 
     >>> phrase(Claim(finding="effusion", present=True, side="left", severity="large"))
@@ -149,7 +157,7 @@ def phrase(claim: Claim, *, wording: Wording = "negated", seed: int = 0) -> str:
     return f"no {bare}"
 
 
-def sentence(claim: Claim, *, wording: Wording = "negated", seed: int = 0) -> str:
+def sentence(claim: Claim, *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
     """Return a claim as one sentence; `seed` chooses its template.
 
     The affirmative equivalent of an absent finding affirms the whole organ, so it says
@@ -161,7 +169,7 @@ def sentence(claim: Claim, *, wording: Wording = "negated", seed: int = 0) -> st
     return _sentence(claim, wording, Random(seed))  # noqa: S311
 
 
-def _sentence(claim: Claim, wording: Wording, rng: Random) -> str:
+def _sentence(claim: Claim, wording: AbsenceWording, rng: Random) -> str:
     finding = FINDINGS[claim.finding]
     if not claim.present and wording == "equivalent":
         text = rng.choice(EQUIVALENT).format(normal=finding.normal, phrase=_normal(finding))
@@ -174,7 +182,7 @@ def _sentence(claim: Claim, wording: Wording, rng: Random) -> str:
     return _capital(template.format(np=named, bare=bare, be="are" if _plural(claim) else "is"))
 
 
-def caption(claims: Sequence[Claim], *, wording: Wording = "negated", seed: int = 0) -> str:
+def caption(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
     """Return several claims, in their order, as one sentence.
 
     >>> caption([
@@ -191,7 +199,7 @@ def caption(claims: Sequence[Claim], *, wording: Wording = "negated", seed: int 
     return _capital(template.format(list=_list(parts)))
 
 
-def realize(claims: Sequence[Claim], *, wording: Wording = "negated", seed: int = 0) -> str:
+def realize(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
     """Return claims, in their order, as sentences; some sentences carry two or three claims.
 
     >>> realize([Claim(finding="edema", present=False)], wording="equivalent")
