@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 import negtrace
 from negtrace.encoders.base import Encoder
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.sources import phantom_pairs
+from negtrace.pairs.phantom import phantom_pairs
 
 SITES = ("resid", "attn_out", "mlp_out")
 METHODS: dict[str, dict[str, object]] = {

@@ -24,7 +24,7 @@ from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
 from negtrace.experiments import selective_finetune
 from negtrace.experiments.before_after import Measurements
-from negtrace.pairs.sources import phantom_pairs
+from negtrace.pairs.phantom import phantom_pairs
 from negtrace.results.layer_scores import LayerScores
 from negtrace.training import FinetuneConfig
 

@@ -32,7 +32,7 @@ from negtrace.encoders.base import Encoder
 from negtrace.language.findings import FINDINGS
 from negtrace.language.wording import finding_twins
 from negtrace.pairs.anchor import Anchor
-from negtrace.pairs.sources import phantom_pairs
+from negtrace.pairs.phantom import phantom_pairs
 from negtrace.phantom.patients import PHANTOM_FINDINGS
 from negtrace.training.data import phantom_training_sets, text_training_sets
 

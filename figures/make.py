@@ -17,7 +17,8 @@ from negtrace.experiments.benchmark import run_benchmark
 from negtrace.experiments.gallery import summary_of_heads
 from negtrace.experiments.trace import run, run_heads
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.sources import phantom_pairs, valse_pairs
+from negtrace.pairs.phantom import phantom_pairs
+from negtrace.pairs.valse import valse_pairs
 
 HERE = Path(__file__).parent
 

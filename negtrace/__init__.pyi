@@ -21,10 +21,10 @@ from .language.counterfactuals import counterfactuals as counterfactuals
 from .language.cues import find_cues as find_cues
 from .language.negation import is_negated as is_negated
 from .pairs.anchor import Anchor as Anchor
+from .pairs.jsonl import read_pairs as read_pairs
+from .pairs.jsonl import write_pairs as write_pairs
 from .pairs.pair import Pair as Pair
-from .pairs.pair import read_pairs as read_pairs
-from .pairs.pair import write_pairs as write_pairs
-from .pairs.sources import radiology_pairs as radiology_pairs
+from .pairs.radiology import radiology_pairs as radiology_pairs
 from .plots.heads import head_heatmap as head_heatmap
 from .plots.heatmaps import heatmap as heatmap
 from .plots.heatmaps import layer_importance as layer_importance

@@ -1,6 +1,7 @@
 """The error tree: every message says what came, what was expected and what to do."""
 
 __all__ = [
+    "AlignmentError",
     "BenchError",
     "CTEError",
     "DatasetError",
@@ -36,6 +37,18 @@ class LanguageError(NegtraceError, ValueError):
 
 class PairError(NegtraceError, ValueError):
     """A pair, or a line of a pairs file, that cannot be used."""
+
+
+class AlignmentError(PairError):
+    """A pair whose two statements cannot be traced token by token.
+
+    Neither the code nor the reason holds any text of the statements.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        """Short name of the reason, by which dropped pairs are counted."""
 
 
 class EncoderError(NegtraceError, ValueError):

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from negtrace.pairs.alignment import Layout, lay_out
-from negtrace.pairs.pair import Anchor, Pair
+from negtrace.pairs.alignment import Alignment, align
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.pair import Pair
 from negtrace.pairs.tokens import Tokens
 
 Family = Literal["clip", "siglip", "bert", "mean", "lm", "left"]
@@ -41,8 +42,8 @@ def pair(true: str, false: str, **rest: Any) -> Pair:
     return Pair(true=true, false=false, anchor=Anchor(text="Clear."), **rest)
 
 
-def laid_out(true: str, false: str, family: Family = "clip", **rest: Any) -> Layout:
-    return lay_out(pair(true, false, **rest), tokenize(true, family), tokenize(false, family))
+def aligned(true: str, false: str, family: Family = "clip", **rest: Any) -> Alignment:
+    return align(pair(true, false, **rest), tokenize(true, family), tokenize(false, family))
 
 
 def clip_tokens(folder: Path) -> Callable[[str], Tokens]:

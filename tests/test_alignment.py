@@ -8,75 +8,76 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readings import FAMILIES, WIDTH, Family, bert_tokens, clip_tokens, laid_out, pair, tokenize
+from readings import FAMILIES, WIDTH, Family, aligned, bert_tokens, clip_tokens, pair, tokenize
 
-from negtrace.errors import PairError
+from negtrace.errors import AlignmentError, PairError
 from negtrace.language.cues import Cue, find_cues, subject_of
-from negtrace.pairs.alignment import RULES, Layout, lay_out
+from negtrace.pairs.alignment import RULES, Alignment, align
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.roles import ROLES, SUBJECT, AlignmentError
-from negtrace.pairs.sources import radiology_pairs, valse_pairs
+from negtrace.pairs.radiology import radiology_pairs
+from negtrace.pairs.roles import ROLES, SUBJECT
 from negtrace.pairs.tokens import Tokens
+from negtrace.pairs.valse import valse_pairs
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("negated", ["true", "false"])
 def test_equal_length_is_position_by_position(family: Family, negated: str) -> None:
     one, other = "There is no mass.", "There is some mass."
-    layout = laid_out(*((one, other) if negated == "true" else (other, one)), family)
-    assert layout.rule == "identity"
-    assert layout.roles_true == layout.roles_false
-    assert layout.true_from_false == tuple((i,) for i in range(len(layout.roles_true)))
-    assert layout.false_from_true == layout.true_from_false
-    assert layout.roles_true.index("cue") == layout.first_difference
+    alignment = aligned(*((one, other) if negated == "true" else (other, one)), family)
+    assert alignment.rule == "identity"
+    assert alignment.roles_true == alignment.roles_false
+    assert alignment.true_from_false == tuple((i,) for i in range(len(alignment.roles_true)))
+    assert alignment.false_from_true == alignment.true_from_false
+    assert alignment.roles_true.index("cue") == alignment.first_difference
 
 
 def test_unequal_length_worked_by_hand() -> None:
     # start no mass . end | start some tiny mass . end: `no` stands for both `some` and `tiny`.
-    layout = laid_out("No mass.", "Some tiny mass.")
-    assert layout.rule == "substitution"
-    assert layout.roles_true == ("start", "cue", "subject", "punct", "end")
-    assert layout.roles_false == ("start", "cue", "cue", "subject", "punct", "end")
-    assert layout.true_from_false == ((0,), (1, 2), (3,), (4,), (5,))
-    assert layout.false_from_true == ((0,), (1,), (1,), (2,), (3,), (4,))
-    assert layout.first_difference == 1
+    alignment = aligned("No mass.", "Some tiny mass.")
+    assert alignment.rule == "substitution"
+    assert alignment.roles_true == ("start", "cue", "subject", "punct", "end")
+    assert alignment.roles_false == ("start", "cue", "cue", "subject", "punct", "end")
+    assert alignment.true_from_false == ((0,), (1, 2), (3,), (4,), (5,))
+    assert alignment.false_from_true == ((0,), (1,), (1,), (2,), (3,), (4,))
+    assert alignment.first_difference == 1
 
 
 def test_many_cue_tokens_meet_many() -> None:
-    layout = laid_out("It has a mass.", "It is without a mass.", "bert")
-    assert layout.roles_false == (
+    alignment = aligned("It has a mass.", "It is without a mass.", "bert")
+    assert alignment.roles_false == (
         *("start", "prefix", "prefix", "cue", "cue", "prefix", "subject", "punct", "end"),
     )
-    assert layout.true_from_false[2] == (2, 3, 4)
-    assert layout.false_from_true[2:5] == ((2,), (2,), (2,))
-    assert layout.roles_true[2] == "cue"
+    assert alignment.true_from_false[2] == (2, 3, 4)
+    assert alignment.false_from_true[2:5] == ((2,), (2,), (2,))
+    assert alignment.roles_true[2] == "cue"
 
 
 def test_padding_goes_as_far_as_it_can_and_the_read_out_meets_its_like() -> None:
     # no mass . END PAD*12 | some tiny mass . END PAD*11; the last PAD is read out.
-    layout = laid_out("No mass.", "Some tiny mass.", "siglip")
-    assert layout.rule == "substitution"
-    assert layout.true_from_false[:5] == ((0, 1), (2,), (3,), (4,), (5,))
-    assert layout.true_from_false[-1] == (WIDTH - 1,)
-    assert layout.false_from_true[-1] == (WIDTH - 1,)
-    assert layout.true_from_false[-2] == ()
-    assert layout.true_from_false[4:-2] == tuple((i,) for i in range(5, WIDTH - 1))
-    assert layout.roles_true[-1] == layout.roles_false[-1] == "end"
-    assert set(layout.roles_true[3:-1]) == set(layout.roles_false[4:-1]) == {"pad"}
+    alignment = aligned("No mass.", "Some tiny mass.", "siglip")
+    assert alignment.rule == "substitution"
+    assert alignment.true_from_false[:5] == ((0, 1), (2,), (3,), (4,), (5,))
+    assert alignment.true_from_false[-1] == (WIDTH - 1,)
+    assert alignment.false_from_true[-1] == (WIDTH - 1,)
+    assert alignment.true_from_false[-2] == ()
+    assert alignment.true_from_false[4:-2] == tuple((i,) for i in range(5, WIDTH - 1))
+    assert alignment.roles_true[-1] == alignment.roles_false[-1] == "end"
+    assert set(alignment.roles_true[3:-1]) == set(alignment.roles_false[4:-1]) == {"pad"}
 
 
 def test_padding_before_the_text_goes_from_the_text_outwards() -> None:
-    layout = laid_out("No mass.", "Some tiny mass.", "left")
-    assert layout.true_from_false[0] == ()
-    assert layout.true_from_false[1:13] == tuple((i,) for i in range(12))
-    assert layout.true_from_false[13:] == ((12, 13), (14,), (15,))
+    alignment = aligned("No mass.", "Some tiny mass.", "left")
+    assert alignment.true_from_false[0] == ()
+    assert alignment.true_from_false[1:13] == tuple((i,) for i in range(12))
+    assert alignment.true_from_false[13:] == ((12, 13), (14,), (15,))
 
 
 def test_the_read_out_is_never_shared() -> None:
-    layout = laid_out("The mass is absent", "The mass is real now", "lm")
-    assert layout.true_from_false[-1] == (4,)
-    assert layout.roles_true[-1] == "cue"
-    assert all(4 not in sources for sources in layout.true_from_false[:-1])
+    alignment = aligned("The mass is absent", "The mass is real now", "lm")
+    assert alignment.true_from_false[-1] == (4,)
+    assert alignment.roles_true[-1] == "cue"
+    assert all(4 not in sources for sources in alignment.true_from_false[:-1])
 
 
 @pytest.mark.parametrize(
@@ -115,34 +116,34 @@ def test_rules_worked_by_hand(
     cue = find_cues(true)[0]
     given = {"cue": (cue.start, cue.end), "subject": "mass"}
     if turned:
-        layout = laid_out(false, true, negated="false", **given)
-        assert [list(found) for found in layout.false_from_true] == sources
+        alignment = aligned(false, true, negated="false", **given)
+        assert [list(found) for found in alignment.false_from_true] == sources
     else:
-        layout = laid_out(true, false, negated="true", **given)
-        assert [list(found) for found in layout.true_from_false] == sources
-    assert layout.rule == rule
+        alignment = aligned(true, false, negated="true", **given)
+        assert [list(found) for found in alignment.true_from_false] == sources
+    assert alignment.rule == rule
 
 
 def test_roles_of_a_statement_that_lacks_the_cue() -> None:
-    assert laid_out("No mass.", "Mass.").roles_false == ("start", "subject", "punct", "end")
-    layout = laid_out("The mass is absent.", "There is the mass.")
-    assert layout.roles_true == (
+    assert aligned("No mass.", "Mass.").roles_false == ("start", "subject", "punct", "end")
+    alignment = aligned("The mass is absent.", "There is the mass.")
+    assert alignment.roles_true == (
         *("start", "prefix", "subject", "prefix", "cue", "cue", "punct", "end"),
     )
-    assert layout.roles_false == (
+    assert alignment.roles_false == (
         *("start", "prefix", "prefix", "prefix", "prefix", "subject", "punct", "end"),
     )
 
 
 def test_a_text_token_that_is_read_out_takes_the_role_of_its_like_alone() -> None:
     given = {"negated": "true", "cue": (12, 16), "subject": "mass"}
-    layout = laid_out("The mass is gone", "The mass is", "lm", **given)
-    assert layout.rule == "deletion"
-    assert layout.true_from_false == ((0,), (1,), (), (2,))
-    assert layout.roles_false == ("prefix", "subject", "cue")
-    layout = laid_out("No mass is here", "Mass is here now", "lm")
-    assert layout.true_from_false == ((), (0,), (1,), (3,))
-    assert layout.roles_false == ("subject", "rest", "rest", "end")
+    alignment = aligned("The mass is gone", "The mass is", "lm", **given)
+    assert alignment.rule == "deletion"
+    assert alignment.true_from_false == ((0,), (1,), (), (2,))
+    assert alignment.roles_false == ("prefix", "subject", "cue")
+    alignment = aligned("No mass is here", "Mass is here now", "lm")
+    assert alignment.true_from_false == ((), (0,), (1,), (3,))
+    assert alignment.roles_false == ("subject", "rest", "rest", "end")
 
 
 def test_the_subject_meets_its_like_where_it_is_read_in_other_pieces() -> None:
@@ -155,24 +156,24 @@ def test_the_subject_meets_its_like_where_it_is_read_in_other_pieces() -> None:
         padding=(False,) * 7,
         read_out=6,
     )
-    layout = lay_out(one, pieces, false)
-    assert layout.rule == "deletion"
-    assert layout.true_from_false == ((0,), (), (1, 2), (1, 2), (1, 2), (3,), (4,))
-    assert layout.roles_false == ("start", "subject", "subject_rest", "punct", "end")
+    alignment = align(one, pieces, false)
+    assert alignment.rule == "deletion"
+    assert alignment.true_from_false == ((0,), (), (1, 2), (1, 2), (1, 2), (3,), (4,))
+    assert alignment.roles_false == ("start", "subject", "subject_rest", "punct", "end")
 
 
 def test_case_alone_keeps_no_word_from_its_like() -> None:
     one = pair("No Mass.", "Mass.", subject="Mass")
     true, false = tokenize(one.true), tokenize(one.false)
     cased = Tokens(**{**vars(false), "ids": (1, 999, *false.ids[2:])})
-    assert lay_out(one, true, cased).true_from_false == ((0,), (), (1,), (2,), (3,))
+    assert align(one, true, cased).true_from_false == ((0,), (), (1,), (2,), (3,))
 
 
 def test_of_several_subjects_the_one_in_the_same_words_counts() -> None:
-    layout = laid_out("A mass, but no mass", "A mass, but mass", subject="mass")
-    assert layout.true_from_false == ((0,), (1,), (2,), (3,), (4,), (), (5,), (6,))
-    layout = laid_out("No mass but a mass", "Mass but a mass", subject="mass")
-    assert layout.true_from_false == ((0,), (), (1,), (2,), (3,), (4,), (5,))
+    alignment = aligned("A mass, but no mass", "A mass, but mass", subject="mass")
+    assert alignment.true_from_false == ((0,), (1,), (2,), (3,), (4,), (), (5,), (6,))
+    alignment = aligned("No mass but a mass", "Mass but a mass", subject="mass")
+    assert alignment.true_from_false == ((0,), (), (1,), (2,), (3,), (4,), (5,))
 
 
 def test_a_cue_is_not_taken_for_the_start_of_its_subject() -> None:
@@ -187,7 +188,7 @@ def test_a_cue_is_not_taken_for_the_start_of_its_subject() -> None:
         padding=(False,) * 4,
         read_out=None,
     )
-    assert lay_out(one, true, false).true_from_false == ((0,), (1,), (), (2,), (3,))
+    assert align(one, true, false).true_from_false == ((0,), (1,), (), (2,), (3,))
 
 
 @pytest.mark.parametrize(
@@ -208,20 +209,20 @@ def test_pairs_that_do_not_align(true: str, false: str, code: str, reason: str, 
     explicit = {"negated": "true" if turn == 1 else "false", "cue": find_cues(true)[0]}
     explicit["cue"] = (explicit["cue"].start, explicit["cue"].end)
     with pytest.raises(AlignmentError, match=reason) as caught:
-        laid_out(*(true, false)[::turn], **explicit)
+        aligned(*(true, false)[::turn], **explicit)
     assert caught.value.code == code
     assert isinstance(caught.value, PairError)
 
 
 def test_a_change_apart_from_the_cue_is_unaligned() -> None:
     with pytest.raises(AlignmentError, match="do not hold the cue") as caught:
-        laid_out("No mass now.", "No mass here today.", negated="true", cue=(0, 2))
+        aligned("No mass now.", "No mass here today.", negated="true", cue=(0, 2))
     assert caught.value.code == "unaligned"
 
 
 def test_a_repeated_word_is_counted_once() -> None:
-    layout = laid_out("no no mass", "no mass", negated="true", cue=(3, 5))
-    assert layout.true_from_false == ((0,), (1,), (), (2,), (3,))
+    alignment = aligned("no no mass", "no mass", negated="true", cue=(3, 5))
+    assert alignment.true_from_false == ((0,), (1,), (), (2,), (3,))
 
 
 WORDS = st.lists(st.sampled_from(["left", "big", "here", "mass", "is", ",", "tiny"]), max_size=4)
@@ -246,10 +247,10 @@ def test_laws_of_every_layout(
     if len(find_cues(negated)) != 1 or true == false or not affirmed.strip():
         return
     try:
-        layout = lay_out(pair(true, false), *tokens)
+        alignment = align(pair(true, false), *tokens)
     except AlignmentError:
         return
-    check_laws(layout, *tokens, "false" if turned else "true")
+    check_laws(alignment, *tokens, "false" if turned else "true")
 
 
 @pytest.mark.parametrize("words", [("mass", "lung"), ("fever", "knee")])
@@ -261,7 +262,7 @@ def test_reasons_hold_no_statement_text(words: tuple[str, str]) -> None:
         f"no {noun} IN the {place}",
     ):
         with pytest.raises(AlignmentError) as caught:
-            laid_out(f"No {noun} in the {place}", false, negated="true", cue=(0, 2), subject=noun)
+            aligned(f"No {noun} in the {place}", false, negated="true", cue=(0, 2), subject=noun)
         assert not {*words} & {*str(caught.value).split()}
 
 
@@ -269,40 +270,40 @@ def subjects(roles: tuple[str, ...]) -> set[int]:
     return {i for i, role in enumerate(roles) if role in SUBJECT}
 
 
-def check_laws(layout: Layout, true: Tokens, false: Tokens, negated: str = "true") -> None:
+def check_laws(alignment: Alignment, true: Tokens, false: Tokens, negated: str = "true") -> None:
     """Each token has one role; maps agree both ways; the read-out meets its like alone."""
-    for found, tokens in ((layout.roles_true, true), (layout.roles_false, false)):
+    for found, tokens in ((alignment.roles_true, true), (alignment.roles_false, false)):
         assert len(found) == len(tokens)
         assert set(found) <= set(ROLES)
-    there = {(i, j) for i, js in enumerate(layout.true_from_false) for j in js}
-    back = {(i, j) for j, js in enumerate(layout.false_from_true) for i in js}
+    there = {(i, j) for i, js in enumerate(alignment.true_from_false) for j in js}
+    back = {(i, j) for j, js in enumerate(alignment.false_from_true) for i in js}
     assert there == back
-    assert len(layout.true_from_false) == len(true)
-    assert len(layout.false_from_true) == len(false)
+    assert len(alignment.true_from_false) == len(true)
+    assert len(alignment.false_from_true) == len(false)
     if true.read_out is not None:
-        assert layout.true_from_false[true.read_out] == (false.read_out,)
-        assert layout.false_from_true[false.read_out] == (true.read_out,)
-    first = layout.first_difference
+        assert alignment.true_from_false[true.read_out] == (false.read_out,)
+        assert alignment.false_from_true[false.read_out] == (true.read_out,)
+    first = alignment.first_difference
     assert true.ids[:first] == false.ids[:first]
     own = tuple((i,) for i in range(first))
-    assert layout.true_from_false[:first] == layout.false_from_true[:first] == own
+    assert alignment.true_from_false[:first] == alignment.false_from_true[:first] == own
     for i, j in there - {(true.read_out, false.read_out)}:
-        assert (i in subjects(layout.roles_true)) == (j in subjects(layout.roles_false))
-    if layout.rule != "moved":
+        assert (i in subjects(alignment.roles_true)) == (j in subjects(alignment.roles_false))
+    if alignment.rule != "moved":
         ends = (true.read_out, false.read_out)
-        lowest = [js[0] for i, js in enumerate(layout.true_from_false) if js and i != ends[0]]
+        lowest = [js[0] for i, js in enumerate(alignment.true_from_false) if js and i != ends[0]]
         assert lowest == sorted(lowest)
-    check_cue(layout, true, false, negated)
-    if layout.rule == "identity":
-        assert layout.roles_true == layout.roles_false
+    check_cue(alignment, true, false, negated)
+    if alignment.rule == "identity":
+        assert alignment.roles_true == alignment.roles_false
 
 
-def check_cue(layout: Layout, true: Tokens, false: Tokens, negated: str) -> None:
+def check_cue(alignment: Alignment, true: Tokens, false: Tokens, negated: str) -> None:
     """The cue has what the rule says in its place, and the affirmative side no more of it."""
-    roles, others, sources = layout.roles_true, layout.roles_false, layout.true_from_false
+    roles, others, sources = alignment.roles_true, alignment.roles_false, alignment.true_from_false
     ids, other_ids, read_out = true.ids, false.ids, true.read_out
     if negated == "false":
-        roles, others, sources = others, roles, layout.false_from_true
+        roles, others, sources = others, roles, alignment.false_from_true
         ids, other_ids, read_out = other_ids, ids, false.read_out
     cue = [i for i, role in enumerate(roles) if role == "cue"]
     assert cue
@@ -310,9 +311,9 @@ def check_cue(layout: Layout, true: Tokens, false: Tokens, negated: str) -> None
         j for j, role in enumerate(others) if role == "cue"
     }
     new = [i for i in cue if i != read_out and ids[i] not in [other_ids[j] for j in sources[i]]]
-    if layout.rule == "deletion":
+    if alignment.rule == "deletion":
         assert all(not sources[i] for i in new)
-    if layout.rule == "substitution" and read_out not in cue:
+    if alignment.rule == "substitution" and read_out not in cue:
         assert any(sources[i] for i in new)
 
 
@@ -323,12 +324,13 @@ def test_every_radiology_pair_is_exact_on_real_tokens(
     read = tokenizer(data_dir)
     for one in radiology_pairs():
         true, false = read(one.true), read(one.false)
-        layout = lay_out(one, true, false)
-        check_laws(layout, true, false, one.negated)
-        assert layout.rule == "identity"
-        assert layout.roles_true.count("cue") == layout.roles_true.count("subject") == 1
-        assert layout.roles_true[-2:] == ("punct", "end")
-        assert true.ids[layout.first_difference + 1 :] == false.ids[layout.first_difference + 1 :]
+        alignment = align(one, true, false)
+        check_laws(alignment, true, false, one.negated)
+        assert alignment.rule == "identity"
+        assert alignment.roles_true.count("cue") == alignment.roles_true.count("subject") == 1
+        assert alignment.roles_true[-2:] == ("punct", "end")
+        after = alignment.first_difference + 1
+        assert true.ids[after:] == false.ids[after:]
 
 
 @pytest.mark.filterwarnings("ignore:.*rows left out")
@@ -340,9 +342,9 @@ def test_valse_on_real_tokens(rephrase: bool, counts: dict[str, int], data_dir: 
     read, rules = clip_tokens(data_dir), Counter()
     for one in valse_pairs(data_dir / "valse/existence_part.json", rephrase=rephrase):
         true, false = read(one.true), read(one.false)
-        layout = lay_out(one, true, false)
-        check_laws(layout, true, false, one.negated)
-        rules[layout.rule] += 1
+        alignment = align(one, true, false)
+        check_laws(alignment, true, false, one.negated)
+        rules[alignment.rule] += 1
     assert rules == counts
 
 
@@ -405,12 +407,12 @@ def test_real_sentences_are_aligned_or_dropped_by_name(
     for one in real_pairs(source, way, data_dir):
         true, false = read(one.true), read(one.false)
         try:
-            layout = lay_out(one, true, false)
+            alignment = align(one, true, false)
         except AlignmentError as error:
             counts[error.code] += 1
             continue
-        check_laws(layout, true, false)
-        counts[layout.rule] += 1
+        check_laws(alignment, true, false)
+        counts[alignment.rule] += 1
     held = {rule for rule in RULES if counts[rule]}
     if way == "deleted":
         # But for "didn't", whose pieces are "didn", "'" and "t".

@@ -9,7 +9,7 @@ from test_sites import FAMILIES, offered
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning, TraceError, UnknownNameError
 from negtrace.experiments.gallery import summary
-from negtrace.pairs.sources import radiology_pairs
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.plots.tables import bar_table, heatmap_table
 from negtrace.results.cte import CTE
 from negtrace.results.cte_json import read_json, write_json

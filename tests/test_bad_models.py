@@ -20,7 +20,7 @@ from negtrace.encoders.tokenizing import StatementTokenizer
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError, NegtraceWarning
 from negtrace.pairs.anchor import Anchor
-from negtrace.pairs.sources import radiology_pairs
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.tracing.trace import trace
 
 STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax."]

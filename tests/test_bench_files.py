@@ -22,7 +22,7 @@ from negtrace.bench.chexpert import LABELS, read_cases
 from negtrace.bench.polarity import questions
 from negtrace.bench.tables import garbled, read_table
 from negtrace.encoders.base import Encoder
-from negtrace.errors import BenchError
+from negtrace.errors import BenchError, PairError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -306,7 +306,7 @@ def test_valse_with_images_has_both_polarities(data_dir: Path, tmp_path: Path) -
     assert len({item.tags["template"] for item in pool.items}) == 2
     assert "one_sided" not in {note.code for note in pool.noted}
     path.write_text("[]")
-    with pytest.raises(BenchError, match="not VALSE"):
+    with pytest.raises(PairError, match="not VALSE"):
         valse.read_valse(path)
 
 
@@ -428,9 +428,9 @@ def test_a_bad_row_of_valse_is_named_and_the_rest_is_used(tmp_path: Path) -> Non
         (5, "no_anchor"),
     ]
     (tmp_path / "torn.json").write_text("{")
-    with pytest.raises(BenchError, match=r"torn\.json is not VALSE existence"):
+    with pytest.raises(PairError, match=r"torn\.json is not VALSE existence"):
         valse.read_valse(tmp_path / "torn.json")
-    with pytest.raises(BenchError, match=r"gone\.json cannot be read"):
+    with pytest.raises(PairError, match=r"gone\.json cannot be read"):
         valse.read_valse(tmp_path / "gone.json")
 
 

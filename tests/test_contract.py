@@ -7,7 +7,7 @@ from models import FAMILIES, oracle
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
-from negtrace.pairs.sources import radiology_pairs
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.engines.exact import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace

@@ -13,12 +13,11 @@ from models import ENCODERS, bert, clip, oracle
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import captured, starting_at
 from negtrace.encoders.toy import ToyEncoder
-from negtrace.errors import TraceError
+from negtrace.errors import AlignmentError, TraceError
 from negtrace.language.cues import find_cues
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.roles import AlignmentError
-from negtrace.pairs.sources import radiology_pairs
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.tracing.corruptions.base import CORRUPTIONS, Corruption, corruption_named
 from negtrace.tracing.corruptions.contrast import Contrast
 from negtrace.tracing.corruptions.mask import Mask

@@ -14,7 +14,7 @@ from negtrace.encoders.huggingface.dual import DualEncoder
 from negtrace.encoders.load import load
 from negtrace.errors import EncoderError
 from negtrace.pairs.anchor import Anchor
-from negtrace.pairs.sources import radiology_pairs
+from negtrace.pairs.radiology import radiology_pairs
 
 STATEMENT = "There is no effusion."
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))

@@ -17,8 +17,8 @@ from test_sites import FAMILIES
 from negtrace.errors import CTEError, SiteError
 from negtrace.experiments.gallery import draw, summary, summary_of_heads
 from negtrace.experiments.trace import run, run_heads
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.pairs.roles import ROLES
-from negtrace.pairs.sources import radiology_pairs
 from negtrace.plots.heads import head_figure, head_heatmap, heads_side_by_side
 from negtrace.plots.tables import head_table
 from negtrace.results.cte import CTE

@@ -9,7 +9,7 @@ from torch import nn
 from negtrace.encoders.base import Encoder, weights_digest
 from negtrace.encoders.hooks import captured, evaluating, rows_of, starting_at
 from negtrace.errors import NegtraceWarning
-from negtrace.pairs.sources import radiology_pairs
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.tracing.trace import trace
 
 

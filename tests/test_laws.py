@@ -8,7 +8,7 @@ from models import ENCODERS, oracle
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import captured, starting_at
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.sources import radiology_pairs
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.tracing.corruptions.base import CORRUPTIONS, corruption_named
 from negtrace.tracing.engines import patched_forward as engine
 from negtrace.tracing.engines.exact import DIRECTIONS, sweep

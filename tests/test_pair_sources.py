@@ -13,8 +13,12 @@ from negtrace.errors import NegtraceWarning, PairError, UnknownNameError
 from negtrace.language.cues import find_cues
 from negtrace.language.findings import FINDINGS
 from negtrace.language.wording import FINDING_TWINS
-from negtrace.pairs.pair import Pair, digest, read_pairs, write_pairs
-from negtrace.pairs.sources import SOURCES, pairs_from, phantom_pairs, radiology_pairs, valse_pairs
+from negtrace.pairs.jsonl import read_pairs, write_pairs
+from negtrace.pairs.pair import Pair, pairs_digest
+from negtrace.pairs.phantom import phantom_pairs
+from negtrace.pairs.radiology import radiology_pairs
+from negtrace.pairs.sources import SOURCES, pairs_from
+from negtrace.pairs.valse import valse_pairs
 
 
 def lengths(pair: Pair) -> set[int]:
@@ -36,8 +40,8 @@ def test_radiology_covers_every_finding_and_template_in_both_conditions() -> Non
 
 def test_phantom_pairs_are_seeded_and_balanced() -> None:
     pairs = phantom_pairs(28, seed=3, size=16)
-    assert digest(pairs) == digest(phantom_pairs(28, seed=3, size=16))
-    assert digest(pairs) != digest(phantom_pairs(28, seed=4, size=16))
+    assert pairs_digest(pairs) == pairs_digest(phantom_pairs(28, seed=3, size=16))
+    assert pairs_digest(pairs) != pairs_digest(phantom_pairs(28, seed=4, size=16))
     assert Counter(pair.tags["condition"] for pair in pairs) == {"normal": 14, "abnormal": 14}
     assert len({pair.id for pair in pairs}) == 28
     for pair in pairs:
@@ -139,11 +143,13 @@ def test_votes_decide(tmp_path: Path) -> None:
         valse_pairs(path, min_votes=4)
 
 
-@pytest.mark.parametrize("rows", ["{", "[]", '{"a": 1}', '{"a": {"caption": "There are cars."}}'])
+@pytest.mark.parametrize(
+    "rows", ["{", "[]", '{"a": 1}', '{"a": {"caption": "There are cars."}}', json.dumps([1])]
+)
 def test_other_files_are_refused(rows: str, tmp_path: Path) -> None:
     path = tmp_path / "other.json"
     path.write_text(rows)
-    with pytest.raises(PairError, match=r"other.json is not VALSE existence .*expected an object"):
+    with pytest.raises(PairError, match=r"other.json is not VALSE existence.*expected an object"):
         valse_pairs(path)
     with pytest.raises(PairError, match=r"none.json cannot be read \(No such file"):
         valse_pairs(tmp_path / "none.json")

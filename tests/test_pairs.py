@@ -17,7 +17,8 @@ from PIL import Image
 
 from negtrace.errors import NegtraceWarning, OutputError, PairError
 from negtrace.pairs.anchor import Anchor
-from negtrace.pairs.pair import Pair, digest, read_pairs, write_pairs
+from negtrace.pairs.jsonl import read_pairs, write_pairs
+from negtrace.pairs.pair import Pair, pairs_digest
 
 CLEAR = Anchor(text="The lungs are clear.")
 ROW = {"true": "There is no mass.", "false": "There is some mass.", "anchor": {"text": "Clear."}}
@@ -100,8 +101,8 @@ def test_the_digest_is_of_the_content() -> None:
 def test_the_digest_of_many_ignores_their_order() -> None:
     pairs = [pair(true=f"There is no {word}.") for word in ("mass", "line", "tube")]
     shuffled = random.Random(0).sample(pairs, 3)  # noqa: S311
-    assert digest(pairs) == digest(shuffled)
-    assert digest(pairs) != digest(pairs[:2]) != digest([*pairs[:2], pairs[0]])
+    assert pairs_digest(pairs) == pairs_digest(shuffled)
+    assert pairs_digest(pairs) != pairs_digest(pairs[:2]) != pairs_digest([*pairs[:2], pairs[0]])
 
 
 def test_tags_are_a_copy_and_pairs_hash() -> None:
@@ -137,11 +138,11 @@ class TestAnchor:
         with pytest.raises(PairError, match=message):
             Anchor(image=image)
 
-    def test_a_text_is_no_image(self, tmp_path: Path) -> None:
+    def test_a_text_is_no_image(self) -> None:
         with pytest.raises(PairError, match="only an image anchor can be opened"):
             CLEAR.open_image()
         with pytest.raises(PairError, match="only an image anchor can be saved"):
-            CLEAR.save_image(tmp_path / "a.png")
+            CLEAR.png()
 
     def test_a_file_that_is_no_image(self, tmp_path: Path) -> None:
         file = tmp_path / "a.png"
@@ -155,7 +156,7 @@ class TestAnchor:
     def test_the_same_pixels_are_the_same_anchor(self, mode: str, tmp_path: Path) -> None:
         image = Image.new(mode, (5, 3))
         anchor, file = Anchor(image=image), tmp_path / "a.png"
-        anchor.save_image(file)
+        file.write_bytes(anchor.png())
         again = Anchor(image=file)
         assert anchor == again
         assert hash(anchor) == hash(again)
@@ -163,12 +164,10 @@ class TestAnchor:
         assert again.open_image().size == (5, 3)
 
     def test_sixteen_bits_become_eight(self) -> None:
-        levels = np.array([[0, 257, 65535]], np.uint16)
-        assert np.asarray(Anchor(image=Image.fromarray(levels)).open_image())[0, :, 0].tolist() == [
-            0,
-            1,
-            255,
-        ]
+        # 65535 / 257 = 255, so 32767 becomes 127; by 256 it would become 128.
+        levels = np.array([[0, 257, 32767, 65535]], np.uint16)
+        image = Anchor(image=Image.fromarray(levels)).open_image()
+        assert np.asarray(image)[0, :, 0].tolist() == [0, 1, 127, 255]
 
     def test_content_decides(self) -> None:
         assert Anchor(image=pixels(1)) != Anchor(image=pixels(2))
@@ -203,7 +202,7 @@ def test_a_round_trip_changes_nothing(
     write_pairs(pairs, path)
     again = read_pairs(path)
     assert again == pairs
-    assert digest(again) == digest(pairs)
+    assert pairs_digest(again) == pairs_digest(pairs)
     before = path.read_bytes()
     write_pairs(again, path)
     assert path.read_bytes() == before
@@ -239,7 +238,7 @@ def test_nothing_is_lost_when_writing_fails(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OutputError, match=r"pairs.jsonl cannot be written \(No space left"):
+    with pytest.raises(OutputError, match=r"cannot write .*pairs.jsonl: No space left"):
         write_pairs([pair()], path)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [
         ("pairs.jsonl", "what was there")
@@ -247,13 +246,14 @@ def test_nothing_is_lost_when_writing_fails(
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"cannot be written \(.*\); choose a folder that exists"):
-        write_pairs([pair()], tmp_path / "none" / "pairs.jsonl")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"cannot write .*; choose a writable place"):
+        write_pairs([pair()], tmp_path / "file" / "pairs.jsonl")
     with pytest.raises(PairError, match=r"0 pairs cannot be written: there is none"):
         write_pairs([], tmp_path / "pairs.jsonl")
     with pytest.raises(PairError, match=r"2 pairs cannot be written: an id occurs twice"):
         write_pairs([pair(), pair()], tmp_path / "pairs.jsonl")
-    assert not any(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(

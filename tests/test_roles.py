@@ -3,8 +3,9 @@
 import pytest
 from readings import PAD, Family, tokenize
 
+from negtrace.errors import AlignmentError
 from negtrace.language.cues import find_cues, subject_of
-from negtrace.pairs.roles import AlignmentError, token_roles
+from negtrace.pairs.roles import token_roles
 from negtrace.pairs.tokens import Tokens
 
 

@@ -17,7 +17,7 @@ from negtrace.encoders.wrap import wrap
 from negtrace.errors import SiteError, TraceError, UnknownNameError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.sources import radiology_pairs
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.tracing.attention import attention_patterns
 from negtrace.tracing.selectivity import head_selectivity
 

@@ -17,7 +17,7 @@ from negtrace.encoders.check import check
 from negtrace.encoders.load import load
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import NegtraceWarning, SiteError, TraceError
-from negtrace.pairs.sources import radiology_pairs
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.plots.tables import heatmap_table
 from negtrace.results.cte_json import read_json, write_json
 from negtrace.results.layer_scores import all_layer_scores

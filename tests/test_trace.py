@@ -11,8 +11,8 @@ from negtrace.encoders.toy import ToyEncoder
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError, NegtraceWarning, TraceError, UnknownNameError
 from negtrace.pairs.anchor import Anchor
-from negtrace.pairs.pair import Pair, digest
-from negtrace.pairs.sources import radiology_pairs
+from negtrace.pairs.pair import Pair, pairs_digest
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.tracing.corruptions.base import CORRUPTIONS, corruption_named
 from negtrace.tracing.corruptions.neutral import Neutral
 from negtrace.tracing.corruptions.noise import Noise
@@ -40,7 +40,7 @@ def test_a_result_says_what_made_it() -> None:
     made = cte.provenance
     assert (made.model, made.family) == ("clip", "dual encoder")
     assert made.weights_digest == encoder.digest
-    assert made.pairs_digest == digest([p for p in PAIRS[:4] if p.id in cte.ids])
+    assert made.pairs_digest == pairs_digest([p for p in PAIRS[:4] if p.id in cte.ids])
     assert made.config["corruption"] == {"name": "noise", "multiple": 3.0, "samples": 2, "seed": 0}
     assert cte.texts is None
 

@@ -1,105 +1,92 @@
-"""VALSE's existence file (Parcalabescu et al. 2022, arXiv 2112.07566): a caption and its foil."""
+"""VALSE existence (arXiv 2112.07566) as questions: choose between a caption and its foil."""
 
 __all__ = ["read_valse"]
 
-import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from negtrace.bench.items import Item
 from negtrace.bench.multiple_choice import Pool
 from negtrace.datasets.note import Note, Origin, image_note
 from negtrace.errors import BenchError, PairError
-from negtrace.pairs.sources import valse_pair
+from negtrace.pairs.valse import ValseRow, read_valse_rows
 
 VOTES = 2
-"""Annotators of three that must have upheld a caption, as the benchmark has it."""
+"""Annotators of three who must have confirmed a caption, as in the benchmark."""
 
 
 def read_valse(path: Path | str, *, images: Path | None = None, seed: int = 0) -> Pool:
-    """Read VALSE existence: a caption and its foil, which differ by a negator; places are shuffled.
+    """Read VALSE existence as questions; the positions of caption and foil are shuffled.
 
-    Without the images only affirmative captions have a text to be anchored on, so that affirmation
-    is always right; the pool says so by a note, and the prior shows what that is worth. A row that
-    cannot be used is noted by its number in the file, from 1.
+    Without the images only affirmative captions have a text as anchor, so affirmation is always
+    right. A note says so, and the prior shows what that is worth. A row that cannot be used is
+    noted by its number in the file, from 1.
 
     Args:
         path: VALSE's JSON.
         images: the folder of the image files.
-        seed: of the places.
+        seed: seed of the positions.
 
     Raises:
-        BenchError: for a file that is not VALSE existence, or of which no row is usable.
+        PairError: for a file that is not VALSE existence.
+        BenchError: for a file without a usable row.
     """
     path = Path(path)
     rng = Random(f"valse {seed}")  # noqa: S311
     items: list[Item] = []
-    noted: list[Note] = []
-    for number, (key, row) in enumerate(_rows(path).items(), start=1):
+    notes: list[Note] = []
+    for number, row in read_valse_rows(path):
         try:
-            found = _noted(path.name, number, row, images)
-            noted += found
-            if not any(note.skipped for note in found):
-                items.append(_item(key, row, images, rng, (path.name, number)))
-        except (PairError, KeyError, TypeError, AttributeError, IndexError) as error:
-            noted.append(Note(file=path.name, row=number, code="row", detail=repr(error)))
+            if isinstance(row, PairError):
+                raise row
+            note = _note(row, images, (path.name, number))
+            notes += [note] if note else []
+            if not (note and note.skipped):
+                items.append(_item(row, images, rng, (path.name, number)))
+        except PairError as error:
+            notes.append(Note(file=path.name, row=number, code="row", detail=str(error)))
     if not items:
-        raise BenchError(f"no usable row in {path.name}: {noted[0].detail if noted else 'empty'}")
+        raise BenchError(f"no usable row in {path.name}: {notes[0].detail if notes else 'empty'}")
     return Pool(
         items=tuple(items),
-        noted=(*noted, *_one_sided(path.name, items)),
+        noted=(*notes, *_one_sided(path.name, items)),
         filed={"0": len(items)},
     )
 
 
-def _rows(path: Path) -> Mapping[str, Mapping[str, Any]]:
-    try:
-        rows = json.loads(path.read_bytes())
-    except OSError as error:
-        raise BenchError(f"{path.name} cannot be read ({error.strerror}); give VALSE") from error
-    except ValueError as error:
-        raise BenchError(f"{path.name} is not VALSE existence: {error}") from error
-    if not isinstance(rows, dict):
-        raise BenchError(f"{path.name} is not VALSE existence; expected one object of rows by key")
-    return rows
-
-
-def _noted(file: str, number: int, row: Mapping[str, Any], images: Path | None) -> list[Note]:
-    """Return what there is to say about a row before it is worded."""
-    votes = int(row["mturk"]["caption"])
-    if votes < VOTES:
-        told = f"{votes} annotators upheld the caption; {VOTES} are needed"
-        return [Note(file=file, row=number, code="votes", detail=told)]
+def _note(row: ValseRow, images: Path | None, origin: Origin) -> Note | None:
+    """Return what there is to say about a row before it becomes a question."""
+    file, number = origin
+    if row.votes < VOTES:
+        detail = f"{row.votes} annotators confirmed the caption; {VOTES} are needed"
+        return Note(file=file, row=number, code="votes", detail=detail)
     if images is not None:
-        note = image_note(images / row["image_file"], file=file, row=number)
-        return [] if note is None else [note]
-    if row["provenance_of_foils"] != "something_to_zero":
-        told = "a negated caption has no text that stands for its image; give the images' folder"
-        return [Note(file=file, row=number, code="no_anchor", detail=told)]
-    return []
+        return image_note(images / row.image_file, file=file, row=number)
+    if not row.affirmative:
+        detail = "a negated caption has no text for its image; give the folder of the images"
+        return Note(file=file, row=number, code="no_anchor", detail=detail)
+    return None
 
 
-def _item(
-    key: str, row: Mapping[str, Any], images: Path | None, rng: Random, source: Origin
-) -> Item:
-    pair = valse_pair(key, row, rephrase=False, images=images)
+def _item(row: ValseRow, images: Path | None, rng: Random, origin: Origin) -> Item:
+    pair = row.pair(rephrase=False, images=images)
     texts = [pair.true, pair.false]
     rng.shuffle(texts)
     return Item(
-        id=key,
+        id=row.key,
         anchor=pair.anchor,
         texts=tuple(texts),
         answer=texts.index(pair.true),
-        group=str(row["image_file"]),
-        tags={"template": (pair.tags["provenance"],)},
-        source=source,
+        group=row.image_file,
+        tags={"template": (row.provenance,)},
+        source=origin,
     )
 
 
-def _one_sided(file: str, items: list[Item]) -> list[Note]:
+def _one_sided(file: str, items: Sequence[Item]) -> list[Note]:
+    """Return a note if every right statement has the same polarity."""
     if len({item.tags["template"] for item in items}) != 1:
         return []
-    told = "the right statement is of one polarity throughout; compare with the prior"
-    return [Note(file=file, row=0, code="one_sided", detail=told, skipped=False)]
+    detail = "every right statement has the same polarity; compare with the prior"
+    return [Note(file=file, row=0, code="one_sided", detail=detail, skipped=False)]

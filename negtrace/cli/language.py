@@ -49,7 +49,7 @@ class MakePairs:
 
     def run(self) -> None:
         """Make and write."""
-        from negtrace.pairs.pair import write_pairs
+        from negtrace.pairs.jsonl import write_pairs
         from negtrace.pairs.sources import pairs_from
 
         pairs = pairs_from(self.source, file=self.file, n=self.n, seed=self.seed)

@@ -34,7 +34,7 @@ class Demo:
         from negtrace._files import require_writable
         from negtrace.encoders.load import load
         from negtrace.experiments.trace import run
-        from negtrace.pairs.sources import phantom_pairs
+        from negtrace.pairs.phantom import phantom_pairs
 
         require_writable(self.out)
         pairs = phantom_pairs(n=self.pairs, seed=self.seed)
@@ -153,8 +153,8 @@ class Heads(Traced):
 
 def _pairs(path: Path | None, limit: int | None, *, skip_bad: bool) -> "list[Pair]":
     """Return the pairs of a file, or the built-in ones, about `limit` of them, evenly spaced."""
-    from negtrace.pairs.pair import read_pairs
-    from negtrace.pairs.sources import radiology_pairs
+    from negtrace.pairs.jsonl import read_pairs
+    from negtrace.pairs.radiology import radiology_pairs
 
     on_error: Literal["skip", "raise"] = "skip" if skip_bad else "raise"
     pairs = read_pairs(path, on_error=on_error) if path else radiology_pairs()

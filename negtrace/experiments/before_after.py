@@ -12,7 +12,8 @@ from negtrace.bench.report import Report, write_report
 from negtrace.encoders.base import Encoder
 from negtrace.experiments.trace import run as run_trace
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.sources import phantom_pairs, radiology_pairs
+from negtrace.pairs.phantom import phantom_pairs
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.cte_json import Document, read_json
 
 DIRECTION: Literal["noising"] = "noising"

@@ -1,7 +1,8 @@
 """Pairs: a true and a false statement about one anchor, exactly one of them negated.
 
-Begin with `Pair` and `Anchor`. `read_pairs` and `write_pairs` are the JSONL files; the other
-modules align the tokens of the two statements and give each token a role.
+Begin with `Pair` and `Anchor`. `read_pairs` and `write_pairs` use JSONL files, and `SOURCES` names
+ready-made pairs. `roles`, `matching` and `alignment` give each token a role and find the tokens of
+the two statements that correspond.
 """
 
 import lazy_loader

@@ -1,10 +1,11 @@
-"""Anchors: the text or the image that the statements of a pair are about."""
+"""Anchors: the text or image that the statements of a pair are about."""
 
 __all__ = ["Anchor", "require_text"]
 
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,17 +26,17 @@ _EIGHT_BIT |= dict.fromkeys(("P", "PA", "LA", "La", "RGBa", "RGBX"), "RGBA")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Anchor:
-    """What the statements of a pair are about: a text or an image, exactly one of the two.
+    """Text or image (exactly one of the two) that the statements of a pair are about.
 
-    Anchors are equal when their content is: two image files with the same pixels are one anchor.
+    Two anchors with the same content are equal, even if their images come from different files.
 
     Raises:
-        PairError: for neither or both kinds, a blank text, or an image of no known kind.
+        PairError: for neither or both, a blank text, or an unknown kind of image.
     """
 
     text: str | None = None
     image: Path | Image | NDArray[Any] | None = None
-    """A file, a Pillow image, or uint8 pixels (row, column[, 3 or 4 channels])."""
+    """Path of a file, a Pillow image, or uint8 pixels of shape (row, column[, 3 or 4])."""
 
     def __post_init__(self) -> None:
         if self.text is None and self.image is None:
@@ -72,15 +73,17 @@ class Anchor:
             raise PairError("this anchor is a text; only an image anchor can be opened")
         return _eight_bit(self.image).convert("RGB")
 
-    def save_image(self, path: Path) -> None:
-        """Write the image as PNG, which keeps its digest.
+    def png(self) -> bytes:
+        """Return the image as a PNG file. An anchor of that file has the same digest.
 
         Raises:
             PairError: for a text anchor, or a file that cannot be read as an image.
         """
         if self.text is not None:
             raise PairError("this anchor is a text; only an image anchor can be saved")
-        _eight_bit(self.image).save(path, format="PNG")
+        buffer = BytesIO()
+        _eight_bit(self.image).save(buffer, format="PNG")
+        return buffer.getvalue()
 
 
 def _eight_bit(image: object) -> Image:
@@ -125,7 +128,7 @@ def _convert(image: Image) -> Image:
         raise PairError(
             f"an image of mode {image.mode} has no fixed range; convert it to 8 or 16 bits first"
         )
-    # Sixteen bits, as radiographs have: a model sees eight.
+    # Radiographs often have 16 bits; models see 8. 65535 / 257 is 255.
     return pillow.fromarray(np.rint(levels / 257).astype(np.uint8))
 
 

@@ -1,4 +1,4 @@
-"""Image files as they come: one that cannot be used is told from one that is read otherwise."""
+"""Checks of image files: an image may be unusable, or it may be read differently from its mode."""
 
 __all__ = ["UNUSABLE", "check_image"]
 
@@ -11,16 +11,17 @@ from negtrace.errors import PairError
 from negtrace.pairs.anchor import Anchor
 
 UNUSABLE = ("missing_image", "unreadable_image", "huge_image")
-"""What a row is left out for; `sixteen_bit` and `transparent` images are read."""
+"""Codes of images that cannot be used. Images noted as `sixteen_bit` or `transparent` are read."""
 
-TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
+_TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
 def check_image(image: Path) -> tuple[str, str]:
-    """Open an image in full; return the code and the detail of what there is to say about it.
+    """Open an image in full, and return a code and a detail; both are blank if all is well.
 
-    An image is missing; unreadable (truncated, or none at all); huge, beyond Pillow's limit on
-    pixels; of sixteen bits; or transparent. Blank where it is none of these.
+    The code is `missing_image`; `unreadable_image` (truncated, or not an image); `huge_image`
+    (beyond Pillow's limit on pixels); `sixteen_bit` (read as 8 bits); or `transparent` (read
+    without its alpha).
     """
     from PIL import Image
 
@@ -38,6 +39,8 @@ def check_image(image: Path) -> tuple[str, str]:
     except (PairError, OSError, ValueError, SyntaxError) as error:
         return "unreadable_image", f"{image}: {error}"
     if mode.startswith("I"):
-        told = f"{image}: read as eight bits; its brightest level is {brightest} of 65535"
-        return "sixteen_bit", told
-    return ("transparent", f"{image}: read without its alpha") if mode in TRANSPARENT else ("", "")
+        detail = f"{image}: read as eight bits; its brightest level is {brightest} of 65535"
+        return "sixteen_bit", detail
+    if mode in _TRANSPARENT:
+        return "transparent", f"{image}: read without its alpha"
+    return "", ""

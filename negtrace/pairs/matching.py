@@ -1,14 +1,14 @@
-"""Stretches: two statements cut, from left to right, into what reads alike and what does not."""
+"""Matching of two statements, from left to right: where they read alike and where they differ."""
 
 __all__ = [
-    "Side",
-    "Sides",
-    "Stretch",
-    "Stretches",
+    "Match",
+    "Matches",
+    "TokenizedPair",
+    "TokenizedStatement",
     "count_alike",
-    "moved",
-    "sides_of",
-    "stretches_of",
+    "match_moved_words",
+    "match_tokens",
+    "tokenized_pair",
 ]
 
 from collections.abc import Iterator, Sequence
@@ -25,28 +25,29 @@ Words = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Side:
-    """One statement as it is aligned."""
+class TokenizedStatement:
+    """A statement as it is matched."""
 
     tokens: Tokens
     words: Words
-    """What each token reads, case aside; the id of one that the tokenizer added."""
-    core: range
-    """The positions that are no padding."""
+    """Text of each token in lower case; the id of a token that the tokenizer added."""
+    unpadded: range
+    """Positions without the padding."""
 
     def read(self, positions: range) -> Words:
-        """Return what the tokens at these positions read."""
+        """Return the words at these positions."""
         return self.words[positions.start : positions.stop]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sides:
-    """What is aligned: the negated statement with its roles, and the other one."""
+class TokenizedPair:
+    """Both statements of a pair as they are matched, with the roles of the negated one."""
 
     pair: Pair
-    negated: Side
-    other: Side
+    negated: TokenizedStatement
+    other: TokenizedStatement
     roles: tuple[str, ...]
+    """Role of each token of the negated statement."""
 
     def having(self, *roles: str) -> set[int]:
         """Return the positions of the negated statement that have one of the roles."""
@@ -54,122 +55,124 @@ class Sides:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stretch:
-    """Positions of the negated statement, and those that stand in their place in the other."""
+class Match:
+    """Positions of the negated statement, and those that take their place in the other one."""
 
     here: range
+    """Positions in the negated statement; may be empty."""
     there: range
+    """Positions in the other statement; may be empty."""
     alike: bool = True
     """Whether both read the same, token by token."""
 
     def edges(self) -> Iterator[tuple[int, int]]:
-        """Yield the positions that correspond: one to one, or as a whole."""
+        """Yield the positions that correspond: one to one if alike, else each to all."""
         if self.alike:
             return zip(self.here, self.there, strict=True)
         return product(self.here, self.there)
 
 
-Stretches = tuple[Stretch, ...]
+Matches = tuple[Match, ...]
 
 
-def sides_of(pair: Pair, negated: Tokens, other: Tokens) -> Sides:
-    """Return both statements as they are aligned.
+def tokenized_pair(pair: Pair, negated: Tokens, other: Tokens) -> TokenizedPair:
+    """Return both statements as they are matched.
 
     Raises:
         AlignmentError: "truncated" when no token stands for the cue or for the subject.
     """
     text = pair.negated_statement
-    return Sides(
+    return TokenizedPair(
         pair=pair,
-        negated=_side(text, negated),
-        other=_side(pair.affirmative_statement, other),
+        negated=_statement(text, negated),
+        other=_statement(pair.affirmative_statement, other),
         roles=token_roles(text, negated, cue=pair.cue, subject=pair.subject),
     )
 
 
-def _side(text: str, tokens: Tokens) -> Side:
+def _statement(text: str, tokens: Tokens) -> TokenizedStatement:
     words = tuple(
         token if start == end else text[start:end].lower()
         for token, (start, end) in zip(tokens.ids, tokens.spans, strict=True)
     )
     filled = [i for i, padding in enumerate(tokens.padding) if not padding]
-    return Side(tokens=tokens, words=words, core=range(filled[0], filled[-1] + 1))
+    return TokenizedStatement(tokens=tokens, words=words, unpadded=range(filled[0], filled[-1] + 1))
 
 
-def stretches_of(sides: Sides) -> Stretches:
-    """Cut both cores into stretches from left to right; none where the subject has no like.
+def match_tokens(both: TokenizedPair) -> Matches:
+    """Match the statements from left to right, the subject to the subject.
 
-    Where the other statement has the subject several times, the one counts around which most
-    reads alike.
+    Returns no match when the other statement lacks the subject. If it has the subject several
+    times, the occurrence counts around which most tokens read alike.
     """
-    here, there = sides.negated.core, sides.other.core
-    subject = sorted(sides.having(*SUBJECT))
-    if not subject:
-        return _between(sides, here, there)
-    named = range(subject[0], subject[-1] + 1)
-    around = [
+    here, there = both.negated.unpadded, both.other.unpadded
+    positions = sorted(both.having(*SUBJECT))
+    if not positions:
+        return _between(both, here, there)
+    subject = range(positions[0], positions[-1] + 1)
+    candidates = [
         (
-            *_between(sides, range(here.start, named.start), range(there.start, to.start)),
-            Stretch(here=named, there=to, alike=_alike(sides, named, to)),
-            *_between(sides, range(named.stop, here.stop), range(to.stop, there.stop)),
+            *_between(both, range(here.start, subject.start), range(there.start, other.start)),
+            Match(here=subject, there=other, alike=_alike(both, subject, other)),
+            *_between(both, range(subject.stop, here.stop), range(other.stop, there.stop)),
         )
-        for to in _places(sides, named)
+        for other in _occurrences(both, subject)
     ]
-    return max(around, key=count_alike, default=())
+    return max(candidates, key=count_alike, default=())
 
 
-def _shared(one: Sequence[object], other: Sequence[object]) -> int:
+def _shared(words: Sequence[object], others: Sequence[object]) -> int:
     """Return the length of the common beginning."""
-    limit = min(len(one), len(other))
-    return next((i for i in range(limit) if one[i] != other[i]), limit)
+    limit = min(len(words), len(others))
+    return next((i for i in range(limit) if words[i] != others[i]), limit)
 
 
-def _alike(sides: Sides, here: range, there: range) -> bool:
-    return sides.negated.read(here) == sides.other.read(there)
+def _alike(both: TokenizedPair, here: range, there: range) -> bool:
+    return both.negated.read(here) == both.other.read(there)
 
 
-def _between(sides: Sides, here: range, there: range) -> Stretches:
-    """Cut two stretches into what reads alike and what does not, their ends first."""
-    one, other = sides.negated.read(here), sides.other.read(there)
-    head = _shared(one, other)
-    tail = min(_shared(one[::-1], other[::-1]), min(len(one), len(other)) - head)
-    stop, end = len(one) - tail, len(other) - tail
-    matcher = SequenceMatcher(None, one[head:stop], other[head:end], autojunk=False)
+def _between(both: TokenizedPair, here: range, there: range) -> Matches:
+    """Match two ranges: the common beginning and end first, then what lies between them."""
+    words, others = both.negated.read(here), both.other.read(there)
+    head = _shared(words, others)
+    tail = min(_shared(words[::-1], others[::-1]), min(len(words), len(others)) - head)
+    stop, end = len(words) - tail, len(others) - tail
+    matcher = SequenceMatcher(None, words[head:stop], others[head:end], autojunk=False)
     inner = (
-        Stretch(here=here[head:stop][i:k], there=there[head:end][j:m], alike=tag == "equal")
+        Match(here=here[head:stop][i:k], there=there[head:end][j:m], alike=tag == "equal")
         for tag, i, k, j, m in matcher.get_opcodes()
     )
-    first = Stretch(here=here[:head], there=there[:head])
-    return (first, *inner, Stretch(here=here[stop:], there=there[end:]))
+    first = Match(here=here[:head], there=there[:head])
+    return (first, *inner, Match(here=here[stop:], there=there[end:]))
 
 
-def _places(sides: Sides, subject: range) -> list[range]:
-    """Return where the other statement has the subject: token by token, or else as a text."""
-    there, size = sides.other.core, len(subject)
+def _occurrences(both: TokenizedPair, subject: range) -> list[range]:
+    """Return the positions of the subject in the other statement: by tokens, or else by text."""
+    there, size = both.other.unpadded, len(subject)
     windows = (range(j, j + size) for j in range(there.start, there.stop - size + 1))
-    found = [window for window in windows if _alike(sides, subject, window)]
-    if found or sides.pair.subject is None:
-        return found
-    span = subject_span(sides.pair.affirmative_statement, sides.pair.subject)
-    tokens = tokens_within(sides.other.tokens, span)
+    same = [window for window in windows if _alike(both, subject, window)]
+    if same or both.pair.subject is None:
+        return same
+    span = subject_span(both.pair.affirmative_statement, both.pair.subject)
+    tokens = tokens_within(both.other.tokens, span)
     return [range(tokens[0], tokens[-1] + 1)] if tokens else []
 
 
-def count_alike(stretches: Stretches) -> int:
-    """Return how many tokens stand in stretches that read alike."""
-    return sum(len(stretch.here) for stretch in stretches if stretch.alike)
+def count_alike(matches: Matches) -> int:
+    """Return the number of tokens in matches that read alike."""
+    return sum(len(match.here) for match in matches if match.alike)
 
 
-def moved(sides: Sides, stretches: Stretches) -> Stretches:
-    """Match the words left over on both sides, each the only one of its kind there."""
-    here = [i for stretch in stretches if not stretch.there for i in stretch.here]
-    there = [j for stretch in stretches if not stretch.here for j in stretch.there]
-    words = [sides.negated.words[i] for i in here]
-    others = [sides.other.words[j] for j in there]
+def match_moved_words(both: TokenizedPair, matches: Matches) -> Matches:
+    """Match words left over in both statements if each occurs once among these in each."""
+    here = [i for match in matches if not match.there for i in match.here]
+    there = [j for match in matches if not match.here for j in match.there]
+    words = [both.negated.words[i] for i in here]
+    others = [both.other.words[j] for j in there]
     return tuple(
-        Stretch(here=range(i, i + 1), there=range(j, j + 1))
+        Match(here=range(i, i + 1), there=range(j, j + 1))
         for i, word in zip(here, words, strict=True)
         for j, other in zip(there, others, strict=True)
         if word == other and words.count(word) == others.count(word) == 1
-        if sides.roles[i] != "cue"
+        if both.roles[i] != "cue"
     )

@@ -1,11 +1,12 @@
-"""Roles: what each token does in its statement."""
+"""Roles of tokens: what each token does in its statement."""
 
-__all__ = ["ROLES", "SUBJECT", "AlignmentError", "token_roles", "tokens_within"]
+__all__ = ["ROLES", "SUBJECT", "token_roles", "tokens_within"]
 
 from collections.abc import Sequence
 
-from negtrace.errors import PairError
+from negtrace.errors import AlignmentError
 from negtrace.language.cues import subject_span
+from negtrace.language.words import Span
 from negtrace.pairs.tokens import Tokens
 
 ROLES: tuple[str, ...] = (
@@ -20,42 +21,46 @@ ROLES: tuple[str, ...] = (
     "end",
     "pad",
 )
-"""Every role, in the order in which a figure shows them."""
+"""Every role, in the order of the figures."""
 
 SUBJECT = ("subject", "subject_rest")
-"""The roles of what is negated."""
-
-Span = tuple[int, int]
-
-
-class AlignmentError(PairError):
-    """A pair that cannot be traced; neither its code nor its reason holds any statement text."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        """Short name of the reason, to count dropped pairs by."""
+"""Roles of the tokens that are negated."""
 
 
 def token_roles(
     text: str, tokens: Tokens, *, cue: Span | None, subject: str | None
 ) -> tuple[str, ...]:
-    """Return the role of every token of `text`; `cue` is a character span in it.
+    """Return the role of every token of a statement.
 
-    `start` and `prompt` are tokens that the tokenizer added before and after the text, `pad` what
-    only fills the context. `end` is the one at which the embedding is read, or the first added
-    after the text where that is none of these. Text before the cue or the subject, and between the
-    two, is `prefix`, text after both `rest`, and punctuation that closes the statement `punct`. A
-    text token that is read out is `end`, too, unless it negates or is negated.
+    | role | tokens |
+    |---|---|
+    | `start` | added by the tokenizer before the text |
+    | `prefix` | text before the cue or the subject, and between the two |
+    | `cue` | the negation cue |
+    | `subject` | first token of what is negated |
+    | `subject_rest` | further tokens of what is negated |
+    | `rest` | text after both |
+    | `punct` | punctuation that closes the statement |
+    | `prompt` | added by the tokenizer after the text |
+    | `end` | read out as the embedding, or else the first token added after the text |
+    | `pad` | padding |
+
+    A text token that is read out is `end` unless it is part of the cue or the subject.
+
+    Args:
+        text: the statement.
+        tokens: its tokens.
+        cue: character span of the cue; None for an affirmative statement.
+        subject: the words that are negated; None if unknown.
 
     Raises:
         AlignmentError: "truncated" when no token stands for the cue or for the subject.
     """
     inside = _inside(tokens)
-    named = None if subject is None else subject_span(text, subject, cue=cue)
-    cues, subjects = tokens_within(tokens, cue), tokens_within(tokens, named)
+    span = None if subject is None else subject_span(text, subject, cue=cue)
+    cues, subjects = tokens_within(tokens, cue), tokens_within(tokens, span)
     subjects = [i for i in subjects if i not in cues]
-    if (cue and not cues) or (named and not subjects):
+    if (cue and not cues) or (span and not subjects):
         raise AlignmentError(
             "truncated",
             "no token stands for the cue or its subject; shorten the statement, or look at how "
@@ -63,7 +68,7 @@ def token_roles(
         )
     roles = ["start"] * inside.start
     roles += _text_roles(inside, cues, subjects)
-    # The end token of a filled statement belongs to what fills it.
+    # In a padded statement, tokens after the text are padding.
     after = "pad" if any(tokens.padding) else "prompt"
     roles += [after] * (len(tokens) - inside.stop)
     for i in _closing(text, tokens, inside):
@@ -83,7 +88,7 @@ def _inside(tokens: Tokens) -> range:
 
 
 def tokens_within(tokens: Tokens, span: Span | None) -> list[int]:
-    """Return the positions of the tokens that stand for any character of `span`."""
+    """Return the positions of the tokens that cover a character of `span`."""
     if span is None:
         return []
     return [i for i, (start, end) in enumerate(tokens.spans) if start < span[1] and end > span[0]]
@@ -104,16 +109,17 @@ def _text_roles(inside: range, cues: Sequence[int], subjects: Sequence[int]) -> 
 
 def _closing(text: str, tokens: Tokens, inside: range) -> list[int]:
     """Return the positions of the punctuation at the end of the text."""
-    found: list[int] = []
+    positions: list[int] = []
     for i in reversed(inside):
-        words = text[slice(*tokens.spans[i])].strip()
-        if not words or words.strip(".,;:!?"):
+        characters = text[slice(*tokens.spans[i])].strip()
+        if not characters or characters.strip(".,;:!?"):
             break
-        found.append(i)
-    return found
+        positions.append(i)
+    return positions
 
 
 def _end(tokens: Tokens, inside: range) -> int | None:
+    """Return the position that is read out, or else of the first token added after the text."""
     read_out = tokens.read_out
     if read_out is not None and read_out >= inside.start:
         return read_out

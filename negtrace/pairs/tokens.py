@@ -1,4 +1,4 @@
-"""One statement as an encoder reads it: token ids and where they stand in the text."""
+"""Tokens of a statement: their ids, and the characters they cover."""
 
 __all__ = ["Tokens"]
 
@@ -7,15 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """The tokens of one statement, in the order the tower sees them."""
+    """Tokens of one statement, in the order in which the encoder's text tower reads them.
+
+    >>> tokens = Tokens(
+    ...     ids=(1, 25, 2), spans=((0, 0), (0, 4), (0, 0)), padding=(False,) * 3, read_out=2
+    ... )
+    >>> len(tokens), tokens.added
+    (3, (True, False, True))
+    """
 
     ids: tuple[int, ...]
     spans: tuple[tuple[int, int], ...]
-    """Character span of each token in the statement; (0, 0) for one the tokenizer added."""
+    """Character span of each token in the statement; (0, 0) for tokens that the tokenizer added."""
     padding: tuple[bool, ...]
-    """Whether a token only fills the context; such tokens still count where a tower reads them."""
+    """Whether each token is padding. Some towers read padding as well."""
     read_out: int | None
-    """Position the embedding is read at; None for a tower that pools over positions."""
+    """Position at which the embedding is read; None for a tower that pools over positions."""
 
     def __len__(self) -> int:
         return len(self.ids)

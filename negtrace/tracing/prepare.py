@@ -11,9 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from negtrace.encoders.base import Encoder
-from negtrace.errors import EncoderError, TraceError
+from negtrace.errors import AlignmentError, EncoderError, TraceError
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.roles import AlignmentError
 from negtrace.pairs.tokens import Tokens
 from negtrace.results.provenance import Dropped
 from negtrace.tracing.corruptions.base import Corruption

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from negtrace.encoders.base import Encoder
-from negtrace.pairs.pair import digest
+from negtrace.pairs.pair import pairs_digest
 from negtrace.results.provenance import Provenance
 from negtrace.tracing.prepare import Job
 from negtrace.version import __version__
@@ -35,6 +35,6 @@ def provenance_of(
         revision=encoder.revision,
         weights_digest=encoder.digest,
         tokenizer=encoder.tokenizer_name,
-        pairs_digest=digest([job.pair for job in jobs]),
+        pairs_digest=pairs_digest([job.pair for job in jobs]),
         config=dict(config),
     )

@@ -14,10 +14,9 @@ from tqdm.auto import tqdm
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.batching import batches_by_length
 from negtrace.encoders.hooks import evaluating
-from negtrace.errors import UnknownNameError
+from negtrace.errors import AlignmentError, UnknownNameError
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.roles import AlignmentError
-from negtrace.pairs.sources import radiology_pairs
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.heads import HeadSelectivity, selectivity_of
 from negtrace.results.options import Resampling
 from negtrace.results.provenance import Dropped

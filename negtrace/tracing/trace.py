@@ -17,9 +17,9 @@ from negtrace._messages import listed
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import evaluating, hooks_in
 from negtrace.errors import NegtraceWarning, TraceError, UnknownNameError
-from negtrace.pairs.pair import Pair, digest
+from negtrace.pairs.pair import Pair, pairs_digest
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.pairs.roles import ROLES
-from negtrace.pairs.sources import radiology_pairs
 from negtrace.results.cte import CTE
 from negtrace.results.provenance import Dropped, Provenance
 from negtrace.tracing.checkpoint import Checkpoint
@@ -156,7 +156,7 @@ def trace(
         texts=tuple((job.pair.true, job.pair.false) for job in kept) if include_text else None,
         provenance=replace(
             made_by,
-            pairs_digest=digest([job.pair for job in kept]),
+            pairs_digest=pairs_digest([job.pair for job in kept]),
             time=now(),
             config={**made_by.config, "alignment": rules_of(kept), **about},
         ),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from negtrace.errors import AlignmentError
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.roles import AlignmentError, token_roles
+from negtrace.pairs.roles import token_roles
 from negtrace.pairs.tokens import Tokens
 from negtrace.tracing.positions import Group
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from negtrace.encoders.base import Encoder
+from negtrace.errors import AlignmentError
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.roles import AlignmentError
 from negtrace.pairs.tokens import Tokens
 from negtrace.tracing.corruptions.base import CORRUPTIONS, Corruption
 from negtrace.tracing.corruptions.contrast import Contrast, contrast_at_cue, cue_positions

@@ -9,9 +9,9 @@ import torch
 from typing_extensions import override
 
 from negtrace.encoders.base import Encoder
-from negtrace.errors import TraceError
+from negtrace.errors import AlignmentError, TraceError
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.roles import AlignmentError, token_roles
+from negtrace.pairs.roles import token_roles
 from negtrace.pairs.tokens import Tokens
 from negtrace.tracing.corruptions.base import CORRUPTIONS, Corruption
 from negtrace.tracing.corruptions.contrast import Contrast, contrast_at_cue, cue_positions

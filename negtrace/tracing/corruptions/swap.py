@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from negtrace.encoders.base import Encoder
-from negtrace.pairs.alignment import lay_out
+from negtrace.pairs.alignment import align
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.tokens import Tokens
 from negtrace.tracing.corruptions.base import CORRUPTIONS, Corruption
@@ -29,14 +29,14 @@ class Swap(Corruption):
     def contrasts(
         self, pair: Pair, true: Tokens, false: Tokens, encoder: Encoder
     ) -> list[Contrast]:
-        layout = lay_out(pair, true, false)
+        alignment = align(pair, true, false)
         return [
             Contrast(
-                clean=Run(ids=true.ids, roles=layout.roles_true, read_out=true.read_out),
-                corrupt=Run(ids=false.ids, roles=layout.roles_false, read_out=false.read_out),
-                clean_from_corrupt=layout.true_from_false,
-                corrupt_from_clean=layout.false_from_true,
-                first_difference=layout.first_difference,
-                rule=layout.rule,
+                clean=Run(ids=true.ids, roles=alignment.roles_true, read_out=true.read_out),
+                corrupt=Run(ids=false.ids, roles=alignment.roles_false, read_out=false.read_out),
+                clean_from_corrupt=alignment.true_from_false,
+                corrupt_from_clean=alignment.false_from_true,
+                first_difference=alignment.first_difference,
+                rule=alignment.rule,
             )
         ]
