@@ -4,14 +4,22 @@ __all__ = ["Finetune"]
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes
 
 from negtrace.cli.models import Model
+from negtrace.cli.names import named
 from negtrace.cli.printing import say, say_written
 from negtrace.cli.settings import settings
 from negtrace.training.config import FinetuneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(FinetuneConfig):
+    """How blocks are scaled, what is trained, on which loss, and for how long."""
+
+    weighting: Annotated[str, named("negtrace.training:WEIGHTINGS")] = "scored"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +40,7 @@ class Finetune(Model):
     """What they are about; where it is not said, the phantom's films for it, texts for others."""
     trainer: tuple[str, ...] = ()
     """Further arguments of transformers' Trainer: bf16=true report_to=wandb."""
-    config: OmitArgPrefixes[FinetuneConfig] = field(default_factory=FinetuneConfig)
+    config: OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
     def run(self) -> None:
         """Train, measure, write, and say what came out."""

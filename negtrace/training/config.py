@@ -15,7 +15,7 @@ class FinetuneConfig:
     mode: Literal["lr", "grad"] = "lr"
     """Scale each block's learning rate, or its gradient (NAST to the letter; see the docs)."""
     weighting: str = "scored"
-    """`scored`, or a control: uniform, permuted, inverted, top, front."""
+    """Way to turn layer scores into multipliers; all but `scored` are controls."""
     beta: float = 1.0
     """Sharpness of alpha ** beta; 0 is uniform."""
     floor: float = 0.1
