@@ -43,7 +43,7 @@ import negtrace
 from negtrace.errors import NegtraceWarning
 from negtrace.experiments import selective_finetune
 from negtrace.results.layer_scores import LayerScores
-from negtrace.training.multipliers import scales
+from negtrace.training import MultiplierOptions, multipliers
 
 METHODS = ("nast", "transport", "component", "cue")
 CONTROLS = ("uniform", "permuted", "inverted", "top", "front")
@@ -106,11 +106,12 @@ def traced(subject: Subject) -> Scores:
     return {method: negtrace.layer_scores(cte, method) for method in METHODS}
 
 
-def multipliers(scores: Scores, cell: Cell) -> Multipliers:
+def multipliers_of(scores: Scores, cell: Cell) -> Multipliers:
     """Return the multiplier of every block."""
     if cell.weighting in METHODS:
-        return scales(scores[cell.weighting], "scored")
-    return scales(scores[REFERENCE], cell.weighting, seed=cell.seed)
+        return multipliers(scores[cell.weighting])
+    options = MultiplierOptions(weighting=cell.weighting, seed=cell.seed)
+    return multipliers(scores[REFERENCE], options.chosen())
 
 
 @cache
@@ -152,7 +153,7 @@ def fill(path: Path, cells: Sequence[Cell], scores: dict[str, Scores], workers: 
         ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
         path.open("a", encoding="utf-8") as file,
     ):
-        given = [multipliers(scores[cell.model], cell) for cell in cells]
+        given = [multipliers_of(scores[cell.model], cell) for cell in cells]
         for run in tqdm(pool.map(trained, cells, given), total=len(cells), disable=None):
             file.write(json.dumps(run) + "\n")
             file.flush()

@@ -26,11 +26,11 @@ from negtrace.experiments.before_after import measure
 from negtrace.phantom import CHECKPOINT
 from negtrace.results.cte_json import write_json
 from negtrace.training import FinetuneConfig, objective
-from negtrace.training.adapters import adapting
-from negtrace.training.batches import prepare
+from negtrace.training.adapters import trainable_weights
+from negtrace.training.batches import examples_of
 from negtrace.training.data import phantom_training_sets
 from negtrace.training.objective import Objective
-from negtrace.training.trainer import arguments, seeded, train
+from negtrace.training.trainer import seeded, train, training_arguments
 
 ADAPTERS = pytest.mark.parametrize("adapter", ["lora", "full"])
 MODES = pytest.mark.parametrize("mode", ["lr", "grad"])
@@ -54,12 +54,10 @@ def plainly(config: FinetuneConfig, folder: Path) -> dict[str, torch.Tensor]:
     """Train as a plain Trainer would: its own optimizer, nothing scaled."""
     encoder = clip()
     with seeded(config.seed):
-        examples = prepare(encoder, claim_sets(), joint=False, keep=False)
-        with adapting(encoder, config) as found:
-            args = arguments(config, folder, cpu=True, save=False, progress=False)
-            train(
-                Objective(encoder, found.trained, config), examples, args, optimizers=(None, None)
-            )
+        examples = examples_of(encoder, claim_sets(), joint=False, keep=False)
+        with trainable_weights(encoder, config) as found:
+            args = training_arguments(config, folder, cpu=True, save=False, progress=False)
+            train(Objective(encoder, found.named, config), examples, args, optimizers=(None, None))
             found.finish()
     return weights(encoder)
 
@@ -288,7 +286,7 @@ def test_the_command_trains_and_says_what_came_out(
     assert main(["finetune", "phantom", *given, "--weighting", "best"]) == 1
     assert "unknown weighting 'best'; known: front" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(["finetune", "phantom", *given, "--k", "0"])
+        main(["finetune", "phantom", *given, "--weighting", "top", "--k", "0"])
     assert "k is 0; expected 1 or more" in capsys.readouterr().err
 
 
@@ -437,7 +435,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
             return grad * float("nan")
 
     stopping(monkeypatch, 2, Broken.apply)
-    refused("no longer a number after step 2; .* no checkpoint", out=tmp_path / "run")
+    refused("a weight is NaN or infinite after step 2; .* no checkpoint", out=tmp_path / "run")
 
 
 class Killed(BaseException):

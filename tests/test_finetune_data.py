@@ -13,7 +13,7 @@ from PIL import Image
 from negtrace.bench import claims, polarity, retrieval
 from negtrace.bench.cases import PhantomSupply
 from negtrace.datasets.claim_sets import ClaimSet
-from negtrace.errors import DatasetError, NegtraceWarning
+from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.cues import find_cues
 from negtrace.language.parse import parse_claims
 from negtrace.language.wording import CAPTIONS
@@ -109,6 +109,6 @@ def test_claim_sets_are_read_with_their_captions(tmp_path: Path) -> None:
     assert [caption_of(one) for one in sets] == ["There is no edema.", "Clear."]
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"none\.jsonl cannot be read"):
+def test_data_that_do_not_exist_are_answered_with_the_ready_made_ones(tmp_path: Path) -> None:
+    with pytest.raises(FinetuneError, match=r"none\.jsonl': .* ready-made data \(phantom, text\)"):
         training_sets(tmp_path / "none.jsonl")

@@ -9,7 +9,7 @@ from models import bert, clip
 
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
-from negtrace.training.batches import Examples, can_be_filled, prepare
+from negtrace.training.batches import Examples, can_be_filled, examples_of
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.losses import claim_loss, contrastive_loss, keeping_loss
 from negtrace.training.objective import Objective
@@ -53,41 +53,41 @@ def test_what_did_not_move_costs_nothing() -> None:
 @pytest.mark.parametrize("step", [1, 4])
 def test_a_batch_holds_the_embeddings_of_its_own_statements(step: int) -> None:
     encoder, sets = clip(), claim_sets(8)
-    examples = prepare(encoder, sets, joint=False, keep=True)
+    examples = examples_of(encoder, sets, joint=False, keep=True)
     examples = Examples(**{**vars(examples), "step": step})
     batch = examples.collate(examples.rows)
     with torch.no_grad():
-        texts = torch.cat([encoder.encode(rows) for rows in batch["ids"]])[batch["order"]]
+        texts = torch.cat([encoder.encode(rows) for rows in batch.tokens])[batch.order]
         captions = encoder.embed_texts([one.caption for one in sets])
         wrong = encoder.embed_texts([one.wrong[1][1] for one in sets])
         anchors = encoder.embed_anchors([one.anchor for one in sets])
-    torch.testing.assert_close(texts[batch["captions"]], captions)
-    torch.testing.assert_close(texts[batch["claims"][:, 2]], wrong)
-    torch.testing.assert_close(batch["anchors"], anchors)
-    assert len(batch["keep"]) == 0  # every caption denies something
+    torch.testing.assert_close(texts[batch.captions], captions)
+    torch.testing.assert_close(texts[batch.claims[:, 2]], wrong)
+    torch.testing.assert_close(batch.anchors, anchors)
+    assert len(batch.kept) == 0  # every caption denies something
 
 
 def test_statements_are_filled_only_where_it_changes_nothing() -> None:
     assert can_be_filled(clip())
     assert not can_be_filled(bert())
-    assert prepare(bert(), claim_sets(images=False), joint=False, keep=False).step == 1
+    assert examples_of(bert(), claim_sets(images=False), joint=False, keep=False).step == 1
 
 
 def test_captions_that_deny_nothing_are_kept_where_they_were() -> None:
     encoder = clip()
     sets = [*claim_sets(2), *claim_sets(2, caption="The lungs are clear.", id="other")]
-    examples = prepare(encoder, sets, joint=False, keep=True)
+    examples = examples_of(encoder, sets, joint=False, keep=True)
     batch = examples.collate(examples.rows)
-    torch.testing.assert_close(batch["kept"], encoder.embed_texts(["The lungs are clear."]))
-    assert batch["keep"].tolist() == [int(batch["captions"][2])]
+    torch.testing.assert_close(batch.kept_embeddings, encoder.embed_texts(["The lungs are clear."]))
+    assert batch.kept.tolist() == [int(batch.captions[2])]
 
 
 def anchor_gradient(encoder: Encoder, *, joint: bool) -> torch.Tensor:
-    examples = prepare(encoder, claim_sets(6, images=False), joint=joint, keep=False)
+    examples = examples_of(encoder, claim_sets(6, images=False), joint=joint, keep=False)
     named = dict(encoder.model.named_parameters())
     objective = Objective(encoder, named, FinetuneConfig())
     batch = examples.collate(examples.rows)
-    objective(**batch)["loss"].backward()
+    objective(batch)["loss"].backward()
     return next(w.grad for name, w in named.items() if "word_embeddings" in name)
 
 
@@ -101,16 +101,16 @@ def test_text_anchors_take_gradients_only_where_asked() -> None:
 def test_anchors_that_are_not_trained_stay_what_the_original_says() -> None:
     encoder, sets = bert(), claim_sets(4, images=False)
     before = encoder.embed_anchors([one.anchor for one in sets])
-    examples = prepare(encoder, sets, joint=False, keep=False)
+    examples = examples_of(encoder, sets, joint=False, keep=False)
     torch.testing.assert_close(examples.anchors, before)
     assert not examples.anchors.requires_grad
 
 
 def test_a_batch_of_identical_captions_is_said() -> None:
     sets = claim_sets(3, caption="The lungs are clear.")
-    examples = prepare(clip(), [*sets, *claim_sets(1)], joint=False, keep=False)
+    examples = examples_of(clip(), [*sets, *claim_sets(1)], joint=False, keep=False)
     with pytest.warns(NegtraceWarning, match="a batch of 3 identical captions"):
         batch = examples.collate(examples.rows[:3])
-    found = Objective(clip(), {}, FinetuneConfig())(**batch)
+    found = Objective(clip(), {}, FinetuneConfig())(batch)
     assert found["contrastive"] == 0
     assert found["claims"] > 0

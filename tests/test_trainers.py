@@ -165,7 +165,7 @@ def test_peft_takes_ranks_by_block() -> None:
 
 
 def test_the_table_is_plain(tmp_path: Path) -> None:
-    path = trainers.write_table(SCALES, tmp_path / "scales.csv")
+    path = trainers.write_multipliers(SCALES, tmp_path / "scales.csv")
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert {row["block"]: float(row["scale"]) for row in rows} == SCALES
 
@@ -177,7 +177,9 @@ def document(tmp_path: Path) -> Path:
 
 def test_scales_are_read_from_a_json_and_an_unstable_ranking_is_said(document: Path) -> None:
     with pytest.warns(NegtraceWarning, match=r"nast: ranking NOT stable: rank stability 0\.\d+"):
-        found = trainers.read_scales(document, "nast", floor=0.0, equal_budget=False)
+        found = trainers.read_multipliers(
+            document, "nast", trainers.Scored(floor=0.0), equal_budget=False
+        )
     stored = json.loads(document.read_text())["layer_scores"]
     alpha = next(one["alpha"] for one in stored if one["method"] == "nast")
     assert list(found.values()) == pytest.approx(alpha)
@@ -187,7 +189,7 @@ def test_scales_are_read_from_a_json_and_an_unstable_ranking_is_said(document: P
 @pytest.mark.filterwarnings("ignore::negtrace.errors.NegtraceWarning")
 def test_scores_that_are_not_there_are_named(document: Path) -> None:
     with pytest.raises(CTEError, match="no layer score"):
-        trainers.read_scales(document, "component")
+        trainers.read_multipliers(document, "component")
 
 
 def json_only_groups(model: nn.Module, path: Path, method: str, rate: float) -> list[dict]:

@@ -27,9 +27,9 @@ from negtrace.results.cte_json import Document, read_json
 from negtrace.results.layer_scores import LayerScores
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.data import training_sets, usable
-from negtrace.training.fit import Scored, fit
+from negtrace.training.fit import BlockScores, fit
 from negtrace.training.multipliers import require_names
-from negtrace.training.trainer import arguments
+from negtrace.training.trainer import training_arguments
 from negtrace.version import __version__
 
 Scores = LayerScores | Document | Path | str | Mapping[str, float]
@@ -78,13 +78,13 @@ def selective_finetune(
     run = _run(encoder, sets, config, found, about, trainer)
     with ExitStack() as stack:
         folder = Path(out) if out else Path(stack.enter_context(TemporaryDirectory()))
-        args = arguments(
+        args = training_arguments(
             config,
             RunFolder(folder).checkpoints,
             cpu=encoder.device.type == "cpu",
             save=out is not None,
             progress=sys.stderr.isatty() if progress is None else progress,
-            more=trainer,
+            overrides=trainer,
         )
         RunFolder(folder).lock(run, write=args.should_save)
         wanted = (
@@ -125,7 +125,9 @@ def _config(config: FinetuneConfig | None, settings: Mapping[str, Any]) -> Finet
     return replace(config or FinetuneConfig(), **settings)
 
 
-def _scores(scores: Scores, method: str | None, encoder: Encoder) -> tuple[Scored, dict[str, Any]]:
+def _scores(
+    scores: Scores, method: str | None, encoder: Encoder
+) -> tuple[BlockScores, dict[str, Any]]:
     """Return the scores, or multipliers, and what a report says of them."""
     if isinstance(scores, str | Path):
         scores = read_json(scores)
@@ -158,7 +160,7 @@ def _run(
     encoder: Encoder,
     sets: Sequence[ClaimSet],
     config: FinetuneConfig,
-    scores: Scored,
+    scores: BlockScores,
     about: Mapping[str, Any],
     trainer: Mapping[str, Any] | None,
 ) -> dict[str, Any]:

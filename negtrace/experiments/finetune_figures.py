@@ -46,7 +46,7 @@ def traces_figure(before: Effect, after: Effect) -> Figure:
 
 def change_figure(found: Finetuned) -> Figure:
     """Return bars of each block's share of the change, beside its share of the multipliers."""
-    change, asked = found.change, np.array([found.scales[b] for b in found.change.blocks])
+    change, asked = found.change, np.array([found.multipliers[b] for b in found.change.blocks])
     figure = Figure(figsize=(max(4.0, 0.5 * len(asked) + 2), 3.2), layout="constrained")
     ax = figure.subplots()
     place = np.arange(len(asked))

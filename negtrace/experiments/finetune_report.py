@@ -27,7 +27,7 @@ class Finetuned:
     encoder: Encoder
     """The one that was given, its weights changed."""
     config: FinetuneConfig
-    scales: Mapping[str, float]
+    multipliers: Mapping[str, float]
     """Multiplier of each block."""
     scores: Mapping[str, Any]
     """Which layer scores they come from, and how stable their ranking is."""
@@ -58,7 +58,7 @@ class Finetuned:
             "blocks": [
                 {
                     "block": block,
-                    "scale": self.scales[block],
+                    "scale": self.multipliers[block],
                     "norm": norm,
                     "relative": relative,
                     "share": share,

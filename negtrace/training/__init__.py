@@ -1,7 +1,10 @@
-"""Training: each block moves as far as its multiplier says.
+"""Training: fine-tune an encoder so that each block moves as far as its multiplier says.
 
-Begin with `FinetuneConfig`. `param_groups`, `peft_patterns` and `optimizers` take the multipliers
-into other trainers.
+Begin with `FinetuneConfig`: its fields are all settings of a fine-tuning, and
+`negtrace.selective_finetune` runs one. To use layer scores in your own trainer, begin with
+`read_multipliers`, then `param_groups` (torch), `optimizers` or `gradient_scaling` (transformers),
+`peft_patterns` (peft) or `write_multipliers` (CSV). The weightings, from `Scored` to `Front`, are
+in `WEIGHTINGS`.
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
 """The weights that are trained: low-rank adapters on the blocks, or the blocks themselves."""
 
-__all__ = ["Adapting", "adapting"]
+__all__ = ["TrainableWeights", "trainable_weights"]
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,27 +20,31 @@ from negtrace.training.change import snapshot
 from negtrace.training.config import FinetuneConfig
 
 WEIGHTS = "blocks.safetensors"
+"""File of the trained blocks, for a model that transformers cannot write."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Adapting:
-    """Weights in training, and what is done with them afterwards."""
+class TrainableWeights:
+    """The weights in training, and what can be done with them afterwards."""
 
-    trained: Mapping[str, nn.Parameter]
-    """By name; the only ones that take a gradient."""
+    named: Mapping[str, nn.Parameter]
+    """The trainable weights by name; no other weight of the model takes a gradient."""
     write: Callable[[Path], object]
-    """Writes what was learned into a folder, as safetensors."""
+    """Writes the trained weights into a folder, as safetensors."""
     finish: Callable[[], None]
-    """Makes what was learned the model's own."""
+    """Makes the training permanent. Without it, the model gets its old weights back."""
 
 
 @contextmanager
-def adapting(encoder: Encoder, config: FinetuneConfig) -> Iterator[Adapting]:
-    """Give the weights to train; unless `finish` is called, the model is as before afterwards.
+def trainable_weights(encoder: Encoder, config: FinetuneConfig) -> Iterator[TrainableWeights]:
+    """Make weights of the blocks trainable inside the `with`, in training mode.
+
+    Afterwards the modes and the gradient flags are as before, and so are the weights, unless
+    `finish` was called.
 
     Raises:
         FinetuneError: for a model in half precision.
-        EncoderError: when no block has a linear map that LoRA could adapt.
+        EncoderError: for LoRA, when no block has a linear map.
     """
     if any(
         weight.dtype in (torch.float16, torch.bfloat16) for weight in encoder.model.parameters()
@@ -52,67 +56,73 @@ def adapting(encoder: Encoder, config: FinetuneConfig) -> Iterator[Adapting]:
     modes = [(module, module.training) for module in encoder.model.modules()]
     encoder.model.train()
     try:
-        with (_lora if config.adapter == "lora" else _full)(encoder, config) as found:
-            yield found
+        with (_lora if config.adapter == "lora" else _full)(encoder, config) as weights:
+            yield weights
     finally:
         for module, mode in modes:
             module.training = mode
-        vars(encoder).pop("digest", None)  # of the weights as they were
+        vars(encoder).pop("digest", None)  # The cached digest is of the old weights.
 
 
 @contextmanager
-def _lora(encoder: Encoder, config: FinetuneConfig) -> Iterator[Adapting]:
-    attached, done = attach(encoder, rank=config.rank, alpha=config.lora_alpha), []
+def _lora(encoder: Encoder, config: FinetuneConfig) -> Iterator[TrainableWeights]:
+    attached = attach(encoder, rank=config.rank, alpha=config.lora_alpha)
+    finished = False
     source = getattr(encoder.model, "name_or_path", "") or encoder.name
     base = "phantom" if source == str(CHECKPOINT) else source
 
     def finish() -> None:
+        nonlocal finished
         attached.take_off(merged=True)
-        done.append(True)
+        finished = True
 
     try:
-        yield Adapting(
-            trained=attached.weights,
+        yield TrainableWeights(
+            named=attached.weights,
             write=lambda folder: write_adapter(attached, folder, base),
             finish=finish,
         )
     finally:
-        if not done:
+        if not finished:
             attached.take_off(merged=False)
 
 
 @contextmanager
-def _full(encoder: Encoder, _: FinetuneConfig) -> Iterator[Adapting]:
+def _full(encoder: Encoder, _: FinetuneConfig) -> Iterator[TrainableWeights]:
     before = snapshot(encoder.model, encoder.block_names)
     flags = [(weight, weight.requires_grad) for weight in encoder.model.parameters()]
-    named = dict(encoder.model.named_parameters())
-    trained, done = {name: named[name] for name in before}, []
-    for weight, _flag in flags:
+    parameters = dict(encoder.model.named_parameters())
+    named = {name: parameters[name] for name in before}
+    finished = False
+
+    def finish() -> None:
+        nonlocal finished
+        finished = True
+
+    for weight in parameters.values():
         weight.requires_grad_(False)
-    for weight in trained.values():
+    for weight in named.values():
         weight.requires_grad_(True)
     try:
-        yield Adapting(
-            trained=trained,
-            write=lambda folder: _write_blocks(encoder, trained, folder),
-            finish=lambda: done.append(True),
+        yield TrainableWeights(
+            named=named, write=lambda folder: _write_blocks(encoder, named, folder), finish=finish
         )
     finally:
-        if not done:
-            _put_back(trained, before)
+        if not finished:
+            _restore(named, before)
         for weight, flag in flags:
             weight.requires_grad_(flag)
             weight.grad = None
 
 
-def _put_back(trained: Mapping[str, nn.Parameter], before: Mapping[str, Tensor]) -> None:
+def _restore(named: Mapping[str, nn.Parameter], before: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
-        for name, weight in trained.items():
+        for name, weight in named.items():
             weight.copy_(before[name])
 
 
-def _write_blocks(encoder: Encoder, trained: Mapping[str, nn.Parameter], folder: Path) -> None:
-    """Write the whole model where transformers can, else the weights of the blocks by name."""
+def _write_blocks(encoder: Encoder, named: Mapping[str, nn.Parameter], folder: Path) -> None:
+    """Write the whole model if transformers can, otherwise the weights of the blocks by name."""
     source = getattr(encoder.model, "name_or_path", "")
     if source and hasattr(encoder.model, "save_pretrained"):
         # Imported here, so that a wrapped module needs no transformers.
@@ -120,5 +130,5 @@ def _write_blocks(encoder: Encoder, trained: Mapping[str, nn.Parameter], folder:
 
         ModelFiles(source=source).write_beside(encoder.model, folder)
         return
-    tensors = {name: weight.detach().cpu().contiguous() for name, weight in trained.items()}
+    tensors = {name: weight.detach().cpu().contiguous() for name, weight in named.items()}
     write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))

@@ -1,19 +1,18 @@
-"""Claim sets as batches of tokens: every text once, equally long ones together.
+"""Claim sets as batches: each distinct text is tokenized and run once, with others of its length.
 
-Statements are never padded where that could change a number. A causal tower that is read at a
-statement's end token cannot see what follows it: where a probe shows so, statements are filled to
-a few lengths by repeating that token, which makes a batch of few tables instead of dozens.
+A statement is never padded where that could change a number. A causal model that is read at the end
+token of a statement cannot see what follows it. Where a probe confirms this, statements are filled
+up to a few lengths by repeating the end token, so a batch is a few tables instead of dozens.
 """
 
-__all__ = ["Batch", "Examples", "prepare"]
+__all__ = ["Batch", "Examples", "examples_of"]
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -26,44 +25,84 @@ from negtrace.pairs.anchor import Anchor
 from negtrace.training.data import caption_of
 
 STEP = 8
-"""Lengths that statements are filled to are multiples of this."""
+"""Statements are filled up to a multiple of this many tokens, where they may be filled at all."""
 
-Batch = dict[str, Any]
-"""Tensors by name; `Objective.forward` says which."""
+NO_TEXT = -1
+"""Stands for an index where there is no text."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """The texts of some claim sets, and the role of each text. A row is a claim set.
+
+    A text is an index into the embeddings of `texts`.
+    """
+
+    tokens: tuple[Int[Tensor, "_ _"], ...]
+    """Token ids of every distinct text, a table for each length."""
+    order: Int[Tensor, " text"]
+    """Row of each text in those tables, one table after another."""
+    captions: Int[Tensor, " row"]
+    """The text that describes the anchor."""
+    claims: Int[Tensor, "row claim"]
+    """The right claim, then the wrong ones; -1 where a row has fewer."""
+    anchors: Float[Tensor, "row dim"]
+    """Embeddings of the anchors by the original model."""
+    anchor_texts: Int[Tensor, " row"]
+    """The text that the anchor is, if it is embedded in training; else -1."""
+    no_negatives: Bool[Tensor, "row row"]
+    """True where two rows must not be negatives of each other in the contrastive loss."""
+    kept: Int[Tensor, " kept"]
+    """Texts whose embeddings are to stay as they were."""
+    kept_embeddings: Float[Tensor, "kept dim"]
+    """Embeddings of those texts by the original model."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Return the batch on a device."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        tables = tuple(table.to(device) for table in tensors.pop("tokens"))
+        return Batch(tokens=tables, **{name: value.to(device) for name, value in tensors.items()})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Example:
-    """A claim set by the numbers of its texts and of its anchor."""
+    """A claim set with its texts and its anchor as numbers."""
 
     caption: int
     claims: tuple[int, ...]
-    """The right one first."""
+    """The right claim first."""
     anchor: int
     anchor_text: int
-    """-1 where the anchor is embedded once and for all."""
-    keep: tuple[int, ...]
-    """Texts to keep near what they were."""
+    """-1 if the anchor is embedded once, before training."""
+    kept: tuple[int, ...]
+    """Texts whose embeddings are to stay as they were."""
     pictured: bool
     """Whether the anchor is an image."""
+
+    @property
+    def texts(self) -> tuple[int, ...]:
+        """Every text of the example."""
+        anchor = () if self.anchor_text == NO_TEXT else (self.anchor_text,)
+        return self.caption, *self.claims, *self.kept, *anchor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Examples(Dataset[Example]):
-    """Claim sets, their texts as tokens and their anchors embedded."""
+    """Claim sets, the tokens of their texts, and the embeddings of their anchors."""
 
     rows: tuple[Example, ...]
     ids: tuple[tuple[int, ...], ...]
-    """Tokens of each distinct text."""
+    """Token ids of each distinct text, by its number."""
     anchors: Float[Tensor, "anchor dim"]
-    kept: Float[Tensor, "kept dim"]
-    """Embeddings, before training, of the texts to keep."""
-    kept_place: dict[int, int]
-    """The row in `kept` of each such text."""
+    """Embeddings of the distinct anchors before training."""
+    kept: Mapping[int, int]
+    """Row in `kept_embeddings` of each text that is to stay as it was."""
+    kept_embeddings: Float[Tensor, "kept dim"]
+    """Embeddings of those texts before training."""
     longest: int
     """Most tokens that the encoder reads."""
     step: int = 1
-    """Statements are filled to a multiple of so many tokens."""
+    """Statements are filled up to a multiple of this many tokens."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,137 +110,150 @@ class Examples(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         return self.rows[index]
 
+    def inputs(self, rows: Sequence[Example]) -> dict[str, Batch]:
+        """Return the arguments of `Objective.forward` for some examples."""
+        return {"batch": self.collate(rows)}
+
     def collate(self, rows: Sequence[Example]) -> Batch:
-        """Return a batch: texts by length, and which of them is what."""
-        wanted = [
-            number
-            for row in rows
-            for number in (row.caption, *row.claims, *row.keep, row.anchor_text)
-        ]
-        place = {number: k for k, number in enumerate(dict.fromkeys(w for w in wanted if w >= 0))}
+        """Return some examples as a batch.
+
+        Warns when all captions are the same, because the contrastive loss is then 0.
+        """
+        _warn_of_identical([row.caption for row in rows])
+        numbers = dict.fromkeys(number for row in rows for number in row.texts)
+        index = {number: k for k, number in enumerate(numbers)}
+        tokens, order = self._tables(index)
+        kept = sorted({number for row in rows for number in row.kept})
+        return Batch(
+            tokens=tokens,
+            order=order,
+            captions=torch.tensor([index[row.caption] for row in rows]),
+            claims=_padded([[index[number] for number in row.claims] for row in rows]),
+            anchors=self.anchors[[row.anchor for row in rows]],
+            anchor_texts=torch.tensor([index.get(row.anchor_text, NO_TEXT) for row in rows]),
+            no_negatives=_no_negatives(rows),
+            kept=torch.tensor([index[number] for number in kept], dtype=torch.long),
+            kept_embeddings=self.kept_embeddings[[self.kept[number] for number in kept]],
+        )
+
+    def _tables(
+        self, index: Mapping[int, int]
+    ) -> tuple[tuple[Int[Tensor, "_ _"], ...], Int[Tensor, " text"]]:
+        """Return a table of tokens for each length, and the row of each text in all of them."""
         by_length: dict[int, list[int]] = {}
-        for number in place:
+        for number in index:
             by_length.setdefault(self._length(number), []).append(number)
-        order = [place[number] for same in by_length.values() for number in same]
-        if len(rows) > 1 and len({row.caption for row in rows}) == 1:
-            _warn_of_identical(len(rows))
-        alike = _same([row.caption for row in rows]) | _same([row.anchor for row in rows])
-        # A text is nearer to a text than an image is, whatever they say.
-        alike |= ~_same([row.pictured for row in rows])
-        keep = sorted({number for row in rows for number in row.keep})
-        most = max(len(row.claims) for row in rows)
-        return {
-            "ids": [
-                torch.tensor([filled(self.ids[number], length) for number in same])
-                for length, same in by_length.items()
-            ],
-            "order": torch.tensor(order).argsort(),
-            "captions": torch.tensor([place[row.caption] for row in rows]),
-            "claims": torch.tensor(
-                [
-                    [*(place[c] for c in row.claims), *[-1] * (most - len(row.claims))]
-                    for row in rows
-                ]
-            ),
-            "anchors": self.anchors[[row.anchor for row in rows]],
-            "anchor_texts": torch.tensor([place.get(row.anchor_text, -1) for row in rows]),
-            "same": alike,
-            "keep": torch.tensor([place[number] for number in keep], dtype=torch.long),
-            "kept": self.kept[[self.kept_place[number] for number in keep]],
-        }
+        tables = tuple(
+            torch.tensor([filled(self.ids[number], length) for number in numbers])
+            for length, numbers in by_length.items()
+        )
+        texts = [index[number] for numbers in by_length.values() for number in numbers]
+        return tables, torch.tensor(texts).argsort()
 
     def _length(self, number: int) -> int:
-        """Return how many tokens a text is run at."""
+        """Return the number of tokens that a text is filled up to."""
         return min(-(-len(self.ids[number]) // self.step) * self.step, self.longest)
 
 
+def _padded(rows: Sequence[Sequence[int]]) -> Int[Tensor, "row claim"]:
+    """Return rows of unequal length as a table, filled up with -1."""
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[NO_TEXT] * (longest - len(row))] for row in rows])
+
+
+def _no_negatives(rows: Sequence[Example]) -> Bool[Tensor, "row row"]:
+    """Return True for rows with a caption or an anchor in common, or anchors of different kinds.
+
+    A text is closer to every text than an image is, whatever they say. So texts and images are no
+    negatives of each other.
+    """
+    same_caption = _equal([row.caption for row in rows])
+    same_anchor = _equal([row.anchor for row in rows])
+    same_kind = _equal([row.pictured for row in rows])
+    return same_caption | same_anchor | ~same_kind
+
+
+def _equal(numbers: Sequence[int]) -> Bool[Tensor, "row row"]:
+    values = torch.tensor(numbers)
+    return values[:, None] == values[None]
+
+
+def _warn_of_identical(captions: Sequence[int]) -> None:
+    if len(captions) > 1 and len(set(captions)) == 1:
+        warnings.warn(
+            f"a batch of {len(captions)} identical captions: the contrastive loss has nothing to "
+            "tell apart in it and is 0 there; give more captions, or a larger batch",
+            NegtraceWarning,
+            stacklevel=3,
+        )
+
+
 def filled(ids: Sequence[int], length: int) -> list[int]:
-    """Return tokens with the last of them repeated up to a length."""
+    """Return token ids with the last one repeated up to a length."""
     return [*ids, *[ids[-1]] * (length - len(ids))]
 
 
 def can_be_filled(encoder: Encoder) -> bool:
-    """Tell whether what follows a statement's last token changes nothing, by running a probe."""
+    """Tell whether tokens after the last one of a statement change nothing, by a probe."""
     ids = encoder.probe
     length = min(ids.shape[1] + STEP, encoder.max_tokens)
     longer = torch.tensor([filled(ids[0].tolist(), length)], device=ids.device)
     with torch.no_grad(), evaluating(encoder.model):
-        plain, other = encoder.encode(ids), encoder.encode(longer)
-    return encoder.causal and torch.allclose(plain, other, rtol=1e-4, atol=1e-5)
+        plain, longer_embedding = encoder.encode(ids), encoder.encode(longer)
+    return encoder.causal and torch.allclose(plain, longer_embedding, rtol=1e-4, atol=1e-5)
 
 
-def _warn_of_identical(count: int) -> None:
-    warnings.warn(
-        f"a batch of {count} identical captions: the contrastive loss has nothing to tell apart "
-        "in it and is 0 there; give more captions, or a larger batch",
-        NegtraceWarning,
-        stacklevel=3,
-    )
-
-
-def _same(numbers: Sequence[int]) -> Tensor:
-    given = torch.tensor(numbers)
-    return given[:, None] == given[None]
-
-
-def prepare(encoder: Encoder, sets: Sequence[ClaimSet], *, joint: bool, keep: bool) -> Examples:
-    """Return the examples of claim sets; each distinct anchor is embedded once, without gradient.
+def examples_of(encoder: Encoder, sets: Sequence[ClaimSet], *, joint: bool, keep: bool) -> Examples:
+    """Return the examples of claim sets, with each distinct anchor embedded once.
 
     Args:
-        encoder: as it is before training.
-        sets: usable ones.
+        encoder: the encoder before training.
+        sets: usable claim sets.
         joint: leave text anchors to be embedded in every batch.
-        keep: embed the captions that deny nothing, and text anchors, to be kept near what they are.
+        keep: embed the affirmative texts too: captions without a denial, and text anchors.
     """
-    anchors = list(dict.fromkeys(one.anchor for one in sets))
-    anchor_place = {anchor: k for k, anchor in enumerate(anchors)}
-    kept = [_to_keep(one) if keep else () for one in sets]
-    steady = list(dict.fromkeys(text for texts in kept for text in texts))
-    texts = dict.fromkeys(text for one in sets for text in _texts(one, joint=joint))
-    place = {text: k for k, text in enumerate(dict.fromkeys([*texts, *steady]))}
+    anchors = list(dict.fromkeys(claim_set.anchor for claim_set in sets))
+    kept_texts = [_affirmative(claim_set) if keep else () for claim_set in sets]
+    kept = list(dict.fromkeys(text for texts in kept_texts for text in texts))
+    texts = [text for claim_set in sets for text in _texts(claim_set, joint=joint)]
+    number_of = {text: number for number, text in enumerate(dict.fromkeys([*texts, *kept]))}
+    anchor_number = {anchor: k for k, anchor in enumerate(anchors)}
     with torch.no_grad(), evaluating(encoder.model):
         embedded = encoder.embed_anchors(anchors)
-        before = encoder.embed_texts(steady) if steady else embedded[:0]
+        kept_embeddings = encoder.embed_texts(kept) if kept else embedded[:0]
     return Examples(
         rows=tuple(
-            _example(one, told, place, anchor_place, joint=joint)
-            for one, told in zip(sets, kept, strict=True)
+            Example(
+                caption=number_of[caption_of(claim_set)],
+                claims=tuple(number_of[text] for text in claim_set.statements),
+                anchor=anchor_number[claim_set.anchor],
+                anchor_text=_anchor_text(claim_set.anchor, number_of) if joint else NO_TEXT,
+                kept=tuple(number_of[text] for text in kept_of_set),
+                pictured=claim_set.anchor.text is None,
+            )
+            for claim_set, kept_of_set in zip(sets, kept_texts, strict=True)
         ),
-        ids=tuple(tuple(tokens.ids) for tokens in encoder.tokenize(list(place))),
+        ids=tuple(tuple(tokens.ids) for tokens in encoder.tokenize(list(number_of))),
         anchors=embedded.cpu(),
-        kept=before.cpu(),
+        kept={number_of[text]: k for k, text in enumerate(kept)},
+        kept_embeddings=kept_embeddings.cpu(),
         longest=encoder.max_tokens,
         step=STEP if can_be_filled(encoder) else 1,
-        kept_place={place[text]: k for k, text in enumerate(steady)},
     )
 
 
-def _to_keep(one: ClaimSet) -> tuple[str, ...]:
-    """Return the texts of a set that affirm: what they mean is not to change."""
-    caption = caption_of(one)
-    said = () if find_cues(caption) else (caption,)
-    return said if one.anchor.text is None else (*said, one.anchor.text)
+def _anchor_text(anchor: Anchor, number_of: Mapping[str, int]) -> int:
+    return NO_TEXT if anchor.text is None else number_of[anchor.text]
 
 
-def _texts(one: ClaimSet, *, joint: bool) -> list[str]:
-    told = [caption_of(one), *one.statements]
-    return [*told, one.anchor.text] if joint and one.anchor.text is not None else told
+def _affirmative(claim_set: ClaimSet) -> tuple[str, ...]:
+    """Return the texts of a set that deny nothing; their meaning should not change."""
+    caption, anchor = caption_of(claim_set), claim_set.anchor.text
+    captions = () if find_cues(caption) else (caption,)
+    return captions if anchor is None else (*captions, anchor)
 
 
-def _example(
-    one: ClaimSet,
-    kept: Sequence[str],
-    place: dict[str, int],
-    anchor_place: dict[Anchor, int],
-    *,
-    joint: bool,
-) -> Example:
-    text = one.anchor.text
-    return Example(
-        caption=place[caption_of(one)],
-        claims=tuple(place[told] for told in one.statements),
-        anchor=anchor_place[one.anchor],
-        anchor_text=place[text] if joint and text is not None else -1,
-        keep=tuple(place[told] for told in kept),
-        pictured=text is None,
-    )
+def _texts(claim_set: ClaimSet, *, joint: bool) -> list[str]:
+    texts = [caption_of(claim_set), *claim_set.statements]
+    anchor = claim_set.anchor.text
+    return [*texts, anchor] if joint and anchor is not None else texts

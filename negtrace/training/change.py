@@ -1,4 +1,4 @@
-"""How far every block moved: the realised change, which is not the gradient's."""
+"""Change of each block by a training: the distance its weights moved, whatever the gradients."""
 
 __all__ = ["Change", "change_of", "snapshot"]
 
@@ -13,43 +13,46 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Change:
-    """The change of each block's weights, in the order of the blocks."""
+    """Change of the weights of each block, in the order of the blocks."""
 
     blocks: tuple[str, ...]
     norms: Float[np.ndarray, " block"]
-    """Euclidean norm of what was added to the block's weights; no unit."""
+    """Euclidean norm of the difference between the weights after and before."""
     relative: Float[np.ndarray, " block"]
-    """The same over the norm of the weights before."""
+    """That norm divided by the norm of the weights before; 0 for a block of zeros."""
 
     @property
     def shares(self) -> Float[np.ndarray, " block"]:
-        """Each block's norm over the sum of all; zeros when nothing moved."""
+        """Norm of each block divided by the sum over blocks; zeros when nothing moved."""
         total = self.norms.sum()
         return np.asarray(self.norms / total if total > 0 else np.zeros_like(self.norms))
 
     def top(self, k: int) -> float:
-        """The share of the k blocks that moved most."""
+        """Share of the k blocks that moved most."""
         return float(np.sort(self.shares)[::-1][:k].sum())
 
 
 def snapshot(model: nn.Module, blocks: tuple[str, ...]) -> dict[str, Tensor]:
     """Return a copy of every weight in the blocks, by name."""
     starts = tuple(f"{block}." for block in blocks)
-    named = model.named_parameters()
-    return {n: w.detach().clone() for n, w in named if n.startswith(starts)}
+    return {
+        name: weight.detach().clone()
+        for name, weight in model.named_parameters()
+        if name.startswith(starts)
+    }
 
 
 def change_of(model: nn.Module, blocks: tuple[str, ...], before: Mapping[str, Tensor]) -> Change:
-    """Return how far the blocks' weights are from what they were."""
-    norms, whole = [], []
+    """Return the change of the blocks since a snapshot."""
+    differences, norms_before = [], []
     now = dict(model.named_parameters())
     for block in blocks:
         names = [name for name in before if name.startswith(f"{block}.")]
-        norms.append(_norm([now[name].detach() - before[name] for name in names]))
-        whole.append(_norm([before[name] for name in names]))
-    moved, size = np.array(norms), np.array(whole)
-    relative = np.divide(moved, size, out=np.zeros_like(moved), where=size > 0)
-    return Change(blocks=blocks, norms=moved, relative=relative)
+        differences.append(_norm([now[name].detach() - before[name] for name in names]))
+        norms_before.append(_norm([before[name] for name in names]))
+    norms, sizes = np.array(differences), np.array(norms_before)
+    relative = np.divide(norms, sizes, out=np.zeros_like(norms), where=sizes > 0)
+    return Change(blocks=blocks, norms=norms, relative=relative)
 
 
 def _norm(tensors: list[Tensor]) -> float:

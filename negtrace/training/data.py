@@ -1,6 +1,16 @@
-"""What is trained on: claim sets about an anchor, given, read from a file, or ready-made."""
+"""Training data: claim sets that are given, read from a file, or ready-made.
 
-__all__ = ["BUILT_IN", "phantom_training_sets", "text_training_sets", "training_sets", "usable"]
+To add ready-made data, register a function of a count and a seed in `TRAINING_DATA`.
+"""
+
+__all__ = [
+    "TRAINING_DATA",
+    "caption_of",
+    "phantom_training_sets",
+    "text_training_sets",
+    "training_sets",
+    "usable",
+]
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,41 +30,49 @@ from negtrace.phantom.patients import PHANTOM_FINDINGS, TRAIN_SEEDS, Patient, pa
 from negtrace.phantom.reports import report
 
 SETS = 6000
-"""How many ready-made sets there are."""
+"""Number of ready-made sets."""
 
 DENYING = 0.5
-"""Share of the ready-made captions that deny what is absent."""
+"""Share of the ready-made captions that deny absent findings."""
 
 FRAMES: tuple[str, ...] = ("Findings: {}.", "The study shows {}.", "Seen are {}.", "There is {}.")
-"""Lists of findings for training; the benchmark's questions are in other words."""
+"""Frames of lists of findings; the benchmark's questions use other frames."""
 
 SENTENCES = 0.5
-"""Share of statements on several findings that take a sentence for each."""
+"""Share of statements about several findings that are a sentence each, not a list."""
 
 TEXT_ANCHORED = 1 / 3
-"""Share of the phantom's sets that have a text for an anchor."""
+"""Share of the phantom's sets whose anchor is a text."""
 
 WRONGS = 3
 """Most wrong statements of a ready-made set."""
 
-BUILT_IN: Registry[Callable[[int, int], list[ClaimSet]]] = Registry("training data")
-"""Ready-made data: from how many sets, and a seed."""
+TRAINING_DATA: Registry[Callable[[int, int], list[ClaimSet]]] = Registry("training data")
+"""Ready-made data by name, as in `negtrace finetune --data NAME`: a function of the number of sets
+and a seed."""
 
 
-@BUILT_IN.register("phantom")
+@TRAINING_DATA.register("phantom")
 def phantom_training_sets(
     count: int = SETS, seed: int = 0, findings: Sequence[str] = PHANTOM_FINDINGS
 ) -> list[ClaimSet]:
-    """Return claim sets on the phantom's training studies, none of them a held-out one.
+    """Return claim sets on the phantom's training studies, none of them a held-out study.
 
-    Nothing is said of a finding that is not among `findings`.
+    - A right statement is about one to three findings of a study, in a sentence each or in a list.
+      Each finding is present as often as absent, whatever the others are.
+    - A wrong statement has one attribute of one finding changed.
+    - Half of the captions deny absent findings in the same words. The others are reports without
+      a denial.
+    - A third of the sets has a text as anchor instead of the radiograph. The text says the same
+      without a denial ("normal heart size").
 
-    A right statement says one to three findings of a study, each of which is present as often as
-    absent whatever the others are, in a sentence each or in a list; a wrong one has one attribute
-    of one of them changed. Half of the captions deny what is absent in the same words, the others
-    are reports that deny nothing. A third of the sets has a text in the place of the radiograph,
-    which affirms the same ("normal heart size"). The frames of the polarity benchmark's questions
-    (`language.wording.CAPTIONS`) never hold a denial here.
+    The frames of the polarity benchmark's questions (`language.wording.CAPTIONS`) never hold a
+    denial here.
+
+    Args:
+        count: number of sets.
+        seed: seed of the draws.
+        findings: findings that the sets are about; the others are never mentioned.
     """
     rng = Random(f"finetune {seed}")  # noqa: S311
     return [_phantom_set(number, rng, findings) for number in range(count)]
@@ -70,48 +88,55 @@ def _phantom_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
     draw = rng.getrandbits(32)
     name = f"phantom-{number}"
     if rng.random() < TEXT_ANCHORED:
-        told = Anchor(text=realize(claims, wording="equivalent", seed=draw))
-        return claim_set(name, told, claims, caption=worded(claims, draw), rng=rng)
+        anchor = Anchor(text=realize(claims, wording="equivalent", seed=draw))
+        return _claim_set(name, anchor, claims, caption=_worded(claims, draw), rng=rng)
     known = replace(patient, claims=tuple(patient.claim(finding) for finding in findings))
     caption = report(known, seed=draw, rate=0.0)
     if rng.random() < DENYING:
-        more = _others(known, claims, rng.choice((2, 3, 4)) - len(claims), rng)
-        caption = worded([*claims, *more], draw)
-    return claim_set(name, Anchor(image=patient.image()), claims, caption=caption, rng=rng)
+        further = _further(known, claims, rng.choice((2, 3, 4)) - len(claims), rng)
+        caption = _worded([*claims, *further], draw)
+    return _claim_set(name, Anchor(image=patient.image()), claims, caption=caption, rng=rng)
 
 
-def _others(patient: Patient, told: Sequence[Claim], count: int, rng: Random) -> list[Claim]:
-    """Draw further claims of a study, the present ones as likely as the absent ones.
+def _further(patient: Patient, claims: Sequence[Claim], count: int, rng: Random) -> list[Claim]:
+    """Draw further claims of a study, present findings as likely as absent ones.
 
-    Findings are more often absent: where they are hard to see, who knows that denies them blindly.
+    In the studies, findings are more often absent. A model that learned this would deny findings
+    that are hard to see without looking.
     """
-    left = [[c for c in side if c not in told] for side in (patient.present, patient.absent)]
+    left = [[c for c in side if c not in claims] for side in (patient.present, patient.absent)]
     drawn = []
     for _ in range(min(count, sum(map(len, left)))):
-        side = rng.choice([claims for claims in left if claims])
+        side = rng.choice([remaining for remaining in left if remaining])
         drawn.append(side.pop(rng.randrange(len(side))))
     return drawn
 
 
-def worded(claims: Sequence[Claim], seed: int) -> str:
-    """Return claims in words, in a list or a sentence each; the words of one are its own."""
+def _worded(claims: Sequence[Claim], seed: int) -> str:
+    """Return claims in words, as a list or a sentence each; a claim's words depend on its index."""
     rng = Random(seed)  # noqa: S311
     if len(claims) == 1 or rng.random() < SENTENCES:
         return " ".join(sentence(claim, seed=8 * seed + k) for k, claim in enumerate(claims))
     frame = rng.choice(FRAMES)
-    told = [phrase(claim, seed=8 * seed + k) for k, claim in enumerate(claims)]
-    return frame.format(", ".join(told[:-1]) + " and " + told[-1])
+    phrases = [phrase(claim, seed=8 * seed + k) for k, claim in enumerate(claims)]
+    return frame.format(", ".join(phrases[:-1]) + " and " + phrases[-1])
 
 
-@BUILT_IN.register("text")
+@TRAINING_DATA.register("text")
 def text_training_sets(
     count: int = SETS, seed: int = 0, findings: Sequence[str] = tuple(FINDINGS)
 ) -> list[ClaimSet]:
-    """Return claim sets on texts that affirm what is so without naming a finding.
+    """Return claim sets for encoders that do not read images.
 
-    For encoders that see no images. The right statement says the one to three findings that the
-    anchor tells of, a sentence for each or in a list; so does the caption, in half of the sets by
-    denials. As in `phantom_training_sets`, the benchmark's frames never hold a denial.
+    The anchor is a text that says one to three findings, or their absence, without naming them and
+    without a denial. The right statement says the same findings by name, in a sentence each or in a
+    list. So does the caption, in half of the sets with denials. As in `phantom_training_sets`, the
+    benchmark's frames never hold a denial.
+
+    Args:
+        count: number of sets.
+        seed: seed of the draws.
+        findings: findings that the sets are about; the others are never mentioned.
     """
     rng = Random(f"finetune text {seed}")  # noqa: S311
     return [_text_set(number, rng, findings) for number in range(count)]
@@ -120,69 +145,85 @@ def text_training_sets(
 def _text_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
     about = rng.sample(list(findings), min(rng.choice((1, 2, 3)), len(findings)))
     claims = [Claim(finding=key, present=rng.random() < 0.5) for key in about]
-    said = [_affirmed(claim) for claim in claims]
+    affirmed = [_affirmed(claim) for claim in claims]
     denying, draw = rng.random() < DENYING, rng.getrandbits(32)
-    told = worded(claims, draw) if denying else realize(claims, wording="equivalent", seed=draw)
-    anchor = Anchor(text=" ".join(rng.sample(said, len(said))))
-    return claim_set(f"text-{number}", anchor, claims, caption=told, rng=rng)
+    caption = _worded(claims, draw) if denying else realize(claims, wording="equivalent", seed=draw)
+    anchor = Anchor(text=" ".join(rng.sample(affirmed, len(affirmed))))
+    return _claim_set(f"text-{number}", anchor, claims, caption=caption, rng=rng)
 
 
 def _affirmed(claim: Claim) -> str:
+    """Return a claim in words that neither name the finding nor deny anything."""
     finding = FINDINGS[claim.finding]
     return finding.abnormal if claim.present else finding.normal
 
 
-def claim_set(
+def _claim_set(
     name: str, anchor: Anchor, claims: Sequence[Claim], *, caption: str, rng: Random
 ) -> ClaimSet:
-    """Return claims in words beside such as are wrong by one attribute of one of them."""
+    """Return the statement of some claims with statements that are wrong in one attribute."""
     draw = rng.getrandbits(32)
-    right = worded(claims, draw)
-    told: dict[str, str] = {}
-    for place, claim in enumerate(claims):
-        for attribute, other in wrongs(claim):
-            text = worded([*claims[:place], other, *claims[place + 1 :]], draw)
-            told.setdefault(text, attribute)
-    told.pop(right, None)
-    # Every finding's presence is asked about; of the rest as many as there is room for.
-    texts = rng.sample(sorted(told), len(told))
-    texts.sort(key=lambda text: told[text] != "existence")
-    wrong = tuple((told[text], text) for text in texts[:WRONGS])
+    right = _worded(claims, draw)
+    attribute_of: dict[str, str] = {}
+    for index, claim in enumerate(claims):
+        for attribute, wrong_claim in wrongs(claim):
+            text = _worded([*claims[:index], wrong_claim, *claims[index + 1 :]], draw)
+            attribute_of.setdefault(text, attribute)
+    attribute_of.pop(right, None)
+    # The presence of every finding comes first; other attributes fill the rest.
+    texts = rng.sample(sorted(attribute_of), len(attribute_of))
+    texts.sort(key=lambda text: attribute_of[text] != "existence")
+    wrong = tuple((attribute_of[text], text) for text in texts[:WRONGS])
     return ClaimSet(id=name, anchor=anchor, right=right, wrong=wrong, group=name, caption=caption)
 
 
 def training_sets(data: str | Path | Sequence[ClaimSet], *, seed: int = 0) -> list[ClaimSet]:
-    """Return the sets of a ready-made name, of a JSONL file of claim sets, or as given.
+    """Return claim sets by the name of ready-made data, from a JSONL file, or as given.
+
+    Args:
+        data: a name in `TRAINING_DATA`, the path of a JSONL file of claim sets, or claim sets.
+        seed: seed of ready-made data.
 
     Raises:
-        DatasetError: for a file that cannot be read, or of which no line is usable.
+        FinetuneError: for a name that is neither a file nor ready-made data.
+        DatasetError: for a file without a usable line.
     """
-    if isinstance(data, str) and data in BUILT_IN:
-        return BUILT_IN[data](SETS, seed)
+    if isinstance(data, str) and data in TRAINING_DATA:
+        return TRAINING_DATA[data](SETS, seed)
     if not isinstance(data, str | Path):
         return list(data)
-    sets, noted = read_claim_sets(data)
-    skipped = sum(note.skipped for note in noted)
+    if not Path(data).is_file():
+        raise FinetuneError(
+            f"no training data {str(data)!r}: it is neither a file nor the name of ready-made data "
+            f"({', '.join(TRAINING_DATA)})"
+        )
+    sets, notes = read_claim_sets(data)
+    skipped = sum(note.skipped for note in notes)
     if skipped:
         _warn(f"{skipped} line(s) of {Path(data).name} cannot be used and are left out")
     return sets
 
 
 def usable(sets: Sequence[ClaimSet], encoder: Encoder, *, balance: float) -> list[ClaimSet]:
-    """Return the sets that the losses can be taken of, saying how many are left out and why.
+    """Return the sets that the losses can use, with a warning about those that are left out.
+
+    Args:
+        sets: claim sets.
+        encoder: the encoder to train.
+        balance: weight of the contrastive loss, 0 .. 1. Below 1, sets need a wrong claim.
 
     Raises:
-        FinetuneError: when none is left, no set has a wrong claim to tell the right one from, or
-            all captions are one and the same.
+        FinetuneError: when no set is left, an anchor cannot be read, or the contrastive loss is
+            used and all captions are the same.
     """
     sets = list(sets)
     if not encoder.reads_images and any(one.anchor.text is None for one in sets):
         raise FinetuneError(f"{encoder.name} sees no images, but an anchor is one; give texts")
     if balance < 1:
-        sets = _kept(sets, [bool(one.wrong) for one in sets], _NO_WRONG)
-    longest = [_longest(one, encoder) for one in sets]
+        sets = _filtered(sets, [bool(one.wrong) for one in sets], _NO_WRONG)
+    fits = [_longest(one, encoder) <= encoder.max_tokens for one in sets]
     reads = f"are longer than the {encoder.max_tokens} tokens that {encoder.name} reads"
-    sets = _kept(sets, [length <= encoder.max_tokens for length in longest], reads)
+    sets = _filtered(sets, fits, reads)
     if balance > 0 and len({caption_of(one) for one in sets}) < 2:
         raise FinetuneError(
             f"all {len(sets)} captions are the same, so the contrastive loss has nothing to tell "
@@ -197,23 +238,25 @@ _NO_WRONG = (
 )
 
 
-def caption_of(one: ClaimSet) -> str:
-    """Return what the contrastive loss is told of a set's anchor."""
-    return one.caption or one.right
+def caption_of(claim_set: ClaimSet) -> str:
+    """Return the text that the contrastive loss compares with the anchor of a set."""
+    return claim_set.caption or claim_set.right
 
 
-def _longest(one: ClaimSet, encoder: Encoder) -> int:
-    texts = [caption_of(one), *one.statements]
-    texts += [one.anchor.text] if one.anchor.text else []
+def _longest(claim_set: ClaimSet, encoder: Encoder) -> int:
+    """Return the number of tokens of the longest text of a set."""
+    texts = [caption_of(claim_set), *claim_set.statements]
+    texts += [claim_set.anchor.text] if claim_set.anchor.text else []
     return max(map(len, encoder.tokenize(texts)))
 
 
-def _kept(sets: Sequence[ClaimSet], keep: Sequence[bool], why: str) -> list[ClaimSet]:
-    kept = [one for one, wanted in zip(sets, keep, strict=True) if wanted]
+def _filtered(sets: Sequence[ClaimSet], keep: Sequence[bool], reason: str) -> list[ClaimSet]:
+    """Return the sets to keep, with a warning about the others, and an error if none is left."""
+    kept = [claim_set for claim_set, wanted in zip(sets, keep, strict=True) if wanted]
     if not kept:
-        raise FinetuneError(f"all {len(sets)} claim sets {why}")
+        raise FinetuneError(f"all {len(sets)} claim sets {reason}")
     if len(kept) < len(sets):
-        _warn(f"{len(sets) - len(kept)} of {len(sets)} claim sets {why}; they are left out")
+        _warn(f"{len(sets) - len(kept)} of {len(sets)} claim sets {reason}; they are left out")
     return kept
 
 

@@ -1,6 +1,6 @@
-"""A fine-tuning proper: multipliers, training, and how far each block moved."""
+"""One fine-tuning: multipliers, training, and the change of every block."""
 
-__all__ = ["Fit", "Scored", "fit"]
+__all__ = ["BlockScores", "Fit", "fit"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,90 +12,96 @@ from torch import nn
 from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.results.layer_scores import LayerScores
-from negtrace.training import gradient_scaling, optimizers, sizes_of
-from negtrace.training.adapters import adapting
-from negtrace.training.batches import prepare
+from negtrace.training.adapters import trainable_weights
+from negtrace.training.batches import examples_of
 from negtrace.training.change import Change, change_of, snapshot
 from negtrace.training.config import FinetuneConfig
-from negtrace.training.multipliers import scales
+from negtrace.training.gradient_scaling import gradient_scaling
+from negtrace.training.multipliers import multipliers
 from negtrace.training.objective import Objective
-from negtrace.training.trainer import seeded, train
+from negtrace.training.param_groups import sizes_of
+from negtrace.training.trainer import optimizers, seeded, train
 
-Scored = LayerScores | Mapping[str, float]
-"""Layer scores, or a multiplier for each block by its name."""
+BlockScores = LayerScores | Mapping[str, float]
+"""Layer scores, or the multiplier of each block by name."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fit:
-    """What came of a training."""
+    """Results of a training."""
 
-    scales: Mapping[str, float]
+    multipliers: Mapping[str, float]
+    """Multiplier of each block by name."""
     losses: tuple[Mapping[str, float], ...]
+    """Losses, learning rate and gradient norm, an entry for each logged step."""
     change: Change
 
 
 def fit(
     encoder: Encoder,
     sets: Sequence[ClaimSet],
-    scores: Scored,
+    scores: BlockScores,
     config: FinetuneConfig,
     args: Any,
     out: Path | None,
 ) -> Fit:
-    """Train the encoder in place, and write the weights into `out` where there is one.
+    """Train the encoder in place, and write the trained weights if there is a folder for them.
+
+    After an error the weights of the encoder are as before.
 
     Args:
-        encoder: what to train.
+        encoder: the encoder to train.
         sets: usable claim sets.
-        scores: of the encoder's blocks.
+        scores: layer scores or multipliers of the encoder's blocks.
         config: the settings.
         args: `transformers.TrainingArguments`.
         out: folder for `adapter` or `model`.
+
+    Raises:
+        FinetuneError: when the training cannot start, or the loss or a weight becomes NaN or
+            infinite.
     """
     before = snapshot(encoder.model, encoder.block_names)
     with seeded(config.seed):
         encoder.model.to(args.device)
-        examples = prepare(encoder, sets, joint=config.joint, keep=config.keep > 0)
-        with adapting(encoder, config) as weights:
-            multipliers = _multipliers(encoder, scores, config)
+        examples = examples_of(encoder, sets, joint=config.joint, keep=config.keep > 0)
+        with trainable_weights(encoder, config) as weights:
+            scaling = _multipliers(encoder, scores, config)
             losses = train(
-                Objective(encoder, weights.trained, config),
+                Objective(encoder, weights.named, config),
                 examples,
                 args,
-                **_scaled(encoder.model, multipliers, config.mode, args),
+                **_scaled(encoder.model, scaling, config.mode, args),
             )
             if out is not None and args.should_save:
                 weights.write(out / ("adapter" if config.adapter == "lora" else "model"))
             weights.finish()
     change = change_of(encoder.model, encoder.block_names, before)
-    return Fit(scales=multipliers, losses=tuple(losses), change=change)
+    return Fit(multipliers=scaling, losses=tuple(losses), change=change)
 
 
-def _scaled(
-    model: nn.Module, multipliers: Mapping[str, float], mode: str, args: Any
-) -> dict[str, Any]:
-    """Return the optimizer, and the callback that scales gradients if they are what is scaled."""
+def _scaled(model: nn.Module, scaling: Mapping[str, float], mode: str, args: Any) -> dict[str, Any]:
+    """Return the options of `train` that scale learning rates or gradients by block."""
     if mode == "lr":
-        return {"optimizers": optimizers(model, multipliers, args)}
-    # A rate of 1 everywhere but in blocks of 0, which weight decay must not move either.
-    plain = {block: float(scale > 0) for block, scale in multipliers.items()}
+        return {"optimizers": optimizers(model, scaling, args)}
+    # The rate is 0 in blocks with a multiplier of 0, so that weight decay does not move them.
+    on_or_off = {block: float(multiplier > 0) for block, multiplier in scaling.items()}
     return {
-        "optimizers": optimizers(model, plain, args),
-        "callbacks": [gradient_scaling(model, multipliers)],
+        "optimizers": optimizers(model, on_or_off, args),
+        "callbacks": [gradient_scaling(model, scaling)],
     }
 
 
-def _multipliers(encoder: Encoder, scores: Scored, config: FinetuneConfig) -> dict[str, float]:
-    if not isinstance(scores, LayerScores):
-        return {block: float(scores[block]) for block in encoder.block_names}
-    found = scales(
-        scores,
-        config.weighting,
-        beta=config.beta,
-        floor=config.floor,
-        k=config.k,
-        seed=config.seed,
-        sizes=sizes_of(encoder.model, encoder.block_names),
-        equal_budget=config.equal_budget,
+def _multipliers(encoder: Encoder, scores: BlockScores, config: FinetuneConfig) -> dict[str, float]:
+    """Return the multiplier of each block, in the order of the encoder's blocks."""
+    given: Mapping[str, float] = (
+        multipliers(
+            scores,
+            config.chosen(),
+            sizes=sizes_of(encoder.model, encoder.block_names),
+            equal_budget=config.equal_budget,
+        )
+        if isinstance(scores, LayerScores)
+        else scores
     )
-    return {block: found[block] for block in encoder.block_names}
+    return {block: float(given[block]) for block in encoder.block_names}

@@ -1,4 +1,4 @@
-"""The two losses of NAST (arXiv 2602.12498), and a third that keeps embeddings where they were."""
+"""The two losses of NAST (arXiv 2602.12498), and a third that keeps embeddings as they were."""
 
 __all__ = ["claim_loss", "contrastive_loss", "keeping_loss"]
 
@@ -11,43 +11,52 @@ from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 def contrastive_loss(
     captions: Float[Tensor, "row dim"],
     anchors: Float[Tensor, "row dim"],
-    same: Bool[Tensor, "row row"],
+    no_negatives: Bool[Tensor, "row row"],
     scale: float,
 ) -> Float[Tensor, ""]:
     """Return the symmetric contrastive loss of CLIP (arXiv 2103.00020).
 
+    With logits = scale * cosine of every caption with every anchor, it is the mean of two
+    cross-entropies: the right anchor among all for each caption, and the right caption among all
+    for each anchor.
+
     Args:
-        captions: embeddings; row i tells of anchor i.
-        anchors: embeddings.
-        same: which rows are no negatives of each other, such as those with a caption in common.
-        scale: what a cosine is multiplied by.
+        captions: embeddings of the captions; caption i describes anchor i.
+        anchors: embeddings of the anchors.
+        no_negatives: True for pairs of rows that are left out of each other's cross-entropy, such
+            as rows with the same caption. The diagonal is always in.
+        scale: factor of the cosines.
     """
     logits = scale * normalize(captions, dim=-1) @ normalize(anchors, dim=-1).T
-    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-    logits = logits.masked_fill(same & ~own, float("-inf"))
-    place = torch.arange(len(logits), device=logits.device)
-    return (cross_entropy(logits, place) + cross_entropy(logits.T, place)) / 2
+    diagonal = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    logits = logits.masked_fill(no_negatives & ~diagonal, float("-inf"))
+    right = torch.arange(len(logits), device=logits.device)
+    return (cross_entropy(logits, right) + cross_entropy(logits.T, right)) / 2
 
 
 def claim_loss(
     claims: Float[Tensor, "row claim dim"],
     anchors: Float[Tensor, "row dim"],
-    there: Bool[Tensor, "row claim"],
+    present: Bool[Tensor, "row claim"],
     scale: float,
 ) -> Float[Tensor, ""]:
-    """Return the cross-entropy of the first claim of each row, the right one, among its own.
+    """Return the cross-entropy of the first claim of each row among all claims of that row.
 
-    Rows may have different numbers of claims: `there` says which places hold one.
+    Args:
+        claims: embeddings of the claims; the first of a row is right, the others are wrong.
+        anchors: embeddings of the anchors.
+        present: False where a row has fewer claims than the others.
+        scale: factor of the cosines.
     """
     logits = scale * cosine_similarity(claims, anchors[:, None], dim=-1)
     right = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-    return cross_entropy(logits.masked_fill(~there, float("-inf")), right)
+    return cross_entropy(logits.masked_fill(~present, float("-inf")), right)
 
 
 def keeping_loss(
     now: Float[Tensor, "row dim"], before: Float[Tensor, "row dim"]
 ) -> Float[Tensor, ""]:
-    """Return the mean of 1 - cosine; 0 for no row."""
+    """Return the mean over rows of 1 - cosine of the embeddings now and before; 0 for no row."""
     if not len(now):
         return now.sum()
     return (1 - cosine_similarity(now, before, dim=-1)).mean()

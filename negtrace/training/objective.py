@@ -1,70 +1,59 @@
-"""What is trained, as a module whose parameters are exactly the trained ones, giving its loss."""
+"""The objective of a fine-tuning: a module that holds the trained weights and gives their loss."""
 
-__all__ = ["Objective"]
+__all__ = ["LOSSES", "Objective"]
 
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
+from negtrace.training.batches import Batch
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.losses import claim_loss, contrastive_loss, keeping_loss
 
+LOSSES = ("contrastive", "claims", "keeping")
+"""Names of the terms of the loss."""
+
+DEFAULT_SCALE = 20.0
+"""Factor of the cosines for a model without a logit scale of its own."""
+
 
 class Objective(nn.Module):
-    """The loss of a batch, by the weights that are trained.
+    """The loss of a batch as a function of the weights that are trained.
 
-    The frozen rest of the model is none of its own: it is neither saved in checkpoints nor
-    synchronized between processes.
+    Its parameters are exactly those weights. The frozen rest of the model is not among them, so it
+    is neither saved in checkpoints nor synchronized between processes.
     """
 
     def __init__(
         self, encoder: Encoder, trained: Mapping[str, nn.Parameter], config: FinetuneConfig
     ) -> None:
         super().__init__()
-        # A module's names hold no dots.
+        # Names in a module must not contain dots.
         self.trained = nn.ParameterDict({n.replace(".", "/"): w for n, w in trained.items()})
-        self._settings = config
         self._encoder = encoder
-        own = encoder.scale if encoder.unit == "logit" else 20.0
-        self.scale = config.scale or own
+        self._weights = dict(
+            zip(LOSSES, (config.balance, 1 - config.balance, config.keep), strict=True)
+        )
+        model_scale = encoder.scale if encoder.unit == "logit" else DEFAULT_SCALE
+        self.scale = config.scale or model_scale
 
-    def forward(
-        self,
-        ids: list[Int[Tensor, "_ _"]],
-        order: Int[Tensor, " text"],
-        captions: Int[Tensor, " row"],
-        claims: Int[Tensor, "row claim"],
-        anchors: Float[Tensor, "row dim"],
-        anchor_texts: Int[Tensor, " row"],
-        same: Bool[Tensor, "row row"],
-        keep: Int[Tensor, " kept"],
-        kept: Float[Tensor, "kept dim"],
-    ) -> dict[str, Tensor]:
-        """Return `loss` and its parts: `contrastive`, `claims` and `keeping`.
-
-        Args:
-            ids: tokens of every text of the batch, a table for each length.
-            order: where each text is among the rows of `ids`, one table after another.
-            captions: the text that tells of each anchor.
-            claims: the right claim and the wrong ones, -1 where there is none.
-            anchors: embeddings that were made once.
-            anchor_texts: the text that each anchor is, -1 where it is embedded already.
-            same: rows with a caption or an anchor in common, or anchors of different kinds.
-            keep: texts to keep near what they were.
-            kept: the embeddings that they had.
-        """
-        texts = torch.cat([self._encoder.encode(rows) for rows in ids])[order]
-        live = anchor_texts >= 0
-        anchors = torch.where(live[:, None], texts[anchor_texts], anchors.to(texts))
-        parts = {
-            "contrastive": contrastive_loss(texts[captions], anchors, same, self.scale),
-            "claims": claim_loss(texts[claims], anchors, claims >= 0, self.scale),
-            "keeping": keeping_loss(texts[keep], kept.to(texts)),
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return `loss`, and without gradients its terms: `contrastive`, `claims` and `keeping`."""
+        batch = batch.to(self._encoder.device)
+        texts = torch.cat([self._encoder.encode(table) for table in batch.tokens])[batch.order]
+        in_training = batch.anchor_texts >= 0
+        anchors = torch.where(
+            in_training[:, None], texts[batch.anchor_texts], batch.anchors.to(texts)
+        )
+        captions, claims = texts[batch.captions], texts[batch.claims]
+        terms = {
+            "contrastive": contrastive_loss(captions, anchors, batch.no_negatives, self.scale),
+            "claims": claim_loss(claims, anchors, batch.claims >= 0, self.scale),
+            "keeping": keeping_loss(texts[batch.kept], batch.kept_embeddings.to(texts)),
         }
-        weights = (self._settings.balance, 1 - self._settings.balance, self._settings.keep)
-        # A term of weight 0 is left out, so that what is not a number in it stays out too.
-        terms = [w * part for w, part in zip(weights, parts.values(), strict=True) if w]
-        return {"loss": torch.stack(terms).sum(), **{k: v.detach() for k, v in parts.items()}}
+        # A term of weight 0 is left out: 0 times NaN is NaN.
+        weighted = [self._weights[name] * terms[name] for name in LOSSES if self._weights[name]]
+        detached = {name: term.detach() for name, term in terms.items()}
+        return {"loss": torch.stack(weighted).sum(), **detached}

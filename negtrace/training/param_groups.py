@@ -1,14 +1,16 @@
-"""Multipliers by block name into what optimizers, peft, the Trainer and spreadsheets take."""
+"""Multipliers for any trainer: param groups for torch, ranks for peft, a table for the rest.
+
+Blocks are found by name, never by their order. The names are those of `named_modules()` of the
+module that was traced.
+"""
 
 __all__ = [
-    "blocks_of",
-    "gradient_scaling",
-    "optimizers",
     "param_groups",
     "peft_patterns",
-    "read_scales",
+    "read_multipliers",
     "sizes_of",
-    "write_table",
+    "weights_by_block",
+    "write_multipliers",
 ]
 
 import csv
@@ -19,187 +21,176 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import Unpack
-
 from negtrace._files import write_bytes
 from negtrace._messages import listed
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.results.cte_json import read_json
-from negtrace.training.multipliers import Weighing, scales
+from negtrace.training.multipliers import Weighting, multipliers
 
 if TYPE_CHECKING:
     from torch import nn
 
 WRAPPERS = ("module.", "_orig_mod.", "base_model.model.")
-"""How DistributedDataParallel, torch.compile and peft name what they wrap."""
+"""Prefixes that DistributedDataParallel, torch.compile and peft put before the names of weights."""
 
-Named = Iterable[tuple[str, "nn.Parameter"]]
+NamedWeights = Iterable[tuple[str, "nn.Parameter"]]
 
 
-def read_scales(
+def read_multipliers(
     path: Path | str,
     method: str,
-    **how: Unpack[Weighing],
+    weighting: Weighting | str = "scored",
+    *,
+    sizes: Mapping[str, int] | None = None,
+    equal_budget: bool = True,
 ) -> dict[str, float]:
-    """Return the multiplier of each block from a CTE JSON, weighted as by `weightings.scales`.
+    """Return the multiplier of each block from the layer scores in a CTE JSON.
 
-    A ranking that is not stable is warned of, with the figure.
+    A ranking that is not stable gives a warning with its rank stability.
+
+    Args:
+        path: the CTE JSON.
+        method: which of its layer scores, such as `transport`.
+        weighting: as for `multipliers`; so are `sizes` and `equal_budget`.
 
     Raises:
         CTEError: when the file cannot be read, or has no such layer scores.
+        FinetuneError: when every multiplier is 0, or the weighting does not fit the scores.
+        UnknownNameError: for a weighting that is not registered.
     """
     scores = read_json(path).layer_scores(method)
     if not scores.stable:
         warnings.warn(f"{method}: {scores.note}", NegtraceWarning, stacklevel=2)
-    return scales(scores, **how)
+    return multipliers(scores, weighting, sizes=sizes, equal_budget=equal_budget)
 
 
-def blocks_of(
-    named: Named, blocks: Iterable[str], *, prefix: str = ""
-) -> dict[str | None, list[tuple[str, "nn.Parameter"]]]:
-    """Return the trainable weights of each block, and under None those of no block.
+def weights_by_block(
+    named: NamedWeights, blocks: Iterable[str], *, prefix: str = ""
+) -> dict[str | None, list["nn.Parameter"]]:
+    """Return the trainable weights of each block, and those outside the blocks under None.
 
     Args:
-        named: `module.named_parameters()`.
-        blocks: names as in `named_modules()` of the module that was traced.
-        prefix: where that module is in this one, such as `text_tower.`.
+        named: `module.named_parameters()`; the names may have the prefix of a wrapper.
+        blocks: names of the blocks.
+        prefix: name of the traced module in this one with a dot, such as `text_tower.`.
 
     Raises:
-        FinetuneError: when no weight, frozen ones included, is in one of the blocks.
+        FinetuneError: when a block has no weight at all, not even a frozen one.
     """
-    wanted = {f"{prefix}{block}.": block for block in blocks}
-    found: dict[str | None, list[tuple[str, nn.Parameter]]] = {b: [] for b in wanted.values()}
-    found[None] = []
-    seen: set[str] = set()
+    starts = {f"{prefix}{block}.": block for block in blocks}
+    trainable: dict[str | None, list[nn.Parameter]] = {block: [] for block in starts.values()}
+    trainable[None] = []
+    with_weights = set()
     for name, weight in named:
-        bare = _unwrapped(name)
-        block = next((b for start, b in wanted.items() if bare.startswith(start)), None)
-        seen |= {block} if block is not None else set()
+        bare_name = _without_wrappers(name)
+        block = next((b for start, b in starts.items() if bare_name.startswith(start)), None)
+        with_weights.add(block)
         if weight.requires_grad:
-            found[block].append((name, weight))
-    if missing := [block for block in wanted.values() if block not in seen]:
+            trainable[block].append(weight)
+    if missing := [block for block in starts.values() if block not in with_weights]:
         raise FinetuneError(
             f"the module has no weight in {listed(missing)}: the scores are of another model, or "
             "it is nested (give prefix=)"
         )
-    return found
+    return trainable
 
 
-def _unwrapped(name: str) -> str:
-    while any(name.startswith(wrapper) for wrapper in WRAPPERS):
-        name = next(name.removeprefix(w) for w in WRAPPERS if name.startswith(w))
+def _without_wrappers(name: str) -> str:
+    while wrapper := next((w for w in WRAPPERS if name.startswith(w)), None):
+        name = name.removeprefix(wrapper)
     return name
 
 
 def sizes_of(module: "nn.Module", blocks: Iterable[str], *, prefix: str = "") -> dict[str, int]:
-    """Return the number of trainable weights of each block, for an equal budget."""
-    found = blocks_of(module.named_parameters(), blocks, prefix=prefix)
+    """Return the number of trainable weights of each block, for an equal budget.
+
+    Raises:
+        FinetuneError: when a block is not in the module.
+    """
+    weights = weights_by_block(module.named_parameters(), blocks, prefix=prefix)
     return {
-        block: sum(weight.numel() for _, weight in weights)
-        for block, weights in found.items()
+        block: sum(weight.numel() for weight in of_block)
+        for block, of_block in weights.items()
         if block is not None
     }
 
 
 def param_groups(
-    module: "nn.Module | Named",
-    scales: Mapping[str, float],
+    module: "nn.Module | NamedWeights",
+    multipliers: Mapping[str, float],
     *,
     rate: float,
     weight_decay: float = 0.0,
     prefix: str = "",
 ) -> list[dict[str, Any]]:
-    """Return a torch optimizer's param groups: a block's rate is `rate` times its multiplier.
+    """Return param groups for a torch optimizer, with the learning rate of each block scaled.
 
-    Biases and norms (weights of one dimension) do not decay. Schedulers of torch multiply each
-    group's own rate, so the ratios hold at every step.
+    The rate of a block is `rate` times its multiplier. Learning-rate schedulers of torch multiply
+    the rate of every group, so the ratios stay the same at every step. Biases and norms (weights of
+    one dimension) do not decay.
 
     Args:
         module: any module, or its named parameters.
-        scales: multiplier by block name; of a block of 0 nothing changes.
-        rate: learning rate at a multiplier of 1, and of what is in no block.
-        weight_decay: of matrices.
-        prefix: as for `blocks_of`.
+        multipliers: multiplier of each block by name. A block with 0 does not change.
+        rate: learning rate for a multiplier of 1, and of all weights outside the blocks.
+        weight_decay: decay of matrices.
+        prefix: name of the traced module in this one with a dot, such as `text_tower.`.
 
     Raises:
         FinetuneError: when a block is not in the module.
     """
     named = module.named_parameters() if hasattr(module, "named_parameters") else module
     groups = []
-    for block, weights in blocks_of(named, scales, prefix=prefix).items():
-        scale = 1.0 if block is None else scales[block]
+    for block, weights in weights_by_block(named, multipliers, prefix=prefix).items():
+        multiplier = 1.0 if block is None else multipliers[block]
         for matrices in (True, False):
-            chosen = [weight for _, weight in weights if (weight.ndim > 1) == matrices]
-            # Decay is none of the gradient's: it would move a block whose gradient is scaled to 0.
-            decay = weight_decay if matrices and scale else 0.0
-            if chosen:
+            params = [weight for weight in weights if (weight.ndim > 1) == matrices]
+            # Decay does not depend on the gradient: it would move a block whose gradient is 0.
+            decay = weight_decay if matrices and multiplier else 0.0
+            if params:
                 name = block or "rest"
                 groups.append(
-                    {"params": chosen, "lr": rate * scale, "weight_decay": decay, "name": name}
+                    {
+                        "params": params,
+                        "lr": rate * multiplier,
+                        "weight_decay": decay,
+                        "name": name,
+                    }
                 )
     return groups
 
 
-def optimizers(
-    module: "nn.Module", scales: Mapping[str, float], args: Any, *, prefix: str = ""
-) -> tuple[Any, None]:
-    """Return what `transformers.Trainer(optimizers=...)` takes: an optimizer scaled by block.
-
-    Args:
-        module: the model that the Trainer trains.
-        scales: multiplier by block name.
-        args: `transformers.TrainingArguments`; says the optimizer, its rate and decay.
-        prefix: as for `blocks_of`.
-    """
-    from negtrace.training.scaled_gradients import optimizer_of
-
-    groups = param_groups(
-        module, scales, rate=args.learning_rate, weight_decay=args.weight_decay, prefix=prefix
-    )
-    return optimizer_of(groups, args), None
-
-
-def gradient_scaling(module: "nn.Module", scales: Mapping[str, float], *, prefix: str = "") -> Any:
-    """Return a `transformers.TrainerCallback` that multiplies each block's gradient (NAST).
-
-    Once an update, after accumulation and clipping, so neither undoes it. It warns under an
-    optimizer of the Adam family, which divides the multiplier out again.
-    """
-    from negtrace.training.scaled_gradients import GradientScaling
-
-    found = blocks_of(module.named_parameters(), scales, prefix=prefix)
-    weights = {b: [w for _, w in named] for b, named in found.items() if b is not None}
-    return GradientScaling(weights, scales)
-
-
 def peft_patterns(
-    scales: Mapping[str, float], *, rank: int = 8, alpha: float = 16.0
+    multipliers: Mapping[str, float], *, rank: int = 8, alpha: float = 16.0
 ) -> dict[str, Any]:
-    """Return options of `peft.LoraConfig`: each block's rank goes with its multiplier.
+    """Return options of `peft.LoraConfig` that give each block a rank of `rank` x its multiplier.
 
-    `rank_pattern` and `alpha_pattern` keep alpha / rank the same in every block, so that ranks
-    alone differ. A block has a rank of 1 at least; one of multiplier 0 is in `exclude_modules`.
+    `rank_pattern` and `alpha_pattern` keep alpha / rank the same in every block, so that only the
+    ranks differ. Ranks are rounded and at least 1. A block with a multiplier of 0 gets no adapter:
+    it is listed in `exclude_modules`.
     """
-    ranks = {block: max(1, round(rank * scale)) for block, scale in scales.items() if scale}
-    keys = {block: rf"{re.escape(block)}\..+" for block in scales}
+    ranks = {block: max(1, round(rank * scale)) for block, scale in multipliers.items() if scale}
+    patterns = {block: rf"{re.escape(block)}\..+" for block in multipliers}
     options: dict[str, Any] = {
         "r": rank,
         "lora_alpha": alpha,
-        "rank_pattern": {keys[block]: own for block, own in ranks.items()},
-        "alpha_pattern": {keys[block]: alpha * own / rank for block, own in ranks.items()},
+        "rank_pattern": {patterns[block]: own_rank for block, own_rank in ranks.items()},
+        "alpha_pattern": {
+            patterns[block]: alpha * own_rank / rank for block, own_rank in ranks.items()
+        },
     }
-    if out := [keys[block] for block, scale in scales.items() if not scale]:
-        options["exclude_modules"] = rf"(.*\.)?(?:{'|'.join(out)})"
+    if excluded := [patterns[block] for block, scale in multipliers.items() if not scale]:
+        options["exclude_modules"] = rf"(.*\.)?(?:{'|'.join(excluded)})"
     return options
 
 
-def write_table(scales: Mapping[str, float], path: Path | str) -> Path:
-    """Write a CSV of `block` and `scale`, which any tool reads.
+def write_multipliers(multipliers: Mapping[str, float], path: Path | str) -> Path:
+    """Write a CSV with the columns `block` and `scale`, for a trainer outside Python.
 
     Raises:
-        OutputError: when the place cannot be written.
+        OutputError: when the file cannot be written.
     """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerows([("block", "scale"), *scales.items()])
+    rows.writerows([("block", "scale"), *multipliers.items()])
     return write_bytes(Path(path), text.getvalue().encode())

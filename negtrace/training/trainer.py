@@ -1,42 +1,49 @@
-"""Training by transformers' Trainer: it resumes, accumulates, mixes precision and logs."""
+"""Training with transformers' Trainer: it resumes, accumulates, mixes precision and logs."""
 
-__all__ = ["arguments", "seeded", "train"]
+__all__ = ["optimizers", "seeded", "train", "training_arguments"]
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from negtrace.errors import FinetuneError, require
 from negtrace.training.batches import Examples
 from negtrace.training.config import FinetuneConfig
-from negtrace.training.guard import Guard
-from negtrace.training.objective import Objective
+from negtrace.training.objective import LOSSES, Objective
+from negtrace.training.param_groups import param_groups
 
-PARTS = ("contrastive", "claims", "keeping")
 STATE = "trainer_state.json"
-"""What transformers writes last of a checkpoint: one without it was not finished."""
+"""The file that transformers writes last of a checkpoint. Without it, the checkpoint is partial."""
 
 LOGS = 20
 """How many times a run logs its losses."""
 
 
-def arguments(
+def training_arguments(
     config: FinetuneConfig,
     folder: Path,
     *,
     cpu: bool,
     save: bool,
     progress: bool,
-    more: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Return `transformers.TrainingArguments`; `more` has the last word on any of them.
+    """Return `transformers.TrainingArguments` for a fine-tuning.
+
+    Args:
+        config: the settings.
+        folder: folder of the checkpoints.
+        cpu: stay on the CPU even where there is an accelerator.
+        save: write checkpoints.
+        progress: show a bar.
+        overrides: further arguments, which win over those made from the config.
 
     Raises:
         ExtraError: when accelerate, which the Trainer needs, is not installed.
@@ -64,31 +71,33 @@ def arguments(
         "disable_tqdm": not progress,
         "ddp_find_unused_parameters": False,
     }
-    found = TrainingArguments(**{**options, **(more or {})})
-    if found.n_gpu > 1:  # the encoder is on one device; for several, start one process for each
-        found._n_gpu = 1
-    return found
+    args = TrainingArguments(**{**options, **(overrides or {})})
+    if args.n_gpu > 1:  # The encoder is on one device. For several, start a process for each.
+        args._n_gpu = 1
+    return args
 
 
-class _Trainer(Trainer):  # type: ignore[misc]
-    """A Trainer that stops at a loss that is no number, and logs the parts of the loss."""
+def optimizers(
+    module: nn.Module, multipliers: Mapping[str, float], args: Any, *, prefix: str = ""
+) -> tuple[torch.optim.Optimizer, None]:
+    """Return what `transformers.Trainer(optimizers=...)` takes, learning rates scaled by block.
 
-    kept: Callable[[], str]
+    The scheduler is None, so the Trainer makes its own.
 
-    def compute_loss(self, model: Any, inputs: Any, *rest: Any, **options: Any) -> Any:
-        found = model(**inputs)
-        loss = found["loss"]
-        if not torch.isfinite(loss):
-            raise FinetuneError(
-                f"the loss is {loss.item()} at step {self.state.global_step + 1}; {self.kept()}"
-            )
-        self.parts = {name: found[name] for name in PARTS}
-        return (loss, found) if options.get("return_outputs") else loss
+    Args:
+        module: the model that the Trainer trains.
+        multipliers: multiplier of each block by name.
+        args: `transformers.TrainingArguments`; they name the optimizer, its rate and its decay.
+        prefix: name of the traced module in this one with a dot, such as `text_tower.`.
 
-    def log(self, logs: dict[str, float], *rest: Any, **options: Any) -> None:
-        if "loss" in logs:
-            logs.update({name: round(part.item(), 4) for name, part in self.parts.items()})
-        super().log(logs, *rest, **options)
+    Raises:
+        FinetuneError: when a block is not in the module.
+    """
+    groups = param_groups(
+        module, multipliers, rate=args.learning_rate, weight_decay=args.weight_decay, prefix=prefix
+    )
+    kind, options = Trainer.get_optimizer_cls_and_kwargs(args)
+    return kind(groups, **options), None
 
 
 def train(
@@ -96,53 +105,98 @@ def train(
     examples: Examples,
     args: Any,
     *,
-    optimizers: tuple[Any, None],
+    optimizers: tuple[torch.optim.Optimizer | None, None],
     callbacks: Sequence[TrainerCallback] = (),
 ) -> list[dict[str, float]]:
-    """Train in place, on from the last whole checkpoint in the arguments' folder if there is one.
+    """Train in place, from the last complete checkpoint if there is one.
+
+    Args:
+        objective: the trained weights and their loss.
+        examples: the data.
+        args: `transformers.TrainingArguments`.
+        optimizers: as `transformers.Trainer(optimizers=...)`; None for the Trainer's own.
+        callbacks: further callbacks of the Trainer.
 
     Returns:
-        What was logged: losses, rate and gradient norm by step.
+        The logged losses, learning rate and gradient norm, an entry for each logged step.
 
     Raises:
-        FinetuneError: when the loss or a weight is no number, with the step and the checkpoint.
+        FinetuneError: when the loss or a weight becomes NaN or infinite; names the step and the
+            last good checkpoint.
     """
-    folder = Path(args.output_dir)
-
-    def kept() -> str:
-        last = _last_checkpoint(folder)
-        safe = f"the last good checkpoint is {last.name}" if last else "no checkpoint was due yet"
-        return f"training has stopped, {safe}; lower the rate, and name another folder"
-
     weights: list[Tensor] = list(objective.parameters())
     trainer = _Trainer(
         model=objective,
         args=args,
-        data_collator=examples.collate,
+        data_collator=examples.inputs,
         train_dataset=examples,
         optimizers=optimizers,
-        callbacks=[*callbacks, Guard(weights, kept)],
+        callbacks=[*callbacks, _Guard(weights, Path(args.output_dir))],
     )
-    trainer.kept = kept
     trainer.remove_callback(PrinterCallback)
-    last = _last_checkpoint(folder)
+    last = _last_checkpoint(Path(args.output_dir))
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
+class _Trainer(Trainer):  # type: ignore[misc]
+    """A Trainer that stops at a loss that is not finite, and logs the terms of the loss."""
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
+        losses = model(**inputs)
+        loss = losses["loss"]
+        if not torch.isfinite(loss):
+            raise FinetuneError(
+                f"the loss is {loss.item()} at step {self.state.global_step + 1}; "
+                f"{_advice(Path(self.args.output_dir))}"
+            )
+        self.terms = {name: losses[name] for name in LOSSES}
+        return (loss, losses) if options.get("return_outputs") else loss
+
+    def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
+        if "loss" in logs:
+            logs.update({name: round(term.item(), 4) for name, term in self.terms.items()})
+        super().log(logs, *args, **options)
+
+
+class _Guard(TrainerCallback):  # type: ignore[misc]
+    """Stop training as soon as a weight becomes NaN or infinite, before it is saved."""
+
+    def __init__(self, weights: Sequence[Tensor], folder: Path) -> None:
+        self.weights = weights
+        self.folder = folder
+
+    def on_step_end(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
+        """Check every trained weight after each update."""
+        if not all(bool(torch.isfinite(weight).all()) for weight in self.weights):
+            raise FinetuneError(
+                f"a weight is NaN or infinite after step {state.global_step}; "
+                f"{_advice(self.folder)}"
+            )
+
+
+def _advice(folder: Path) -> str:
+    last = _last_checkpoint(folder)
+    saved = f"the last good checkpoint is {last.name}" if last else "no checkpoint was due yet"
+    return f"training has stopped, {saved}; lower the rate, and name another folder"
+
+
 def _last_checkpoint(folder: Path) -> Path | None:
-    found = [path for path in folder.glob("checkpoint-*") if (path / STATE).is_file()]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    complete = [path for path in folder.glob("checkpoint-*") if (path / STATE).is_file()]
+    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed every generator that training draws from, and give each its own state back."""
-    own = random.getstate(), np.random.get_state()
+    """Seed the random numbers of torch, and restore those of Python, NumPy and torch afterwards.
+
+    The Trainer seeds all three by itself.
+    """
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
             yield
         finally:
-            random.setstate(own[0])
-            np.random.set_state(own[1])
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
