@@ -1,4 +1,4 @@
-"""The recipes of docs/encoders.md as encoders, so that what is shown is held to the contract."""
+"""The recipes of docs/how-to/models.md as encoders, so that the contract is tested on them."""
 
 import re
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from torch import nn
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.wrap import wrap
 
-PAGE = (Path(__file__).parents[1] / "docs" / "encoders.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "models.md").read_text("utf-8")
 
 
 def shown(name: str) -> Callable[..., nn.Module]:
     """Return a class as the page defines it."""
     found = re.search(rf"^class {name}\(nn\.Module\):\n(?:(?: .*)?\n)+", PAGE, re.MULTILINE)
     space: dict[str, object] = {"nn": nn, "torch": torch}
-    exec(compile(found.group(), "docs/encoders.md", "exec"), space)  # noqa: S102
+    exec(compile(found.group(), "docs/how-to/models.md", "exec"), space)  # noqa: S102
     return space[name]
 
 

@@ -11,6 +11,10 @@ import pytest
 from open_clips import biomed_folder
 
 from negtrace._registry import Registry
+from negtrace.training import WEIGHTINGS
+
+IMPORTED = (WEIGHTINGS,)
+"""Registries that have to exist before a page registers something."""
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -37,7 +41,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     biomed_folder(folder / "biomedclip-folder")
     # What a page registers is removed when the page ends.
     with ExitStack() as stack:
-        for registry in [one for one in gc.get_objects() if isinstance(one, Registry)]:
+        for registry in [one for one in gc.get_objects() if type(one) is Registry]:
             stack.enter_context(registry.restored())
         yield tmp_path
 

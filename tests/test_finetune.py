@@ -391,7 +391,7 @@ def test_images_for_a_tower_that_sees_none_are_refused() -> None:
 
 
 def test_an_unknown_setting_lists_the_known() -> None:
-    refused("no setting 'betta'; known: mode, weighting", betta=1)
+    refused("no setting 'betta'; known: weighting, beta", betta=1)
 
 
 def test_half_precision_is_refused() -> None:
