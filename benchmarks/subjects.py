@@ -30,7 +30,7 @@ from negtrace.bench.rates import Bootstrap, correct
 from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.language.findings import FINDINGS
-from negtrace.language.wording import finding_twins
+from negtrace.language.twins import finding_twins
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.phantom import phantom_pairs
 from negtrace.phantom.patients import PHANTOM_FINDINGS

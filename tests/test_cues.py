@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from negtrace.language.cues import find_cues, load_lexicon, subject_of, subject_span
 from negtrace.language.findings import FINDINGS
 from negtrace.language.negation import is_negated
-from negtrace.language.wording import finding_twins
+from negtrace.language.twins import finding_twins
 
 # Statement, its cue, what is negated, the subject.
 NEGATED = [

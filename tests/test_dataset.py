@@ -25,7 +25,8 @@ from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import counterfactuals
 from negtrace.language.findings import VOCABULARY
 from negtrace.language.parse import parse_claims
-from negtrace.language.statements import claim_twins, phrasings
+from negtrace.language.twins import claim_twins
+from negtrace.language.wording import phrasings
 
 KINDS = ("claims", "captions", "pairs")
 MAKERS: dict[str, Callable[..., Path]] = {

@@ -12,7 +12,7 @@ from PIL import Image
 from negtrace.errors import NegtraceWarning, PairError, UnknownNameError
 from negtrace.language.cues import find_cues
 from negtrace.language.findings import FINDINGS
-from negtrace.language.wording import FINDING_TWINS
+from negtrace.language.twins import FINDING_TWINS
 from negtrace.pairs.jsonl import read_pairs, write_pairs
 from negtrace.pairs.pair import Pair, pairs_digest
 from negtrace.pairs.phantom import phantom_pairs

@@ -19,15 +19,16 @@ from negtrace.language.counterfactuals import counterfactuals, deny
 from negtrace.language.cues import find_cues
 from negtrace.language.findings import FINDINGS, VOCABULARY
 from negtrace.language.parse import parse_claim, parse_claims
-from negtrace.language.statements import (
-    TEMPLATES,
-    claim_twins,
+from negtrace.language.twins import claim_twins, finding_twins
+from negtrace.language.wording import (
+    STATEMENTS,
+    caption,
     equivalents,
     kind_of,
+    sentence,
     statement,
     statements,
 )
-from negtrace.language.wording import caption, finding_twins, sentence
 
 
 def claims_of(finding: str) -> Iterator[Claim]:
@@ -74,7 +75,7 @@ def test_what_is_realized_is_read_back(finding: str) -> None:
 @pytest.mark.parametrize("finding", VOCABULARY)
 def test_every_template_and_every_name_is_met(finding: str) -> None:
     texts = [text for _, text in sampled(finding)]
-    for kind, templates in TEMPLATES.items():
+    for kind, templates in STATEMENTS.items():
         if kind not in {kind_of(claim) for claim, _ in sampled(finding)}:
             assert kind.endswith("denied")
             continue
@@ -274,5 +275,5 @@ def test_twins_that_there_cannot_be_are_refused() -> None:
     left = Claim(finding="nodule", present=True, side="left")
     with pytest.raises(LanguageError, match="no sentences say"):
         claim_twins(both, left)
-    with pytest.raises(LanguageError, match="in doubt or denied in part"):
+    with pytest.raises(LanguageError, match="twins need plain claims"):
         claim_twins(left, deny(left, "place"))

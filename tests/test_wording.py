@@ -9,12 +9,11 @@ import pytest
 from negtrace.errors import UnknownNameError
 from negtrace.language.claims import SEVERITIES, SIDES, ZONES, Claim
 from negtrace.language.findings import FINDINGS, Finding
+from negtrace.language.twins import FINDING_TWINS, finding_twins
 from negtrace.language.wording import (
     ABSENT,
-    FINDING_TWINS,
     PRESENT,
     caption,
-    finding_twins,
     phrase,
     realize,
     sentence,

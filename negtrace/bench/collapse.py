@@ -22,7 +22,7 @@ from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.findings import FINDINGS
-from negtrace.language.wording import finding_twins
+from negtrace.language.twins import finding_twins
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, get_args
 
-from negtrace.language.attributes import attribute_words
-from negtrace.language.claims import Claim
+from negtrace.language.claims import Claim, attribute_words
 from negtrace.language.findings import VOCABULARY, Finding
-from negtrace.language.statements import claim_twins, phrasings
+from negtrace.language.twins import claim_twins
+from negtrace.language.wording import phrasings
 
 Split = Literal["train", "val", "test"]
 

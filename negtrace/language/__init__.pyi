@@ -1,12 +1,12 @@
 # For users.
 # For the rooms that build on this one.
-from .attributes import attribute_words as attribute_words
 from .claims import CERTAINTIES as CERTAINTIES
 from .claims import SEVERITIES as SEVERITIES
 from .claims import SIDES as SIDES
 from .claims import ZONES as ZONES
 from .claims import Claim as Claim
 from .claims import Side as Side
+from .claims import attribute_words as attribute_words
 from .claims import check_claim as check_claim
 from .counterfactuals import ASPECTS as ASPECTS
 from .counterfactuals import contradictions as contradictions
@@ -23,13 +23,13 @@ from .findings import Finding as Finding
 from .lexicon import load_lexicon as load_lexicon
 from .negation import is_negated as is_negated
 from .parse import read_sentence as read_sentence
-from .statements import claim_twins as claim_twins
-from .statements import phrasings as phrasings
-from .wording import FINDING_TWINS as FINDING_TWINS
+from .twins import FINDING_TWINS as FINDING_TWINS
+from .twins import claim_twins as claim_twins
+from .twins import finding_twins as finding_twins
 from .wording import AbsenceWording as AbsenceWording
 from .wording import caption as caption
-from .wording import finding_twins as finding_twins
 from .wording import phrase as phrase
+from .wording import phrasings as phrasings
 from .wording import realize as realize
 from .wording import sentence as sentence
 from .words import Span as Span

@@ -1,17 +1,29 @@
-"""One structured clinical fact: finding, polarity, side, zone, severity, certainty."""
+"""Claims: one structured clinical fact each, and the words for its attributes.
+
+A claim has a finding, a polarity, and maybe a side, zone, severity and certainty. The words come
+from `attributes.toml`.
+"""
 
 __all__ = [
     "CERTAINTIES",
     "SEVERITIES",
     "SIDES",
+    "WORDS_BY_VALUE",
     "ZONES",
-    "Certainty",
     "Claim",
     "Denied",
+    "Side",
+    "attribute_words",
     "check_claim",
+    "severity_words",
 ]
 
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from negtrace.errors import LanguageError
@@ -34,6 +46,20 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "severity": SEVERITIES,
     "certainty": CERTAINTIES,
     "denied": get_args(Denied),
+}
+
+
+WORDS_BY_VALUE: Mapping[str, Mapping[str, list[str]]] = MappingProxyType(
+    tomllib.loads(files("negtrace.language").joinpath("attributes.toml").read_text("utf-8"))
+)
+"""The tables of `attributes.toml`: heading, value, and the words for the value."""
+
+_ATTRIBUTE_OF_HEADING = {
+    "side": "side",
+    "zone": "zone",
+    "size": "severity",
+    "degree": "severity",
+    "severity": "severity",
 }
 
 
@@ -102,3 +128,29 @@ def check_claim(claim: Claim) -> Claim:
 
 def _denied(claim: Claim) -> str | None:
     return claim.severity if claim.denied == "severity" else claim.side or claim.zone
+
+
+def severity_words(*, counted: bool) -> Mapping[str, list[str]]:
+    """Return the words for each severity, the plainest first.
+
+    >>> severity_words(counted=True)["large"], severity_words(counted=False)["large"]
+    (['large', 'massive'], ['severe', 'marked'])
+
+    Args:
+        counted: whether there can be several of the finding; if not, it comes in amounts.
+    """
+    return WORDS_BY_VALUE["size" if counted else "degree"]
+
+
+@cache
+def attribute_words() -> Mapping[str, tuple[str, str]]:
+    """Return every word for a side, zone or severity, with its attribute and value.
+
+    >>> attribute_words()["basilar"]
+    ('zone', 'lower')
+    """
+    words: dict[str, tuple[str, str]] = {}
+    for heading, attribute in _ATTRIBUTE_OF_HEADING.items():
+        for value, synonyms in WORDS_BY_VALUE[heading].items():
+            words |= dict.fromkeys(synonyms, (attribute, value))
+    return MappingProxyType(words)

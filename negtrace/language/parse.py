@@ -10,8 +10,7 @@ from functools import cache
 from typing import Any, Literal
 
 from negtrace.errors import LanguageError
-from negtrace.language.attributes import WORDS, attribute_words
-from negtrace.language.claims import Claim
+from negtrace.language.claims import WORDS_BY_VALUE, Claim, attribute_words
 from negtrace.language.cues import Cue, Reading, read_words
 from negtrace.language.findings import VOCABULARY, Finding
 from negtrace.language.lexicon import load_lexicon
@@ -128,7 +127,7 @@ def _claim(read: _Text, mention: _Mention, field: Span) -> Claim:
 
 def _certainty(cue: Cue) -> str:
     said = set(split(cue.text).lower)
-    return "probable" if said & set(WORDS["certainty"]["probable"]) else "possible"
+    return "probable" if said & set(WORDS_BY_VALUE["certainty"]["probable"]) else "possible"
 
 
 def _denied(read: _Text, places: Mapping[str, tuple[str, int]]) -> str | None:
@@ -213,7 +212,7 @@ def _names() -> tuple[dict[tuple[str, ...], tuple[str, Meaning]], dict[str, int]
         )
         _enter(names, [finding.normal_phrase, finding.normal, *finding.normals], finding, "normal")
         _enter(names, [finding.abnormal], finding, "abnormal")
-    for phrase in WORDS["elsewhere"]["phrases"]:
+    for phrase in WORDS_BY_VALUE["elsewhere"]["phrases"]:
         names[tuple(split(phrase).lower)] = ("", "elsewhere")
     longest: dict[str, int] = {}
     for words in names:

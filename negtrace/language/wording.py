@@ -1,33 +1,51 @@
-"""Claims put into words: phrases, sentences, captions, and equal-length twins."""
+"""Claims put into words: phrases, sentences, captions and reports, and twins one word apart.
+
+`phrase`, `sentence`, `caption` and `realize` use the finding's first name and a few plain
+templates. The phantom's reports and the benchmark's questions are made of them.
+
+`statement`, `statements` and `phrasings` use every name, template, and word for severity and
+place. The data sets are made of them. Each statement parses back to its claim (`parse_claim`).
+"""
 
 __all__ = [
-    "FINDING_TWINS",
+    "CAPTIONS",
+    "STATEMENTS",
     "AbsenceWording",
     "caption",
-    "finding_twins",
+    "equivalents",
+    "kind_of",
     "phrase",
+    "phrasings",
     "realize",
     "sentence",
+    "statement",
+    "statements",
 ]
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, product
 from random import Random
 from typing import Literal
 
 from negtrace.language.claims import Claim
-from negtrace.language.findings import FINDINGS, Finding
+from negtrace.language.findings import FINDINGS, VOCABULARY
+from negtrace.language.noun_phrases import (
+    Slots,
+    capitalized,
+    listed,
+    names_of,
+    normal_phrase,
+    noun_phrase,
+    noun_phrases,
+    places,
+    severities,
+)
 
 AbsenceWording = Literal["negated", "equivalent"]
 """How an absent finding is worded: "no cardiomegaly" or "normal heart size"."""
 
-FINDING_TWINS: tuple[tuple[str, str, str], ...] = (
-    ("There is {word} {term}.", "some", "no"),
-    ("{word} {term} is seen.", "Some", "No"),
-    ("The patient has {word} {term}.", "some", "no"),
-    ("The {term} is {word}.", "present", "absent"),
-    ("The chest is {word} {term}.", "with", "without"),
-)
-"""Template, affirmative word, negating word: the two sentences differ in that one word."""
+Kind = Literal["present", "possible", "probable", "absent", "place denied", "severity denied"]
+"""What a claim says of its finding; each kind has its own templates."""
 
 PRESENT: tuple[str, ...] = (
     "There {be} {np}.",
@@ -40,7 +58,7 @@ PRESENT: tuple[str, ...] = (
     "The chest is with {np}.",
     "{np}.",
 )
-"""How a present finding is stated; `be` agrees with the noun phrase."""
+"""Sentences that state a finding. For the slots see `negtrace.language.noun_phrases.Slots`."""
 
 ABSENT: tuple[str, ...] = (
     "There {be} no {bare}.",
@@ -53,10 +71,10 @@ ABSENT: tuple[str, ...] = (
     "The film is negative for {bare}.",
     "No {bare}.",
 )
-"""How an absent finding is denied."""
+"""Sentences that deny a finding."""
 
 EQUIVALENT: tuple[str, ...] = ("{normal}", "{normal}", "{phrase}.", "The film shows {phrase}.")
-"""How the absence of a finding is affirmed without naming it."""
+"""Sentences that affirm what excludes a finding, and do not name it."""
 
 CAPTIONS: tuple[str, ...] = (
     "Chest radiograph with {list}.",
@@ -64,80 +82,65 @@ CAPTIONS: tuple[str, ...] = (
     "Frontal view showing {list}.",
     "{list}.",
 )
-"""One sentence over several findings."""
+"""Sentences about several findings."""
 
-GRADES = {"small": "mild", "moderate": "moderate", "large": "severe"}
-"""What small, moderate and large are called where the noun has no size (severe edema)."""
-
-
-def finding_twins(
-    finding: Finding, templates: Sequence[tuple[str, str, str]] = FINDING_TWINS
-) -> tuple[tuple[str, str], ...]:
-    """Return (affirmative, negated) sentences on one finding, equal but for one word.
-
-    >>> from negtrace.language.findings import FINDINGS
-    >>> finding_twins(FINDINGS["edema"])[0]
-    ('There is some pulmonary edema.', 'There is no pulmonary edema.')
-    """
-    return tuple(
-        (
-            _capital(template.format(word=affirmative, term=finding.term)),
-            _capital(template.format(word=negating, term=finding.term)),
-        )
-        for template, affirmative, negating in templates
-    )
-
-
-def _plural(claim: Claim) -> bool:
-    """Tell whether the claim is of one thing on each side."""
-    return claim.side == "bilateral" and FINDINGS[claim.finding].article != ""
-
-
-def _noun(claim: Claim) -> str:
-    term = FINDINGS[claim.finding].term
-    if not _plural(claim):
-        return term
-    for ending, ending_of_many in (("thorax", "thoraces"), ("y", "ies")):
-        if term.endswith(ending):
-            return term.removesuffix(ending) + ending_of_many
-    return term + "s"
-
-
-def _place(claim: Claim) -> str:
-    """Return where the finding is, as words after the noun."""
-    zone = f" {claim.zone} zone" if claim.zone else ""
-    if claim.side == "bilateral":
-        return f" in both{zone}s" if zone else " on both sides"
-    if claim.side:
-        return f" in the {claim.side}{zone}" if zone else f" on the {claim.side}"
-    return f" in the{zone}" if zone else ""
-
-
-def _bare(claim: Claim, *, after: bool) -> str:
-    """Return the noun with its attributes and no article; `after` puts the side behind it."""
-    sized = FINDINGS[claim.finding].article != ""
-    grade = claim.severity and (claim.severity if sized else GRADES[claim.severity])
-    before = "" if after or claim.zone else claim.side
-    words = " ".join(word for word in (grade, before, _noun(claim)) if word)
-    return words if before else words + _place(claim)
-
-
-def _with_article(claim: Claim, bare: str) -> str:
-    if _plural(claim) or not FINDINGS[claim.finding].article:
-        return bare
-    return f"{'an' if bare[0] in 'aeiou' else 'a'} {bare}"
-
-
-def _some(claim: Claim, rng: Random) -> str:
-    """Return "some " now and then before a noun that comes in amounts."""
-    amount = not FINDINGS[claim.finding].article and claim.severity is None
-    return "some " if amount and rng.random() < 0.5 else ""
-
-
-def _normal(finding: Finding) -> str:
-    """Return the affirmative equivalent; a chest is the only one of them that takes an article."""
-    counted = finding.normal_phrase.endswith(" chest")
-    return f"a {finding.normal_phrase}" if counted else finding.normal_phrase
+STATEMENTS: Mapping[Kind, tuple[str, ...]] = {
+    "present": (
+        "There {be} {np}.",
+        "{np} {be} seen.",
+        "{np} {be} noted.",
+        "{np} {be} present.",
+        "{np} {be} identified on this study.",
+        "The radiograph shows {np}.",
+        "Findings are consistent with {np}.",
+        "{bare}.",
+    ),
+    "possible": (
+        "Possible {bare}.",
+        "{np} cannot be excluded.",
+        "There may be {np}.",
+        "Suspected {bare}.",
+        "Findings are suspicious for {np}.",
+        "{np} {be} possible.",
+    ),
+    "probable": (
+        "Probable {bare}.",
+        "{np} {be} likely.",
+        "There {be} probably {np}.",
+        "Findings most likely represent {np}.",
+    ),
+    "absent": (
+        "There {be} no {bare}.",
+        "No {bare}.",
+        "No {bare} {be} seen.",
+        "No {bare} {be} identified.",
+        "No evidence of {bare}.",
+        "There is no evidence of {np}.",
+        "There is no sign of {np}.",
+        "{np} {be} not seen.",
+        "{bare} {be} not present.",
+        "{bare} not present.",
+        "{bare} {be} absent.",
+        "Negative for {bare}.",
+        "The chest is free of {bare}.",
+        "The radiograph does not show {np}.",
+        "The study is without {bare}.",
+        "The patient does not have {np}.",
+        "{bare} {have} been ruled out.",
+    ),
+    "place denied": (
+        "{bare} not involving {place}.",
+        "The {bare} {do} not involve {place}.",
+        "There {be} {np}, not involving {place}.",
+        "The {bare} {be} not in {place}.",
+    ),
+    "severity denied": (
+        "The {bare} {be} not {severity}.",
+        "There {be} {np}, not {severity}.",
+        "{bare}, not {severity}.",
+    ),
+}
+"""Every template for each kind of claim. `place` and `severity` are what the claim denies."""
 
 
 def phrase(claim: Claim, *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
@@ -148,20 +151,30 @@ def phrase(claim: Claim, *, wording: AbsenceWording = "negated", seed: int = 0) 
     >>> phrase(Claim(finding="cardiomegaly", present=False), wording="equivalent")
     'normal heart size'
     """
-    rng = Random(seed)  # noqa: S311
-    bare = _bare(claim, after=rng.random() < 0.25)
-    if claim.present:
-        return _some(claim, rng) + _with_article(claim, bare)
-    if wording == "equivalent":
-        return _normal(FINDINGS[claim.finding])
-    return f"no {bare}"
+    if not claim.present and wording == "equivalent":
+        return normal_phrase(FINDINGS[claim.finding].normal_phrase)
+    slots = _plain_slots(claim, Random(seed))  # noqa: S311
+    return slots["np"] if claim.present else f"no {slots['bare']}"
+
+
+def _plain_slots(claim: Claim, rng: Random) -> Slots:
+    """Return the noun phrase of a claim, in the first name and the plainest words."""
+    name = FINDINGS[claim.finding].names[0]
+    choices = places(claim)
+    behind = rng.random() < 0.25
+    place = choices[-1] if behind and claim.zone is None else choices[0]
+    slots = noun_phrase(claim, name, severity=severities(claim, name)[0], place=place)
+    amount = claim.present and claim.severity is None and not name.article
+    if amount and rng.random() < 0.5:
+        slots["np"] = f"some {slots['np']}"
+    return slots
 
 
 def sentence(claim: Claim, *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
     """Return a claim as one sentence; `seed` chooses its template.
 
-    The affirmative equivalent of an absent finding affirms the whole organ, so it says
-    nothing of side, zone or severity.
+    An affirmative equivalent speaks of the whole organ, so it says nothing of side, zone or
+    severity.
 
     >>> sentence(Claim(finding="nodule", present=True, side="right", zone="upper"), seed=4)
     'There is a nodule in the right upper zone.'
@@ -170,20 +183,20 @@ def sentence(claim: Claim, *, wording: AbsenceWording = "negated", seed: int = 0
 
 
 def _sentence(claim: Claim, wording: AbsenceWording, rng: Random) -> str:
-    finding = FINDINGS[claim.finding]
     if not claim.present and wording == "equivalent":
-        text = rng.choice(EQUIVALENT).format(normal=finding.normal, phrase=_normal(finding))
-        return _capital(text)
-    bare = _bare(claim, after=rng.random() < 0.25)
-    named = _with_article(claim, bare)
-    if claim.present:
-        named = _some(claim, rng) + named
+        finding = FINDINGS[claim.finding]
+        template = rng.choice(EQUIVALENT)
+        words = normal_phrase(finding.normal_phrase)
+        return capitalized(template.format(normal=finding.normal, phrase=words))
+    slots = _plain_slots(claim, rng)
     template = rng.choice(PRESENT if claim.present else ABSENT)
-    return _capital(template.format(np=named, bare=bare, be="are" if _plural(claim) else "is"))
+    return capitalized(template.format(**slots))
 
 
 def caption(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
     """Return several claims, in their order, as one sentence.
+
+    The words of a claim do not depend on the other claims.
 
     >>> caption([
     ...     Claim(finding="nodule", present=True),
@@ -192,11 +205,11 @@ def caption(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", see
     'Portable film with a nodule and no pulmonary edema.'
     """
     template = Random(seed).choice(CAPTIONS)  # noqa: S311
-    # Each claim draws for itself, so that flipping one leaves the words of the others alone.
+    # Every claim has a seed of its own, so that flipping one leaves the words of the others alone.
     parts = [
-        phrase(claim, wording=wording, seed=8 * seed + place) for place, claim in enumerate(claims)
+        phrase(claim, wording=wording, seed=8 * seed + index) for index, claim in enumerate(claims)
     ]
-    return _capital(template.format(list=_list(parts)))
+    return capitalized(template.format(list=listed(parts)))
 
 
 def realize(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
@@ -208,19 +221,81 @@ def realize(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", see
     rng = Random(seed)  # noqa: S311
     rest, text = list(claims), []
     while rest:
-        take = rng.choice((1, 1, 1, 2, 3))
-        now, rest = rest[:take], rest[take:]
+        count = rng.choice((1, 1, 1, 2, 3))
+        group, rest = rest[:count], rest[count:]
         text.append(
-            _sentence(now[0], wording, rng)
-            if len(now) == 1
-            else caption(now, wording=wording, seed=rng.getrandbits(32))
+            _sentence(group[0], wording, rng)
+            if len(group) == 1
+            else caption(group, wording=wording, seed=rng.getrandbits(32))
         )
     return " ".join(text)
 
 
-def _list(parts: Sequence[str]) -> str:
-    return " and ".join([*([", ".join(parts[:-1])] if parts[1:] else []), parts[-1]])
+def kind_of(claim: Claim) -> Kind:
+    """Return the key of the templates in `STATEMENTS` that fit a claim."""
+    if not claim.present:
+        return "absent"
+    if claim.denied:
+        return "place denied" if claim.denied == "place" else "severity denied"
+    return claim.certainty or "present"
 
 
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
+def statement(claim: Claim, *, seed: int = 0) -> str:
+    """Return one of the statements of a claim; `seed` chooses it.
+
+    >>> statement(Claim(finding="effusion", present=False, side="left"), seed=3)
+    'No evidence of left-sided effusion.'
+
+    Raises:
+        UnknownNameError: for a finding that is not in the vocabulary.
+        LanguageError: for an attribute that the finding cannot have.
+    """
+    rng = Random(seed)  # noqa: S311
+    name = rng.choice(names_of(claim))
+    template = rng.choice(STATEMENTS[kind_of(claim)])
+    return capitalized(template.format(**rng.choice(list(noun_phrases(claim, name)))))
+
+
+def statements(claim: Claim) -> Iterator[str]:
+    """Yield every statement of a claim: each name, template, and word for its attributes.
+
+    >>> len(set(statements(Claim(finding="mass", present=False, zone="upper"))))
+    204
+
+    Raises:
+        UnknownNameError: for a finding that is not in the vocabulary.
+        LanguageError: for an attribute that the finding cannot have.
+    """
+    return chain.from_iterable(phrasings(claim))
+
+
+def phrasings(claim: Claim) -> Iterator[tuple[str, ...]]:
+    """Yield the statements of a claim in groups: one group for each name and template.
+
+    Claims that differ only in the value of an attribute yield as many groups, in the same order.
+
+    >>> next(phrasings(Claim(finding="mass", present=True, side="left")))
+    ('There is a left mass.', 'There is a left-sided mass.', 'There is a mass on the left.')
+
+    Raises:
+        UnknownNameError: for a finding that is not in the vocabulary.
+        LanguageError: for an attribute that the finding cannot have.
+    """
+    for name, template in product(names_of(claim), STATEMENTS[kind_of(claim)]):
+        yield tuple(capitalized(template.format(**slots)) for slots in noun_phrases(claim, name))
+
+
+def equivalents(finding: str) -> Iterator[str]:
+    """Yield sentences that affirm what excludes a finding. They neither name nor negate it.
+
+    >>> next(equivalents("effusion"))
+    'The costophrenic angles are sharp.'
+
+    Raises:
+        UnknownNameError: for a finding that is not in the vocabulary.
+    """
+    entry = VOCABULARY[finding]
+    yield entry.normal
+    for words in (entry.normal_phrase, *entry.normals):
+        yield f"{capitalized(words)}."
+        yield f"The radiograph shows {normal_phrase(words)}."

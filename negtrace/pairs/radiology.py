@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from negtrace.language.findings import FINDINGS, Finding
-from negtrace.language.wording import finding_twins
+from negtrace.language.twins import finding_twins
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.sources import SOURCES

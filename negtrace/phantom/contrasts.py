@@ -7,7 +7,7 @@ from random import Random
 
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
-from negtrace.language.wording import FINDING_TWINS, finding_twins
+from negtrace.language.twins import FINDING_TWINS, finding_twins
 from negtrace.phantom.patients import HELD_OUT_SEEDS, PHANTOM_FINDINGS, Patient, patient_with
 
 
@@ -21,7 +21,7 @@ class Contrast:
     true: str
     false: str
     template: int
-    """Which of `negtrace.language.wording.FINDING_TWINS` the statements are."""
+    """Which of `negtrace.language.twins.FINDING_TWINS` the statements are."""
 
 
 def contrasts(n: int, *, seed: int) -> list[Contrast]:

@@ -12,8 +12,15 @@ from negtrace.datasets.note import Note
 from negtrace.datasets.readers.files import objects
 from negtrace.datasets.study import Study, finding_of, stated
 from negtrace.errors import LanguageError
-from negtrace.language.attributes import attribute_words
-from negtrace.language.claims import CERTAINTIES, SEVERITIES, SIDES, ZONES, Claim, check_claim
+from negtrace.language.claims import (
+    CERTAINTIES,
+    SEVERITIES,
+    SIDES,
+    ZONES,
+    Claim,
+    attribute_words,
+    check_claim,
+)
 from negtrace.language.findings import VOCABULARY
 
 _VALUES: Mapping[str, Sequence[str]] = {

@@ -16,7 +16,7 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 
 from negtrace.language.findings import FINDINGS
-from negtrace.language.wording import finding_twins
+from negtrace.language.twins import finding_twins
 
 CONTEXT = 77
 """Longest text, in tokens."""
