@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negtrace.language.cues import find_cues, load_lexicon, subject_of, subject_span
+from negtrace.language.cues import find_cues, subject_of, subject_span
+from negtrace.language.lexicon import load_lexicon
 from negtrace.language.findings import FINDINGS
 from negtrace.language.negation import is_negated
 from negtrace.language.twins import finding_twins

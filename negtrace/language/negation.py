@@ -1,13 +1,14 @@
-"""Whether the concept at given characters is negated, uncertain or affirmed, and why."""
+"""Decisions: whether a text denies a concept at given characters, leaves it uncertain, or affirms
+it, and why."""
 
-__all__ = ["Decision", "Status", "decide", "is_negated", "negation_of"]
+__all__ = ["Decision", "decide", "is_negated", "negation_of"]
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from negtrace.errors import LanguageError
-from negtrace.language.cues import Cue, Reading, read_cues, silent
+from negtrace.language.cues import Cue, Reading, may_have_cue, read_cues
 from negtrace.language.lexicon import Lexicon, load_lexicon
 from negtrace.language.words import Span
 
@@ -16,7 +17,7 @@ Status = Literal["affirmed", "negated", "uncertain"]
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a text says of one concept in it."""
+    """What a text says of one concept that it names."""
 
     span: Span
     """Characters of the concept."""
@@ -24,7 +25,7 @@ class Decision:
     cue: Cue | None
     """The cue that decides; None where the concept is affirmed."""
     reason: str
-    """Names phrases of the lexicon and no other word of the text."""
+    """Reason in words. It names phrases of the lexicon and no other word of the text."""
 
     @property
     def negated(self) -> bool:
@@ -33,24 +34,25 @@ class Decision:
 
 
 def is_negated(text: str, start: int, end: int, lexicon: Lexicon | None = None) -> bool:
-    """Tell whether `text` denies the concept at its characters `start` to `end`.
+    """Return whether `text` denies the concept at its characters `start` to `end`.
 
     >>> text = "No effusion, but a nodule."
     >>> is_negated(text, 3, 11), is_negated(text, 19, 25)
     (True, False)
 
     Raises:
-        LanguageError: for characters outside the text, or none.
+        LanguageError: for an empty span, or one that is not inside the text.
     """
     span = _checked(text, start, end)
     lexicon = load_lexicon() if lexicon is None else lexicon
-    return not silent(text, lexicon) and decide(read_cues(text, lexicon), span).negated
+    return may_have_cue(text, lexicon) and decide(read_cues(text, lexicon), span).negated
 
 
 def negation_of(text: str, start: int, end: int, lexicon: Lexicon | None = None) -> Decision:
-    """Return whether the concept at characters `start` to `end` is denied, and why.
+    """Return what `text` says of the concept at its characters `start` to `end`, and why.
 
-    Where a scope ends within the concept, its beginning decides, or behind it its end.
+    If a scope covers only part of the concept, the end of the concept that is nearer to the cue
+    decides: its first character after a cue, its last character before one.
 
     >>> negation_of("Pneumonia cannot be excluded.", 0, 9).reason
     'left open by uncertain_after: cannot be entirely|completely|definitely? excluded'
@@ -58,7 +60,7 @@ def negation_of(text: str, start: int, end: int, lexicon: Lexicon | None = None)
     'affirmed: the scope of before: no ends at but'
 
     Raises:
-        LanguageError: for characters outside the text, or none.
+        LanguageError: for an empty span, or one that is not inside the text.
     """
     return decide(read_cues(text, lexicon), _checked(text, start, end))
 
@@ -73,46 +75,54 @@ def _checked(text: str, start: int, end: int) -> Span:
 
 
 def decide(reading: Reading, span: Span) -> Decision:
-    """Return the same from what was read in the text, for several concepts of one text."""
-    if cue := _reaching(reading.cues, span):
+    """Return the decision on a concept in a text that was read before.
+
+    Use it for several concepts of one text: `decide(read_cues(text), span)`.
+    """
+    if cue := _nearest_cue(reading.cues, span):
         return Decision(span=span, status="negated", cue=cue, reason=f"negated by {cue.reason}")
-    if phrase := _denied_change(reading, span):
-        return Decision(span=span, status="negated", cue=None, reason=f"denied within {phrase}")
-    if cue := _reaching(reading.doubts, span):
+    if phrase := _denying_phrase(reading, span):
+        reason = f"denied within pseudo: {phrase}"
+        return Decision(span=span, status="negated", cue=None, reason=reason)
+    if cue := _nearest_cue(reading.doubts, span):
         return Decision(span=span, status="uncertain", cue=cue, reason=f"left open by {cue.reason}")
-    return Decision(span=span, status="affirmed", cue=None, reason=_spared(reading, span))
+    return Decision(span=span, status="affirmed", cue=None, reason=_why_affirmed(reading, span))
 
 
-def _reaching(cues: Iterable[Cue], span: Span) -> Cue | None:
-    """Return the nearest cue whose scope holds the concept."""
-    found = [cue for cue in cues if _holds(cue, span)]
-    return min(found, key=lambda cue: max(span[0] - cue.end, cue.start - span[1]), default=None)
+def _nearest_cue(cues: Iterable[Cue], span: Span) -> Cue | None:
+    """Return the nearest of the cues that have the concept in their scope."""
+    reaching = [cue for cue in cues if _reaches(cue, span)]
+    return min(reaching, key=lambda cue: _distance(cue, span), default=None)
 
 
-def _holds(cue: Cue, span: Span) -> bool:
+def _distance(cue: Cue, span: Span) -> int:
+    """Return the number of characters between a cue and a concept."""
+    return max(span[0] - cue.end, cue.start - span[1])
+
+
+def _reaches(cue: Cue, span: Span) -> bool:
     if cue.start < span[1] and span[0] < cue.end:
         return False
     decisive = span[0] if cue.start < span[0] else span[1] - 1
     return cue.scope[0] <= decisive < cue.scope[1]
 
 
-def _denied_change(reading: Reading, span: Span) -> str | None:
-    """Return the pseudo-negation that denies the concept itself, as "no change" does a change."""
+def _denying_phrase(reading: Reading, span: Span) -> str | None:
+    """Return the pseudo-negation that denies the concept itself, as "no change" denies a change."""
     for (_, begin), (_, end), phrase in reading.pseudo:
         if begin <= span[0] < end:
-            return f"pseudo: {phrase}"
+            return phrase
     return None
 
 
-def _spared(reading: Reading, span: Span) -> str:
-    """Say why nothing negates the concept: its nearest cue falls short, or there is none."""
+def _why_affirmed(reading: Reading, span: Span) -> str:
+    """Return why nothing negates the concept: its nearest cue ends too early, or there is none."""
     for (start, _), (_, end), phrase in reading.pseudo:
         if start <= span[0] and not any(end <= cue.start <= span[0] for cue in reading.cues):
             return f"affirmed: pseudo: {phrase} does not negate it"
     if not reading.cues:
         return "affirmed: no cue"
-    near = min(reading.cues, key=lambda cue: max(span[0] - cue.end, cue.start - span[1]))
-    inside = span[0] <= near.start < span[1]
-    if inside:
-        return f"affirmed: {near.reason} is part of it"
-    return f"affirmed: the scope of {near.reason} ends at {near.bound}"
+    nearest = min(reading.cues, key=lambda cue: _distance(cue, span))
+    if span[0] <= nearest.start < span[1]:
+        return f"affirmed: {nearest.reason} is part of it"
+    return f"affirmed: the scope of {nearest.reason} ends at {nearest.bound}"
