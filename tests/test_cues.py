@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from negtrace.language.cues import find_cues, subject_of, subject_span
-from negtrace.language.lexicon import load_lexicon
 from negtrace.language.findings import FINDINGS
+from negtrace.language.lexicon import load_lexicon
 from negtrace.language.negation import is_negated
 from negtrace.language.twins import finding_twins
 

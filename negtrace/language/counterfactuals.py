@@ -27,7 +27,7 @@ ASPECTS: Mapping[str, str] = {
     "zone": "location",
     "severity": "severity",
 }
-"""What NAST (arXiv 2602.12498), the benchmark and the data sets call each attribute."""
+"""Aspect of each attribute, as NAST (arXiv 2602.12498), the benchmark and data sets call it."""
 
 OPPOSITES: Mapping[str, tuple[str, ...]] = {
     "left": ("right",),
@@ -40,21 +40,22 @@ OPPOSITES: Mapping[str, tuple[str, ...]] = {
     "large": ("small",),
     "moderate": ("small", "large"),
 }
-"""What a side, zone or severity is changed to."""
+"""Values that a side, zone or severity is changed to."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counterfactual:
-    """A claim that is wrong where another is right, by one attribute."""
+    """A claim that differs from another one in exactly one attribute."""
 
     claim: Claim
     changed: Attribute
+    """The attribute in which it differs."""
 
 
 def counterfactuals(
     claim: Claim, attributes: Sequence[Attribute] = ATTRIBUTES
 ) -> tuple[Counterfactual, ...]:
-    """Return the claims that differ in one of `attributes`, in their order.
+    """Return the claims that differ from `claim` in one of `attributes`, in that order.
 
     >>> claim = Claim(finding="effusion", present=True, side="left", severity="small")
     >>> for wrong in counterfactuals(claim):
@@ -64,7 +65,8 @@ def counterfactuals(
     severity Claim(finding='effusion', present=True, side='left', severity='large')
 
     Raises:
-        LanguageError: for a claim that cannot be made.
+        UnknownNameError: for a finding that is not in the vocabulary.
+        LanguageError: for an attribute that the finding cannot have.
     """
     check_claim(claim)
     return tuple(
@@ -84,10 +86,11 @@ def _changed(claim: Claim, attribute: Attribute) -> Iterator[Claim]:
 
 
 def contradictions(claim: Claim) -> tuple[Counterfactual, ...]:
-    """Return the counterfactuals that must be wrong where `claim` is right.
+    """Return the counterfactuals that must be wrong if `claim` is right.
 
-    A denial says nothing of where and how much, and what is on both sides is on the left too: an
-    absent finding is contradicted by its presence alone, a bilateral one not by a side.
+    An absent finding is contradicted only by its presence, because a denial leaves open on which
+    side and how large. A finding on both sides is not contradicted by one side, because it is on
+    that side too.
 
     >>> claim = Claim(finding="effusion", present=True, side="bilateral", severity="small")
     >>> [wrong.changed for wrong in contradictions(claim)]
@@ -96,21 +99,23 @@ def contradictions(claim: Claim) -> tuple[Counterfactual, ...]:
     ['presence']
 
     Raises:
-        LanguageError: for a claim that cannot be made.
+        UnknownNameError: for a finding that is not in the vocabulary.
+        LanguageError: for an attribute that the finding cannot have.
     """
     if not claim.present or claim.denied:
         return counterfactuals(claim, ["presence"])
-    told = counterfactuals(claim)
-    return tuple(c for c in told if not (c.changed == "side" and claim.side == "bilateral"))
+    both = claim.side == "bilateral"
+    return tuple(c for c in counterfactuals(claim) if not (both and c.changed == "side"))
 
 
 def deny(claim: Claim, denied: Denied) -> Claim:
-    """Return the claim that the finding is there, but not with this place or severity.
+    """Return the claim that the finding is present, but not with its stated place or severity.
 
     >>> deny(Claim(finding="effusion", present=True, side="left", zone="lower"), "place")
     Claim(finding='effusion', present=True, side='left', zone='lower', denied='place')
 
     Raises:
-        LanguageError: where the finding is absent or in doubt, or the attribute is not stated.
+        LanguageError: for a finding that is absent or in doubt, and for an attribute that the
+            claim does not state.
     """
     return check_claim(replace(claim, denied=denied))

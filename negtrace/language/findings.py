@@ -1,4 +1,4 @@
-"""The findings a claim can be about, read from `findings.toml`."""
+"""Findings that a claim can be about, and their names, from `findings.toml`."""
 
 __all__ = ["FINDINGS", "VOCABULARY", "Finding", "Name"]
 
@@ -17,15 +17,15 @@ class Name:
     """One of the names of a finding."""
 
     words: str
-    """As it is said of one, without an article."""
+    """The name of one such finding, without an article."""
     article: str
-    """ "a" or "an"; "some" where the name is plural; empty where it comes in amounts."""
+    """ "a" or "an"; "some" for a name that is plural; empty for what comes in amounts (edema)."""
     plural: str
-    """As it is said of several; the same words where the name has no number."""
+    """The name of several; the same as `words` for a name that is plural or comes in amounts."""
 
     @property
     def counted(self) -> bool:
-        """Whether there can be one and several of it."""
+        """Whether one can speak of one and of several of it."""
         return self.article in ("a", "an")
 
 
@@ -36,61 +36,60 @@ class Finding:
     key: str
     """Short name, as claims use it."""
     term: str
-    """What a report calls it."""
+    """Name that a report uses most."""
     article: str
-    """The word before `term` in the singular; empty for a mass noun."""
+    """ "a" or "an" before `term`; "some" where it is plural; empty where it comes in amounts."""
     normal_phrase: str
-    """Affirmative equivalent of its absence, a noun phrase."""
+    """Affirmative equivalent of its absence, as a noun phrase ("normal heart size")."""
     normal: str
-    """Affirmative equivalent of its absence, a sentence."""
+    """Affirmative equivalent of its absence, as a sentence ("The heart size is normal.")."""
     abnormal: str
-    """Affirmative wording of its presence that does not name it, a sentence."""
+    """Sentence that affirms the finding without naming it ("The heart is enlarged.")."""
     attributes: tuple[str, ...]
-    """Which of side, zone and severity may be stated of it."""
+    """Those of side, zone and severity that the phantom draws for it."""
     label: str = ""
-    """Its CheXpert label, or "Nodule"; empty where it has none."""
+    """CheXpert label, or "Nodule"; empty where it has none."""
     nih: str = ""
-    """Its label in NIH ChestX-ray14; empty where it has none."""
+    """Label of NIH ChestX-ray14; empty where it has none."""
     synonyms: tuple[str, ...] = ()
-    """Other names for it, with their article, or "some" where they are plural."""
+    """Other names, with their article, or with "some" where they are plural."""
     narrower: tuple[str, ...] = ()
-    """Those of the synonyms that mean a kind of it, without their article."""
+    """Those of the synonyms that name only a kind of it, without their article."""
     normals: tuple[str, ...] = ()
-    """Further affirmative equivalents of its absence, noun phrases."""
+    """Further affirmative equivalents of its absence, as noun phrases."""
     also: tuple[str, ...] = ()
-    """What else may be stated of it in a report."""
-    plural: str = ""
-    """What a report calls several of it, where that is not `term` with an "s"; or `term` itself,
-    where that is plural."""
+    """Further attributes that a report may state, though the phantom does not draw them."""
 
     @property
     def allowed(self) -> tuple[str, ...]:
-        """Every attribute that a claim on it may state."""
+        """Every attribute that a claim about it may state."""
         return (*self.attributes, *self.also)
 
     @property
     def names(self) -> tuple[Name, ...]:
-        """What it is called: the term, then the synonyms."""
-        if self.plural == self.term:
-            term = Name(words=self.term, article="some", plural=self.term)
-        else:
-            plural = self.plural or _many(self.term) if self.article else self.term
-            term = Name(words=self.term, article=self.article, plural=plural)
-        return (term, *map(_name, self.synonyms))
+        """The term and its synonyms."""
+        return (_name(self.article, self.term), *map(_synonym, self.synonyms))
 
 
-def _name(synonym: str) -> Name:
-    article, _, rest = synonym.partition(" ")
-    if article not in ("a", "an", "some"):
-        return Name(words=synonym, article="", plural=synonym)
-    return Name(words=rest, article=article, plural=rest if article == "some" else _many(rest))
+def _synonym(words: str) -> Name:
+    article, _, noun = words.partition(" ")
+    return _name(article, noun) if article in ("a", "an", "some") else _name("", words)
 
 
-def _many(noun: str) -> str:
-    """Return the plural of a noun."""
-    for one, many in (("thorax", "thoraces"), ("y", "ies"), ("ss", "sses"), ("um", "ums")):
-        if noun.endswith(one):
-            return noun.removesuffix(one) + many
+def _name(article: str, noun: str) -> Name:
+    plural = plural_of(noun) if article in ("a", "an") else noun
+    return Name(words=noun, article=article, plural=plural)
+
+
+def plural_of(noun: str) -> str:
+    """Return the plural of a noun.
+
+    >>> [plural_of(noun) for noun in ("nodule", "opacity", "mass", "pneumothorax")]
+    ['nodules', 'opacities', 'masses', 'pneumothoraces']
+    """
+    for singular, plural in (("thorax", "thoraces"), ("y", "ies"), ("ss", "sses")):
+        if noun.endswith(singular):
+            return noun.removesuffix(singular) + plural
     return noun + "s"
 
 
@@ -110,9 +109,9 @@ def _finding(key: str, row: Mapping[str, Any]) -> Finding:
 
 
 VOCABULARY: Mapping[str, Finding] = MappingProxyType(_read())
-"""Every finding that a claim can be about: CheXpert's, NIH ChestX-ray14's and malignancy."""
+"""Every finding that a claim can be about: those of CheXpert and NIH ChestX-ray14, malignancy."""
 
 FINDINGS: Mapping[str, Finding] = MappingProxyType(
     _Findings({key: finding for key, finding in VOCABULARY.items() if finding.label})
 )
-"""The findings of CheXpert and the nodule: those of the built-in pairs and of the phantom."""
+"""The findings of CheXpert and the nodule. Built-in pairs and benchmark questions use these."""

@@ -1,6 +1,9 @@
-"""The lexicon: phrases that negate, only seem to, weaken or bound, and the trie that finds them."""
+"""The lexicon: phrases that negate, seem to, raise a doubt or end a scope; and how to find them.
 
-__all__ = ["CATEGORIES", "Lexicon", "Match", "load_lexicon"]
+The phrases of a lexicon are kept in a trie, so that a text is searched in one pass.
+"""
+
+__all__ = ["Lexicon", "Match", "load_lexicon"]
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +26,7 @@ CATEGORIES: tuple[str, ...] = (
     "reopening",
     "parting",
 )
-"""Keys of `lexicon.toml` that hold phrases; of two with the same phrase, the first one wins."""
+"""Keys of a lexicon that hold phrases. A phrase under two keys counts for the first one."""
 
 _WORD_SETS = ("abbreviations", "light", "carrying", "closing", "auxiliaries", "verbs", "couplers")
 
@@ -36,7 +39,7 @@ class _Leaf:
     category: str
     phrase: str
     cue: tuple[int, int]
-    """The negating words, counted from the first word of the phrase."""
+    """The negating words, as numbers from the first word of the phrase."""
 
 
 @dataclass(slots=True)
@@ -47,68 +50,74 @@ class _Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """A phrase of the lexicon found in a text; places are counted in words."""
+    """A phrase of the lexicon found in a text. Words are given by their number in the text."""
 
     category: str
     phrase: str
-    """As the lexicon writes it."""
+    """The phrase as the lexicon writes it."""
     first: int
     last: int
-    """The word after its last."""
+    """The word after the last one of the phrase."""
     cue: tuple[int, int]
-    """Its negating words."""
+    """The negating words of the phrase: the first, and the one after the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lexicon:
-    """The phrases that make and bound a negation, and the words it takes to read its scope."""
+    """The phrases that begin and end a negation, and the words that its scope depends on."""
 
     phrases: tuple[tuple[str, str], ...]
-    """Category and phrase as written."""
+    """Category and phrase, as the lexicon writes it."""
     abbreviations: frozenset[str]
     """Words whose full stop ends no sentence."""
     light: frozenset[str]
-    """Words passed over on the way to the subject."""
+    """Words that are skipped before the subject."""
     carrying: frozenset[str]
-    """Words that pass the subject on to what stands behind their "of"."""
+    """Words that are no subject when "of" follows: the subject is what follows "of"."""
     closing: frozenset[str]
     """Words that end the subject."""
     auxiliaries: frozenset[str]
-    """Words between a subject and a cue behind it, no part of what is negated."""
+    """Words between a subject and a cue behind it. They are not negated."""
     verbs: frozenset[str]
-    """Finite verbs: a second one behind a coupler opens another clause."""
+    """Finite verbs. A second one behind a coupler begins another clause."""
     couplers: frozenset[str]
-    """Words that join two clauses, or two things within one."""
+    """Words that join two clauses, or two things within one clause."""
     signals: frozenset[str] = field(repr=False)
-    """A text with none of these words holds no cue."""
+    """A text without any of these words has no cue."""
     _trie: _Node = field(repr=False, compare=False)
 
     def matches(self, words: Words) -> list[Match]:
-        """Return the phrases in a text, none within another: the first, then the longest, wins."""
+        """Return the phrases in a text, from left to right. Phrases do not overlap.
+
+        Of the phrases that begin at a word, the longest one wins.
+        """
         lower, first_words = words.lower, self._trie.steps
-        found: list[Match] = []
-        place, count = 0, len(lower)
-        while place < count:
-            hit = _longest(self._trie, lower, place) if lower[place] in first_words else None
+        matches: list[Match] = []
+        first, count = 0, len(lower)
+        while first < count:
+            hit = _longest(self._trie, lower, first) if lower[first] in first_words else None
             if hit is None:
-                place += 1
+                first += 1
                 continue
             leaf, last = hit
-            found.append(
+            matches.append(
                 Match(
                     category=leaf.category,
                     phrase=leaf.phrase,
-                    first=place,
+                    first=first,
                     last=last,
-                    cue=(place + leaf.cue[0], place + leaf.cue[1]),
+                    cue=(first + leaf.cue[0], first + leaf.cue[1]),
                 )
             )
-            place = last
-        return found
+            first = last
+        return matches
 
 
 def load_lexicon(source: str | None = None) -> Lexicon:
-    """Read a lexicon from TOML text laid out as `lexicon.toml`, or the built-in one.
+    """Read a lexicon from TOML text, or return the built-in one.
+
+    Args:
+        source: text in the layout and notation of `lexicon.toml`, whose head explains both.
 
     Raises:
         LanguageError: for text that is not TOML, an unknown key, or a phrase that cannot be read.
@@ -145,7 +154,7 @@ def _build(rows: Mapping[str, Sequence[str]]) -> Lexicon:
     trie = _Node()
     signals: set[str] = set()
     for category, phrase in phrases:
-        for words, cue in _readings(phrase):
+        for words, cue in _word_sequences(phrase):
             _insert(trie, words, _Leaf(category=category, phrase=phrase, cue=cue))
             denying = category == "pseudo" and "[" in phrase
             if denying or category in ("before", "after", "joining"):
@@ -158,11 +167,13 @@ def _build(rows: Mapping[str, Sequence[str]]) -> Lexicon:
     )
 
 
-def _readings(phrase: str) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
-    """Yield every sequence of words a phrase stands for, and which of them negate."""
-    slots = [_slot(word) for word in (phrase if "[" in phrase else f"[{phrase}]").split()]
+def _word_sequences(phrase: str) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
+    """Yield every sequence of words that a phrase stands for, and which of the words negate."""
+    slots = [_choices(word) for word in (phrase if "[" in phrase else f"[{phrase}]").split()]
     if not (any(opens for _, opens, _ in slots) and any(closes for _, _, closes in slots)):
-        raise LanguageError(f"the phrase {phrase!r} opens a bracket that it does not close")
+        raise LanguageError(
+            f"the phrase {phrase!r} needs one opening and one closing bracket around its cue"
+        )
     for choice in product(*(options for options, _, _ in slots)):
         words: list[str] = []
         first = last = 0
@@ -172,12 +183,14 @@ def _readings(phrase: str) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
             last = len(words) if closes else last
         last = min(last, len(words) - (words[-1:] == [_CLAUSE_END]))
         if first >= last or words[0] == _CLAUSE_END:
-            raise LanguageError(f"the phrase {phrase!r} can be read as no words at all")
+            raise LanguageError(
+                f"the phrase {phrase!r} may consist of no words; make one of them required"
+            )
         yield tuple(words), (first, last)
 
 
-def _slot(word: str) -> tuple[list[tuple[str, ...]], bool, bool]:
-    """Return the ways to fill one place of a phrase, and whether the cue opens and closes there."""
+def _choices(word: str) -> tuple[list[tuple[str, ...]], bool, bool]:
+    """Return the choices for one word of a phrase, and whether the cue begins and ends there."""
     bare = word.strip("[]")
     optional = len(bare) > 1 and bare.endswith("?")
     options = [_option(option) for option in (bare[:-1] if optional else bare).split("|")]
@@ -199,20 +212,20 @@ def _insert(trie: _Node, words: tuple[str, ...], leaf: _Leaf) -> None:
     node.leaf = node.leaf or leaf
 
 
-def _longest(trie: _Node, lower: list[str], place: int) -> tuple[_Leaf, int] | None:
-    """Return the longest phrase that begins at `place`, and the word after its last."""
+def _longest(trie: _Node, lower: list[str], index: int) -> tuple[_Leaf, int] | None:
+    """Return the longest phrase that begins at a word, and the word after its last one."""
     best: tuple[_Leaf, int] | None = None
     node, count = trie, len(lower)
     while True:
-        word = lower[place] if place < count else _CLAUSE_END
+        word = lower[index] if index < count else _CLAUSE_END
         final = node.steps.get(_CLAUSE_END) if word in _CLAUSE_ENDS else None
         if final and final.leaf:
-            best = (final.leaf, place)
-        step = node.steps.get(word) if place < count else None
+            best = (final.leaf, index)
+        step = node.steps.get(word) if index < count else None
         if step is None and word[0].isdecimal():
             step = node.steps.get(_NUMBER)
         if step is None:
             return best
-        node, place = step, place + 1
+        node, index = step, index + 1
         if node.leaf:
-            best = (node.leaf, place)
+            best = (node.leaf, index)

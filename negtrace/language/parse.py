@@ -1,4 +1,4 @@
-"""Claims read back from text: each finding that is named, with its polarity and attributes."""
+"""Claims read back from text: each finding that a text names, with its polarity and attributes."""
 
 __all__ = ["parse_claim", "parse_claims", "read_sentence"]
 
@@ -18,6 +18,8 @@ from negtrace.language.negation import Decision, decide
 from negtrace.language.words import Span, Words, sentence_spans, split
 
 Meaning = Literal["named", "normal", "abnormal", "elsewhere"]
+"""What a phrase says of a finding: its name; that it is absent or present, without its name; or
+the name of something that is not in the chest."""
 
 _ENDS = frozenset(".;:!?")
 _JOINTS = frozenset([",", "and", "or", "nor", "but", "with", "without", "no", "not", "while"])
@@ -25,13 +27,13 @@ _JOINTS = frozenset([",", "and", "or", "nor", "but", "with", "without", "no", "n
 
 @dataclass(frozen=True, kw_only=True)
 class _Mention:
-    """A finding named in a text, or its absence or presence put without naming it."""
+    """A phrase about a finding in a text. Words are given by their number."""
 
     finding: str
     meaning: Meaning
     first: int
     last: int
-    """The word after its last."""
+    """The word after the last one of the phrase."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class _Text:
     reading: Reading
 
     def decision(self, first: int, last: int) -> Decision:
-        """Return what is said of some of the words."""
+        """Return what the text says of the words from `first` to `last`, without `last`."""
         return decide(self.reading, self.words.span(first, last))
 
 
@@ -53,13 +55,13 @@ def parse_claim(text: str) -> Claim:
     Claim(finding='cardiomegaly', present=False)
 
     Raises:
-        LanguageError: where the text makes no claim on a known finding, or several.
+        LanguageError: for a text with no claim about a known finding, or with several.
     """
     claims = parse_claims(text)
     if len(claims) != 1:
-        named = ", ".join(claim.finding for claim in claims) or "none"
+        findings = ", ".join(claim.finding for claim in claims) or "none"
         raise LanguageError(
-            f"expected a text with one claim, got {len(claims)} (findings: {named}); "
+            f"expected a text with one claim, got {len(claims)} (findings: {findings}); "
             "parse_claims reads several"
         )
     return claims[0]
@@ -68,8 +70,9 @@ def parse_claim(text: str) -> Claim:
 def parse_claims(text: str) -> tuple[Claim, ...]:
     """Return the claims that a text makes, from left to right.
 
-    Side, zone and severity are those stated between a finding and its neighbours; what a finding
-    cannot have is passed over. A finding that is named twice makes two claims.
+    The attributes of a claim are stated near its finding: between the findings before and after it,
+    in the same sentence. Attributes that the finding cannot have are ignored. A finding that is
+    named twice makes two claims.
 
     >>> for claim in parse_claims("Small left effusion at the base, no pneumothorax."):
     ...     print(claim)
@@ -77,7 +80,7 @@ def parse_claims(text: str) -> tuple[Claim, ...]:
     Claim(finding='pneumothorax', present=False)
     """
     spans = sentence_spans(text, load_lexicon().abbreviations)
-    return tuple(claim for start, end in spans for claim in _claims(text[start:end]))
+    return tuple(claim for start, end in spans for claim in _claims_of(text[start:end]))
 
 
 def read_sentence(sentence: str) -> tuple[tuple[Claim, ...], Reading]:
@@ -89,75 +92,80 @@ def read_sentence(sentence: str) -> tuple[tuple[Claim, ...], Reading]:
     """
     words = split(sentence)
     reading = read_words(words, load_lexicon())
-    return tuple(_said(_Text(words=words, reading=reading), _mentions(words))), reading
+    return tuple(_claims(_Text(words=words, reading=reading), _mentions(words))), reading
 
 
-def _claims(sentence: str) -> Iterator[Claim]:
+def _claims_of(sentence: str) -> Iterator[Claim]:
     words = split(sentence)
     mentions = _mentions(words)
+    # Most sentences of a report name no finding; they need not be searched for cues.
     if any(mention.meaning != "elsewhere" for mention in mentions):
         reading = read_words(words, load_lexicon())
-        yield from _said(_Text(words=words, reading=reading), mentions)
+        yield from _claims(_Text(words=words, reading=reading), mentions)
 
 
-def _said(read: _Text, mentions: Sequence[_Mention]) -> Iterator[Claim]:
-    for mention, field in zip(mentions, _fields(read.words, mentions), strict=True):
+def _claims(text: _Text, mentions: Sequence[_Mention]) -> Iterator[Claim]:
+    for mention, area in zip(mentions, _areas(text.words, mentions), strict=True):
         if mention.meaning != "elsewhere":
-            yield _claim(read, mention, field)
+            yield _claim(text, mention, area)
 
 
-def _claim(read: _Text, mention: _Mention, field: Span) -> Claim:
-    decision = read.decision(mention.first, mention.last)
+def _claim(text: _Text, mention: _Mention, area: Span) -> Claim:
+    decision = text.decision(mention.first, mention.last)
     if mention.meaning != "named":
-        # "Normal heart size" denies by affirming; a cue before it turns it round.
-        return Claim(
-            finding=mention.finding, present=(mention.meaning == "normal") == decision.negated
-        )
+        # "Normal heart size" denies cardiomegaly; "not normal heart size" affirms it.
+        present = (mention.meaning == "normal") == decision.negated
+        return Claim(finding=mention.finding, present=present)
     finding = VOCABULARY[mention.finding]
-    places = _attributes(read.words, mention, field, finding)
-    stated: dict[str, Any] = {name: value for name, (value, _) in places.items()}
+    stated = _stated(text.words, mention, area, finding)
+    attributes: dict[str, Any] = {name: value for name, (value, _) in stated.items()}
     if decision.negated:
-        return Claim(finding=finding.key, present=False, **stated)
+        return Claim(finding=finding.key, present=False, **attributes)
     if decision.status == "uncertain" and decision.cue:
-        stated["certainty"] = _certainty(decision.cue)
-    elif denied := _denied(read, places):
-        stated["denied"] = denied
-    return Claim(finding=finding.key, present=True, **stated)
+        attributes["certainty"] = _certainty(decision.cue)
+    elif denied := _denied(text, stated):
+        attributes["denied"] = denied
+    return Claim(finding=finding.key, present=True, **attributes)
 
 
 def _certainty(cue: Cue) -> str:
-    said = set(split(cue.text).lower)
-    return "probable" if said & set(WORDS_BY_VALUE["certainty"]["probable"]) else "possible"
+    words = set(split(cue.text).lower)
+    return "probable" if words & set(WORDS_BY_VALUE["certainty"]["probable"]) else "possible"
 
 
-def _denied(read: _Text, places: Mapping[str, tuple[str, int]]) -> str | None:
-    """Return the attribute that a cue reaches where it does not reach the finding."""
-    for name, (_, place) in places.items():
-        if read.decision(place, place + 1).negated:
+def _denied(text: _Text, stated: Mapping[str, tuple[str, int]]) -> str | None:
+    """Return the attribute that a cue negates while it does not negate the finding."""
+    for name, (_, index) in stated.items():
+        if text.decision(index, index + 1).negated:
             return "severity" if name == "severity" else "place"
     return None
 
 
-def _attributes(
-    words: Words, mention: _Mention, field: Span, finding: Finding
+def _stated(
+    words: Words, mention: _Mention, area: Span, finding: Finding
 ) -> dict[str, tuple[str, int]]:
-    """Return the value and the word of each attribute; before the finding the last word counts."""
-    known = attribute_words()
-    behind = range(field[1] - 1, mention.last - 1, -1)
-    found: dict[str, tuple[str, int]] = {}
-    for place in (*behind, *range(field[0], mention.first)):
-        attribute, value = known.get(words.lower[place], ("", ""))
+    """Return the value of each attribute in the area of a finding, and the word that states it.
+
+    Of several words for one attribute, the one nearest in front of the finding counts; if there is
+    none in front, the first one behind. "Left" and "right" together are both sides.
+    """
+    meanings = attribute_words()
+    behind = range(area[1] - 1, mention.last - 1, -1)
+    stated: dict[str, tuple[str, int]] = {}
+    for index in (*behind, *range(area[0], mention.first)):
+        attribute, value = meanings.get(words.lower[index], ("", ""))
         if attribute not in finding.allowed:
             continue
-        sides = {value, found.get(attribute, (value, 0))[0]}
-        found[attribute] = ("bilateral" if sides == {"left", "right"} else value, place)
-    return found
+        sides = {value, stated.get(attribute, (value, 0))[0]}
+        stated[attribute] = ("bilateral" if sides == {"left", "right"} else value, index)
+    return stated
 
 
-def _fields(words: Words, mentions: Sequence[_Mention]) -> list[Span]:
-    """Return for each mention the words that may say something of it."""
-    ends = [-1, *(p for p, word in enumerate(words.lower) if word in _ENDS), len(words.lower)]
-    fields = []
+def _areas(words: Words, mentions: Sequence[_Mention]) -> list[Span]:
+    """Return for each mention the words that may state its attributes."""
+    stops = [index for index, word in enumerate(words.lower) if word in _ENDS]
+    ends = [-1, *stops, len(words.lower)]
+    areas = []
     for number, mention in enumerate(mentions):
         low = ends[bisect_left(ends, mention.first) - 1] + 1
         high = ends[bisect_left(ends, mention.last)]
@@ -165,69 +173,71 @@ def _fields(words: Words, mentions: Sequence[_Mention]) -> list[Span]:
             low = _joint(words, mentions[number - 1].last, mention.first)
         if number + 1 < len(mentions) and mentions[number + 1].first < high:
             high = _joint(words, mention.last, mentions[number + 1].first)
-        fields.append((low, high))
-    return fields
+        areas.append((low, high))
+    return areas
 
 
 def _joint(words: Words, begin: int, end: int) -> int:
-    """Return where, between two findings, what is said of the second begins."""
-    return next((p for p in range(begin, end) if words.lower[p] in _JOINTS), begin)
+    """Return the first word between two findings that belongs to the second."""
+    return next((i for i in range(begin, end) if words.lower[i] in _JOINTS), begin)
 
 
 def _mentions(words: Words) -> list[_Mention]:
-    """Return the findings in a text, the longest name first at each word, none within another."""
-    names, longest = _names()
-    found: list[_Mention] = []
-    place = 0
-    while place < len(words.lower):
-        hit = _named(names, words.lower[place : place + longest.get(words.lower[place], 0)])
+    """Return the phrases about findings; the longest one at each word, without overlaps."""
+    phrases, longest = _phrases()
+    mentions: list[_Mention] = []
+    first = 0
+    while first < len(words.lower):
+        hit = _longest(phrases, words.lower[first : first + longest.get(words.lower[first], 0)])
         if hit is None:
-            place += 1
+            first += 1
             continue
         (finding, meaning), length = hit
-        found.append(_Mention(finding=finding, meaning=meaning, first=place, last=place + length))
-        place += length
-    return found
+        last = first + length
+        mentions.append(_Mention(finding=finding, meaning=meaning, first=first, last=last))
+        first = last
+    return mentions
 
 
-def _named(
-    names: Mapping[tuple[str, ...], tuple[str, Meaning]], ahead: Sequence[str]
+def _longest(
+    phrases: Mapping[tuple[str, ...], tuple[str, Meaning]], ahead: Sequence[str]
 ) -> tuple[tuple[str, Meaning], int] | None:
+    """Return the meaning of the longest phrase that begins with the words ahead, and its length."""
     for length in range(len(ahead), 0, -1):
-        if entry := names.get(tuple(ahead[:length])):
-            return entry, length
+        if meaning := phrases.get(tuple(ahead[:length])):
+            return meaning, length
     return None
 
 
 @cache
-def _names() -> tuple[dict[tuple[str, ...], tuple[str, Meaning]], dict[str, int]]:
-    """Return what each sequence of words names, and the longest that begins with a word."""
-    names: dict[tuple[str, ...], tuple[str, Meaning]] = {}
+def _phrases() -> tuple[dict[tuple[str, ...], tuple[str, Meaning]], dict[str, int]]:
+    """Return the meaning of each phrase, and the length of the longest phrase by its first word."""
+    phrases: dict[tuple[str, ...], tuple[str, Meaning]] = {}
     for finding in VOCABULARY.values():
-        _enter(
-            names,
-            (n for name in finding.names for n in (name.words, name.plural)),
-            finding,
-            "named",
-        )
-        _enter(names, [finding.normal_phrase, finding.normal, *finding.normals], finding, "normal")
-        _enter(names, [finding.abnormal], finding, "abnormal")
+        names = [words for name in finding.names for words in (name.words, name.plural)]
+        _add(phrases, names, finding, "named")
+        normal = [finding.normal_phrase, finding.normal, *finding.normals]
+        _add(phrases, normal, finding, "normal")
+        _add(phrases, [finding.abnormal], finding, "abnormal")
     for phrase in WORDS_BY_VALUE["elsewhere"]["phrases"]:
-        names[tuple(split(phrase).lower)] = ("", "elsewhere")
+        phrases[tuple(split(phrase).lower)] = ("", "elsewhere")
     longest: dict[str, int] = {}
-    for words in names:
+    for words in phrases:
         longest[words[0]] = max(len(words), longest.get(words[0], 0))
-    return names, longest
+    return phrases, longest
 
 
-def _enter(
-    names: dict[tuple[str, ...], tuple[str, Meaning]],
-    phrases: Iterable[str],
+def _add(
+    phrases: dict[tuple[str, ...], tuple[str, Meaning]],
+    texts: Iterable[str],
     finding: Finding,
     meaning: Meaning,
 ) -> None:
-    for phrase in phrases:
-        words = tuple(split(re.sub(r"\.$", "", phrase)).lower)
-        held = names.setdefault(words, (finding.key, meaning))
-        if held != (finding.key, meaning):
-            raise LanguageError(f"{phrase!r} names both {held[0]!r} and {finding.key!r}")
+    for text in texts:
+        words = tuple(split(re.sub(r"\.$", "", text)).lower)
+        entry = phrases.setdefault(words, (finding.key, meaning))
+        if entry != (finding.key, meaning):
+            raise LanguageError(
+                f"{text!r} means both {entry[0]!r} and {finding.key!r} in findings.toml; "
+                "give one of them another wording"
+            )

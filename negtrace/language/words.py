@@ -1,4 +1,4 @@
-"""Words of a text, each with its characters, and the places where a clause must end."""
+"""Words of a text with their characters, and the marks that end a sentence or a clause."""
 
 __all__ = ["Span", "Words", "sentence_spans", "split", "stops"]
 
@@ -18,22 +18,22 @@ _CLOSERS = frozenset("\"')]\u201d\u2019")
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """The words of one text from left to right; a mark of punctuation is a word of its own.
+    """The words of one text from left to right.
 
-    "isn't" is two words, "is" and "n't"; "peri-implantitis", "and/or" and "2.5" are one each, and
-    so is an empty line.
+    A mark of punctuation is a word, and so is an empty line. "isn't" is two words, "is" and "n't";
+    "peri-implantitis", "and/or" and "2.5" are one word each.
     """
 
     text: str
     lower: list[str]
-    """Each word in lower case, a typographic apostrophe made plain."""
+    """Each word in lower case; "n\u2019t" is written "n't"."""
     starts: list[int]
-    """Its first character."""
+    """The first character of each word."""
     ends: list[int]
-    """The character after its last."""
+    """The character after the last one of each word."""
 
     def span(self, first: int, last: int) -> Span:
-        """Return the characters of the words from `first` up to and without `last`."""
+        """Return the characters of the words from `first` to `last`, without `last`."""
         return (self.starts[first], self.ends[last - 1])
 
 
@@ -44,7 +44,8 @@ def split(text: str) -> Words:
     ['it', 'is', "n't", 'a', '2.5', 'cm', 'mass', '.']
     """
     plain = text.lower()
-    # Letters such as a dotted capital I grow when they are made small, and move what follows.
+    # Some letters, such as a dotted capital I, become two characters in lower case, so only the
+    # words of an ASCII text can be cut from its lower case.
     if text.isascii() and "n't" not in plain:
         hits = list(_WORD.finditer(plain))
         return Words(
@@ -56,9 +57,9 @@ def split(text: str) -> Words:
     lower: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    for found in _WORD.finditer(text):
-        word = found.group().lower()
-        start, end = found.span()
+    for hit in _WORD.finditer(text):
+        word = hit.group().lower()
+        start, end = hit.span()
         if word[-1] == "t" and word[-2:-1] in ("'", "\u2019") and word[-3:-2] == "n":
             if len(word) > 3:
                 lower.append(word[:-3])
@@ -73,40 +74,52 @@ def split(text: str) -> Words:
 
 
 def sentence_spans(text: str, abbreviations: frozenset[str]) -> list[Span]:
-    """Return the characters of each sentence, its full stop included; a colon ends none."""
+    """Return the characters of each sentence, with its full stop. A colon ends no sentence.
+
+    >>> sentence_spans("No mass. Size: 2.5 cm.", frozenset())
+    [(0, 8), (8, 22)]
+
+    Args:
+        text: any text.
+        abbreviations: words in lower case whose full stop ends no sentence, as those of a lexicon.
+    """
     words = split(text)
-    ends = [words.ends[p] for p in stops(words, abbreviations) if words.lower[p][0] in _CLOSING]
-    edges = [0, *ends, len(text)]
-    return [(one, other) for one, other in pairwise(edges) if text[one:other].strip()]
+    marks = [index for index in stops(words, abbreviations) if words.lower[index][0] in _CLOSING]
+    edges = [0, *(words.ends[index] for index in marks), len(text)]
+    return [(begin, end) for begin, end in pairwise(edges) if text[begin:end].strip()]
 
 
 def stops(words: Words, abbreviations: frozenset[str]) -> list[int]:
-    """Return which words end a sentence or a clause: full stops, semicolons, colons, empty lines.
+    """Return the numbers of the words that end a sentence or a clause.
 
-    A full stop within "Dr. Low", "2.5" or "e.g." ends nothing.
+    These are full stops, question and exclamation marks, semicolons, colons and empty lines. The
+    full stops of "Dr. Low", "2.5" and "e.g." end nothing.
     """
-    text = words.text
-    found = []
-    for place, word in enumerate(words.lower):
-        mark = word[0]
-        if mark not in _ENDS:
-            continue
-        if mark in ".!?":
-            after = text[words.ends[place] : words.ends[place] + 1]
-            run_on = after.isupper() and words.lower[place - 1].isalpha() and place > 0
-            closed = not after or after.isspace() or after in _CLOSERS
-            if not (closed or (run_on and len(words.lower[place - 1]) > 2)):
-                continue
-            if mark == "." and _abbreviated(words, place, abbreviations):
-                continue
-        found.append(place)
-    return found
+    return [
+        index
+        for index, word in enumerate(words.lower)
+        if word[0] in _ENDS
+        and (word[0] not in ".!?" or _ends_sentence(words, index, abbreviations))
+    ]
 
 
-def _abbreviated(words: Words, place: int, abbreviations: frozenset[str]) -> bool:
-    """Tell whether the full stop belongs to the word before it, as in "Dr." and "e.g."."""
+def _ends_sentence(words: Words, index: int, abbreviations: frozenset[str]) -> bool:
+    """Return whether a full stop, question or exclamation mark ends a sentence."""
+    end = words.ends[index]
+    following = words.text[end : end + 1]
+    closed = not following or following.isspace() or following in _CLOSERS
+    before = words.lower[index - 1] if index else ""
+    # A space may be missing between two sentences: "no mass.No node."
+    run_on = following.isupper() and before.isalpha() and len(before) > 2
+    if not (closed or run_on):
+        return False
+    return words.lower[index][0] != "." or not _abbreviated(words, index, abbreviations)
+
+
+def _abbreviated(words: Words, index: int, abbreviations: frozenset[str]) -> bool:
+    """Return whether a full stop belongs to the word before it, as in "Dr." and "e.g."."""
     text = words.text
-    start = words.starts[place]
-    while start > 0 and not text[start - 1].isspace() and words.starts[place] - start < 12:
+    start = stop = words.starts[index]
+    while start > 0 and not text[start - 1].isspace() and stop - start < 12:
         start -= 1
-    return text[start : words.starts[place]].lower().strip("(\"'") in abbreviations
+    return text[start:stop].lower().strip("(\"'") in abbreviations
