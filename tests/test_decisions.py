@@ -175,8 +175,8 @@ def test_doubts_and_pseudo_negations_are_no_cues() -> None:
         ("before = [", "not TOML"),
         ('behind = ["no"]', "'behind' is not a list of phrases under a known key"),
         ('before = "no"', "'before' is not a list"),
-        ('before = ["is [absent"]', "does not close"),
-        ('before = ["no?"]', "read as no words"),
+        ('before = ["is [absent"]', "needs one opening and one closing bracket"),
+        ('before = ["no?"]', "may consist of no words"),
     ],
 )
 def test_a_bad_lexicon_is_refused(source: str, message: str) -> None:
