@@ -23,7 +23,7 @@ from record import machine
 
 import negtrace
 from negtrace import bench
-from negtrace.bench.report import Report, Row
+from negtrace.bench.report import Report, ReportRow
 
 SCORERS = {
     "model": "",
@@ -51,27 +51,27 @@ def reports(options: argparse.Namespace, folder: Path) -> Iterator[Report]:
             yield from bench.run(minilm, config, out=folder / data.stem)
 
 
-def shown(row: Row) -> bool:
+def shown(row: ReportRow) -> bool:
     """Whether a row is one of the table: the model's, and what its baselines get in all."""
     broken_down = ("finding", "negated_findings", *(() if row.scorer == "model" else ("template",)))
     return row.scorer in SCORERS and row.axis not in broken_down
 
 
-def name_of(row: Row) -> str:
+def name_of(row: ReportRow) -> str:
     """Return what a line of the table is called."""
     parts = [row.measure, row.series, row.axis, row.level, SCORERS[row.scorer]]
     told = [part for part in parts if part not in ("", "all", "claims", "questions")]
     return ", ".join(dict.fromkeys(told))
 
 
-def cell(row: Row) -> str:
+def cell(row: ReportRow) -> str:
     """Return a number with its interval."""
     return f"{row.estimate:.3f} [{row.low:.3f}, {row.high:.3f}]"
 
 
 def table(found: Sequence[Report]) -> str:
     """Return a Markdown table of reports of one suite on the same kind of data, model by model."""
-    lines: dict[str, dict[str, Row]] = {}
+    lines: dict[str, dict[str, ReportRow]] = {}
     names = [str(report.model["name"]) for report in found]
     for report in found:
         for row in filter(shown, report.rows):

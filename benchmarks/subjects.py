@@ -22,11 +22,14 @@ from scipy.stats import spearmanr
 from torch.nn.functional import normalize
 
 import negtrace
-from negtrace.bench import polarity, retrieval, scoring
-from negtrace.bench.cases import PhantomSupply, Supply, TextSupply
+from negtrace.bench.candidates import CandidateSet, phantom_candidates
+from negtrace.bench.cases import CaseSource, PhantomCases, TextCases
 from negtrace.bench.items import Item
-from negtrace.bench.negbench import read_choices
-from negtrace.bench.rates import Bootstrap, correct
+from negtrace.bench.polarity import WORDINGS, polarity_items, polarity_questions
+from negtrace.bench.question_files import read_choices
+from negtrace.bench.result import Bootstrap
+from negtrace.bench.retrieval import retrieval_rows
+from negtrace.bench.scoring import is_correct, score_items
 from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.language.findings import FINDINGS
@@ -56,7 +59,7 @@ class Subject(ABC):
     name: str
     settings: Mapping[str, Any]
     findings: Sequence[str]
-    supply: Callable[[Sequence[str]], Supply]
+    supply: Callable[[Sequence[str]], CaseSource]
     asked: int
     """Polarity questions."""
 
@@ -99,9 +102,9 @@ class Subject(ABC):
         """Polarity questions by wording, on the trained findings and on the held-out ones."""
         found = {}
         for start, findings in (("", self.trained), ("new_", self.held_out)):
-            asked = polarity.questions(self.supply(findings), self.asked, seed=self.seed)
-            for series, wording in polarity.WORDINGS.items():
-                found[start + series] = polarity.items_of(asked, wording)
+            asked = polarity_questions(self.supply(findings), self.asked, seed=self.seed)
+            for series, wording in WORDINGS.items():
+                found[start + series] = polarity_items(asked, wording)
         return found
 
     def measured(self, encoder: Encoder) -> Figures:
@@ -117,7 +120,7 @@ class Subject(ABC):
 def rates(encoder: Encoder, asked: Mapping[str, Sequence[Item]]) -> Figures:
     """Return the share of each kind of items that the encoder gets right; all are run together."""
     items = [item for kind in asked.values() for item in kind]
-    right = correct(items, scoring.options(encoder, items))
+    right = is_correct(items, score_items(encoder, items))
     parts = np.split(right, np.cumsum([len(kind) for kind in asked.values()])[:-1])
     return {name: float(part.mean()) for name, part in zip(asked, parts, strict=True)}
 
@@ -134,7 +137,7 @@ class Phantom(Subject):
         "keep": 15.0,
     }
     findings = PHANTOM_FINDINGS
-    supply = PhantomSupply
+    supply = PhantomCases
     asked = 400
 
     def load(self) -> Encoder:
@@ -151,14 +154,14 @@ class Phantom(Subject):
         return [pair for pair in phantom_pairs(168) if pair.tags["finding"] in self.trained]
 
     @cached_property
-    def galleries(self) -> dict[str, retrieval.Gallery]:
+    def candidates(self) -> dict[str, CandidateSet]:
         """Held-out radiographs and reports that deny nothing."""
-        found = retrieval.phantom_galleries(300, seed=self.seed)
+        found = phantom_candidates(300, seed=self.seed)
         return {"affirmative": found["affirmative"]}
 
     def kept(self, encoder: Encoder) -> float:
         """Return affirmative R@5, the mean of both ways."""
-        rows = retrieval.results(encoder, self.galleries, Bootstrap(resamples=1))
+        rows = retrieval_rows(encoder, self.candidates, Bootstrap(resamples=1))
         return float(np.mean([row.estimate for row in rows if row.level == "R@5"]))
 
 
@@ -168,7 +171,7 @@ class MiniLM(Subject):
     name = "all-MiniLM-L6-v2"
     settings: Mapping[str, Any] = {"steps": 40, "batch": 16, "rate": 1.5e-3, "keep": 10.0}
     findings = tuple(FINDINGS)
-    supply = TextSupply
+    supply = TextCases
     longest = 12
     """Most words of a text that is trained on: a matter of time."""
     asked = 160

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from negtrace import bench, load
-from negtrace.bench import baselines, claims, polarity, scoring
-from negtrace.bench.cases import Case, Cases, PhantomSupply, TextSupply
-from negtrace.bench.context import fitting
-from negtrace.bench.items import Item
-from negtrace.bench.rates import Bootstrap, correct
-from negtrace.bench.report import schema
+from negtrace.bench.cases import Case, LabelledCases, PhantomCases, TextCases
+from negtrace.bench.claims import ATTRIBUTES, WHOLE_SET
+from negtrace.bench.items import Item, drop_long_items
+from negtrace.bench.polarity import PATTERNS, WORDINGS, polarity_items, polarity_questions
+from negtrace.bench.report import report_schema
+from negtrace.bench.result import Bootstrap
+from negtrace.bench.scoring import is_correct, score_items, shortness
 from negtrace.datasets.claim_sets import read_claim_sets, wrongs
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError, DatasetError, UnknownNameError
@@ -41,14 +42,14 @@ def minilm() -> Encoder:
 @given(st.integers(0, 10**6), st.integers(1, 24))
 @settings(max_examples=25, deadline=None)
 def test_questions_have_one_right_option_among_distinct_ones(seed: int, count: int) -> None:
-    asked = polarity.questions(TextSupply(), count, seed=seed)
+    asked = polarity_questions(TextCases(), count, seed=seed)
     assert count <= len(asked) < count + 4
     for question in asked:
         truth = question.case.labels
         right = [all(truth[c.finding] == c.present for c in o) for o in question.options]
         assert [place for place, one in enumerate(right) if one] == [question.answer]
         assert len(set(question.options)) == 4
-        for wording in polarity.WORDINGS.values():
+        for wording in WORDINGS.values():
             assert len(set(question.texts(wording))) == 4
     for start in range(0, len(asked), 4):
         quartet = asked[start : start + 4]
@@ -61,22 +62,22 @@ def test_questions_have_one_right_option_among_distinct_ones(seed: int, count: i
 @settings(max_examples=25, deadline=None)
 def test_a_scorer_of_words_alone_is_right_once_in_four(seed: int, fancy: int) -> None:
     """Whatever it likes about statements: it likes the same one in all four of a quartet."""
-    items = polarity.items_of(polarity.questions(TextSupply(), 12, seed=seed), "negated")
+    items = polarity_items(polarity_questions(TextCases(), 12, seed=seed), "negated")
     liked: dict[str, float] = {}
     rng = np.random.default_rng(fancy)
     for item in items:
         for text in item.texts:
             liked.setdefault(text, float(rng.random()))
     scores = [np.array([liked[text] for text in item.texts]) for item in items]
-    assert correct(items, scores).mean() == 0.25
-    assert correct(items, baselines.lengths(items)).mean() == 0.25
+    assert is_correct(items, scores).mean() == 0.25
+    assert is_correct(items, shortness(items)).mean() == 0.25
     by_place = [np.array([0.0, 0.0, 1.0, 0.0]) for _ in items]
-    assert correct(items, by_place).mean() == 0.25
+    assert is_correct(items, by_place).mean() == 0.25
 
 
 def test_questions_are_seeded() -> None:
-    one, again = (polarity.questions(PhantomSupply(), 8, seed=3) for _ in range(2))
-    other = polarity.questions(PhantomSupply(), 8, seed=4)
+    one, again = (polarity_questions(PhantomCases(), 8, seed=3) for _ in range(2))
+    other = polarity_questions(PhantomCases(), 8, seed=4)
     assert [(q.options, q.case.id) for q in one] == [(q.options, q.case.id) for q in again]
     assert [q.options for q in one] != [q.options for q in other]
 
@@ -90,13 +91,15 @@ def test_findings_without_both_labels_are_refused() -> None:
     anchor = Anchor(text="a")
     labels = {"edema": True, "effusion": False, "nodule": True}
     with pytest.raises(BenchError, match="three are needed"):
-        Cases([Case(id="1", anchor=anchor, labels=labels)])
+        LabelledCases([Case(id="1", anchor=anchor, labels=labels)])
     flipped = {finding: not there for finding, there in labels.items()}
-    two = Cases([Case(id=str(k), anchor=anchor, labels=x) for k, x in enumerate((labels, flipped))])
+    two = LabelledCases(
+        [Case(id=str(k), anchor=anchor, labels=x) for k, x in enumerate((labels, flipped))]
+    )
     with pytest.raises(BenchError, match="combinations"):
-        polarity.questions(two, 4, seed=0)
+        polarity_questions(two, 4, seed=0)
     with pytest.raises(BenchError, match="at least one"):
-        polarity.questions(TextSupply(), 0, seed=0)
+        polarity_questions(TextCases(), 0, seed=0)
 
 
 def test_cases_are_used_evenly() -> None:
@@ -104,10 +107,10 @@ def test_cases_are_used_evenly() -> None:
     names = ("edema", "effusion", "nodule")
     cases = [
         Case(id=f"{p}-{k}", anchor=anchor, labels=dict(zip(names, p, strict=True)))
-        for p in polarity.PATTERNS
+        for p in PATTERNS
         for k in range(3)
     ]
-    used = Counter(q.case.id for q in polarity.questions(Cases(cases), 400, seed=0))
+    used = Counter(q.case.id for q in polarity_questions(LabelledCases(cases), 400, seed=0))
     assert len(used) == 24
     by_pattern: dict[str, list[int]] = {}
     for name, count in used.items():
@@ -125,7 +128,7 @@ def test_intervals_draw_groups() -> None:
     assert np.isnan(Bootstrap().mean(values, ["one"] * 80)[1])
 
 
-@pytest.mark.parametrize("wording", polarity.WORDINGS)
+@pytest.mark.parametrize("wording", WORDINGS)
 def test_baselines_are_at_chance(phantom: Encoder, wording: str) -> None:
     report = bench.run(phantom, bench.BenchConfig(count=200, resamples=500))[0]
     for scorer in ("prior", "length", "chance"):
@@ -161,7 +164,7 @@ def test_a_text_encoder_is_anchored_on_texts(minilm: Encoder) -> None:
 def test_text_anchors_say_the_truth_and_name_no_finding() -> None:
     from negtrace.language.findings import FINDINGS
 
-    for question in polarity.questions(TextSupply(), 40, seed=1):
+    for question in polarity_questions(TextCases(), 40, seed=1):
         text = str(question.case.anchor.text)
         for claim in question.options[question.answer]:
             finding = FINDINGS[claim.finding]
@@ -170,12 +173,12 @@ def test_text_anchors_say_the_truth_and_name_no_finding() -> None:
 
 
 def test_scoring_needs_no_batching(phantom: Encoder) -> None:
-    items = polarity.items_of(polarity.questions(PhantomSupply(), 4, seed=0), "negated")
-    together = scoring.options(phantom, items)
+    items = polarity_items(polarity_questions(PhantomCases(), 4, seed=0), "negated")
+    together = score_items(phantom, items)
     for item, scores in zip(items, together, strict=True):
-        [alone] = scoring.options(phantom, [item])
+        [alone] = score_items(phantom, [item])
         assert alone == pytest.approx(scores, abs=1e-4)
-    blank = scoring.options(phantom, items, uninformed=True)
+    blank = score_items(phantom, items, blank=True)
     liked = {
         text: s
         for item, row in zip(items, blank, strict=True)
@@ -196,11 +199,11 @@ def test_statements_beyond_the_context_are_left_out(phantom: Encoder) -> None:
     anchor = Anchor(text="The heart size is normal.")
     short = Item(id="short", anchor=anchor, texts=("No edema.", "Edema."), answer=0, group="a")
     long = Item(id="long", anchor=anchor, texts=("edema " * 200, "Edema."), answer=0, group="b")
-    kept, noted = fitting(phantom, [short, long])
+    kept, noted = drop_long_items(phantom, [short, long])
     assert kept == [short]
     assert [note.code for note in noted] == ["too_long"]
     with pytest.raises(BenchError, match="none of 1 items"):
-        fitting(phantom, [long])
+        drop_long_items(phantom, [long])
 
 
 @given(st.sampled_from(["left", "right", "bilateral"]), st.sampled_from(["small", "large"]))
@@ -225,14 +228,14 @@ def test_wrong_claims_differ_in_one_attribute(side: str, severity: str) -> None:
 def test_claim_sets_are_balanced_in_existence(phantom: Encoder) -> None:
     report = bench.run(phantom, bench.BenchConfig(suite="claims", count=140, resamples=500))[0]
     levels = {r.level: r for r in report.rows if r.scorer == "model"}
-    assert set(levels) == {claims.WHOLE, *claims.ATTRIBUTES}
-    assert levels["existence"].n == levels[claims.WHOLE].n == 140
+    assert set(levels) == {WHOLE_SET, *ATTRIBUTES}
+    assert levels["existence"].n == levels[WHOLE_SET].n == 140
     assert levels["existence"].chance == 0.5
     for scorer in ("prior", "length", "chance"):
         row = report.find(scorer=scorer, level="existence")
         assert row.low <= 0.5 <= row.high, scorer
     for scorer in ("prior", "length"):
-        for level in ("location", "severity", claims.WHOLE):
+        for level in ("location", "severity", WHOLE_SET):
             row = report.find(scorer=scorer, level=level)
             assert row.chance is not None
             assert row.low <= row.chance
@@ -279,7 +282,7 @@ def test_reports_are_written_read_and_private(
     bench.run(phantom, bench.BenchConfig(count=8, resamples=50, include_text=True), out=tmp_path)
     assert " no " in (tmp_path / "polarity-phantom.json").read_text()
     document = json.loads(text)
-    assert set(document) == set(schema()["required"])
+    assert set(document) == set(report_schema()["required"])
 
 
 def test_reports_of_another_kind_are_refused(phantom: Encoder, tmp_path: Path) -> None:
@@ -295,7 +298,7 @@ def test_reports_of_another_kind_are_refused(phantom: Encoder, tmp_path: Path) -
         with pytest.raises(BenchError, match=words):
             bench.read_report(path)
     path.write_text("{")
-    with pytest.raises(BenchError, match="no report"):
+    with pytest.raises(BenchError, match="not a benchmark report"):
         bench.read_report(path)
 
 

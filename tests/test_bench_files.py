@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from negtrace import bench, load
-from negtrace.bench import collapse, negbench, retrieval, valse
-from negtrace.bench import multiple_choice as pools
-from negtrace.bench.cases import Cases
+from negtrace.bench import question_files
+from negtrace.bench.candidates import CandidateSet, text_candidates
+from negtrace.bench.cases import LabelledCases
 from negtrace.bench.chexpert import LABELS, read_cases
-from negtrace.bench.polarity import questions
+from negtrace.bench.collapse import radiology_triples, read_triples
+from negtrace.bench.polarity import polarity_questions
+from negtrace.bench.question_files import read_candidates, read_choices, read_valse
 from negtrace.bench.tables import garbled, read_table
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError, PairError
@@ -208,11 +210,11 @@ def test_a_stray_quote_costs_its_own_line_alone(tmp_path: Path) -> None:
 def test_negbench_choices_are_shuffled_and_anchored(data_dir: Path) -> None:
     folder = data_dir / "negbench"
     listed = folder / "coco_retrieval_negated_part.csv"
-    pool = negbench.read_choices(folder / "coco_mcq_part.csv", anchors=listed)
+    pool = read_choices(folder / "coco_mcq_part.csv", anchors=listed)
     assert len(pool.items) == 228
-    assert len(pool.noted) == 72
-    assert {note.code for note in pool.noted} == {"no_anchor"}
-    assert pools.filed_place(pool.filed) == 1.0
+    assert len(pool.notes) == 72
+    assert {note.code for note in pool.notes} == {"no_anchor"}
+    assert pool.accuracy_of_position == 1.0
     places = np.bincount([item.answer for item in pool.items], minlength=4) / len(pool.items)
     assert (abs(places - 0.25) < 0.1).all()
     raw = {
@@ -221,8 +223,8 @@ def test_negbench_choices_are_shuffled_and_anchored(data_dir: Path) -> None:
     }
     for item in pool.items:
         assert item.texts[item.answer] == raw[int(item.id.rsplit(":", 1)[1])]
-    again = negbench.read_choices(folder / "coco_mcq_part.csv", anchors=listed)
-    other = negbench.read_choices(folder / "coco_mcq_part.csv", anchors=listed, seed=1)
+    again = read_choices(folder / "coco_mcq_part.csv", anchors=listed)
+    other = read_choices(folder / "coco_mcq_part.csv", anchors=listed, seed=1)
     assert [i.answer for i in pool.items] == [i.answer for i in again.items]
     assert [i.answer for i in pool.items] != [i.answer for i in other.items]
 
@@ -234,7 +236,7 @@ def test_negbench_without_anchors_is_refused_with_a_reason(data_dir: Path, minil
     with pytest.raises(BenchError, match="reads a file"):
         bench.run(minilm, bench.BenchConfig(suite="negbench"))
     with pytest.raises(BenchError, match="lacks the columns"):
-        negbench.read_gallery(path)
+        read_candidates(path)
 
 
 def test_negbench_runs_on_lists_of_objects(data_dir: Path, minilm: Encoder) -> None:
@@ -257,7 +259,7 @@ def test_negbench_runs_on_lists_of_objects(data_dir: Path, minilm: Encoder) -> N
 
 def test_negbench_rows_with_images_use_them(tmp_path: Path, phantom: Encoder) -> None:
     film(tmp_path / "here.png")
-    header = [*negbench.CHOICES[:3], *negbench.CAPTIONS]
+    header = [*question_files.CHOICE_COLUMNS]
     rows = [
         ["here.png", "0", "positive", "a", "b", "c", "d"],
         ["here.png", "7", "positive", "a", "b", "c", "d"],
@@ -268,9 +270,9 @@ def test_negbench_rows_with_images_use_them(tmp_path: Path, phantom: Encoder) ->
     path = tmp_path / "mcq.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
-    pool = negbench.read_choices(path, images=tmp_path)
+    pool = read_choices(path, images=tmp_path)
     assert [item.texts[item.answer] for item in pool.items] == ["a"]
-    assert [(note.row, note.code) for note in pool.noted] == [
+    assert [(note.row, note.code) for note in pool.notes] == [
         (3, "choices"),
         (4, "choices"),
         (5, "choices"),
@@ -282,9 +284,9 @@ def test_negbench_rows_with_images_use_them(tmp_path: Path, phantom: Encoder) ->
 
 def test_valse_says_when_affirmation_is_always_right(data_dir: Path, minilm: Encoder) -> None:
     path = data_dir / "valse" / "existence_part.json"
-    pool = valse.read_valse(path)
+    pool = read_valse(path)
     assert {item.tags["template"] for item in pool.items} == {("something_to_zero",)}
-    codes = [note.code for note in pool.noted]
+    codes = [note.code for note in pool.notes]
     assert codes.count("one_sided") == 1
     assert len(pool.items) + codes.count("no_anchor") + codes.count("votes") == 267
     places = np.mean([item.answer for item in pool.items])
@@ -292,7 +294,7 @@ def test_valse_says_when_affirmation_is_always_right(data_dir: Path, minilm: Enc
     report = bench.run(minilm, bench.BenchConfig(suite="negbench", data=path, resamples=50))[0]
     assert report.counts["one_sided"] == 1
     with pytest.raises(BenchError, match="no usable row in existence_part"):
-        valse.read_valse(path, images=data_dir)
+        read_valse(path, images=data_dir)
 
 
 def test_valse_with_images_has_both_polarities(data_dir: Path, tmp_path: Path) -> None:
@@ -302,12 +304,12 @@ def test_valse_with_images_has_both_polarities(data_dir: Path, tmp_path: Path) -
         film(tmp_path / row["image_file"])
     path = tmp_path / "valse.json"
     path.write_text(json.dumps(some))
-    pool = valse.read_valse(path, images=tmp_path)
+    pool = read_valse(path, images=tmp_path)
     assert len({item.tags["template"] for item in pool.items}) == 2
-    assert "one_sided" not in {note.code for note in pool.noted}
+    assert "one_sided" not in {note.code for note in pool.notes}
     path.write_text("[]")
     with pytest.raises(PairError, match="not VALSE"):
-        valse.read_valse(path)
+        read_valse(path)
 
 
 BAD_IMAGES = {
@@ -354,15 +356,15 @@ def written_valse(folder: Path, names: list[str]) -> Path:
 def written_choices(folder: Path, names: list[str]) -> Path:
     with (folder / "mcq.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(negbench.CHOICES)
+        table.writerow(question_files.CHOICE_COLUMNS)
         table.writerows([name, "0", "positive", *"abcd"] for name in names)
     return folder / "mcq.csv"
 
 
-def written_gallery(folder: Path, names: list[str]) -> Path:
+def written_candidates(folder: Path, names: list[str]) -> Path:
     with (folder / "found.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(negbench.RETRIEVAL)
+        table.writerow(question_files.RETRIEVAL_COLUMNS)
         table.writerows([name, "['A cat.']", "['cat']"] for name in names)
     return folder / "found.csv"
 
@@ -381,7 +383,7 @@ def written_claims(folder: Path, names: list[str]) -> Path:
     [
         (written_valse, "negbench", 1),
         (written_choices, "negbench", 2),
-        (written_gallery, "negbench", 2),
+        (written_candidates, "negbench", 2),
         (written_claims, "claims", 1),
     ],
 )
@@ -397,7 +399,7 @@ def test_a_bad_image_is_named_by_its_row_and_the_rest_goes_on(
     images = pictures if suite == "negbench" else None
     config = bench.BenchConfig(suite=suite, data=path, images=images, resamples=20)
     report = bench.run(phantom, config, out=pictures / "out")[0]
-    noted = {note.row: note for note in report.noted if note.row}
+    noted = {note.row: note for note in report.notes if note.row}
     codes = dict(enumerate(BAD_IMAGES.values(), start=first + 1))
     assert {row: note.code for row, note in noted.items()} == codes
     assert {note.file for note in noted.values()} == {path.name}
@@ -419,9 +421,9 @@ def test_a_bad_row_of_valse_is_named_and_the_rest_is_used(tmp_path: Path) -> Non
     rows["row3"]["mturk"]["caption"] = 1
     rows["row4"]["provenance_of_foils"] = "zero_to_something"
     path.write_text(json.dumps(rows))
-    pool = valse.read_valse(path)
+    pool = read_valse(path)
     assert [item.id for item in pool.items] == ["row0"]
-    assert [(note.row, note.code) for note in pool.noted if note.row] == [
+    assert [(note.row, note.code) for note in pool.notes if note.row] == [
         (2, "row"),
         (3, "row"),
         (4, "votes"),
@@ -429,9 +431,9 @@ def test_a_bad_row_of_valse_is_named_and_the_rest_is_used(tmp_path: Path) -> Non
     ]
     (tmp_path / "torn.json").write_text("{")
     with pytest.raises(PairError, match=r"torn\.json is not VALSE existence"):
-        valse.read_valse(tmp_path / "torn.json")
+        read_valse(tmp_path / "torn.json")
     with pytest.raises(PairError, match=r"gone\.json cannot be read"):
-        valse.read_valse(tmp_path / "gone.json")
+        read_valse(tmp_path / "gone.json")
 
 
 def test_real_radiographs_run_from_a_folder(
@@ -443,7 +445,7 @@ def test_real_radiographs_run_from_a_folder(
     cohort = read_cases(path)
     assert len(cohort.cases) == 621
     assert not cohort.noted
-    asked = questions(Cases(cohort.cases), 60, seed=0)
+    asked = polarity_questions(LabelledCases(cohort.cases), 60, seed=0)
     labels = {case.id: case.labels for case in cohort.cases}
     for question in asked:
         truth = labels[question.case.id]
@@ -470,12 +472,12 @@ def test_retrieval_finds_more_than_chance(kind: str, phantom: Encoder, minilm: E
 
 
 def test_galleries_say_what_they_should() -> None:
-    affirmed, denied = retrieval.text_galleries(30, seed=0).values()
+    affirmed, denied = text_candidates(30, seed=0).values()
     assert affirmed.anchors == denied.anchors
     assert not any(" no " in f" {text.lower()} " for text in affirmed.texts)
     assert sum(" no " in f" {text.lower()} " for text in denied.texts) > 20
     with pytest.raises(BenchError, match="as many of each"):
-        retrieval.Gallery(anchors=affirmed.anchors, texts=affirmed.texts[:3])
+        CandidateSet(anchors=affirmed.anchors, texts=affirmed.texts[:3])
 
 
 def test_collapse_compares_with_paraphrases(minilm: Encoder, tmp_path: Path) -> None:
@@ -486,7 +488,7 @@ def test_collapse_compares_with_paraphrases(minilm: Encoder, tmp_path: Path) -> 
     path = tmp_path / "triples.jsonl"
     good = {"caption": "A cat.", "negation": "No cat.", "paraphrase": "One cat."}
     path.write_text("\n".join([json.dumps(good), "{", json.dumps({**good, "negation": "A cat."})]))
-    triples, noted = collapse.read_triples(path)
+    triples, noted = read_triples(path)
     assert len(triples) == 1
     assert [note.row for note in noted] == [2, 3]
     assert bench.run(minilm, bench.BenchConfig(suite="collapse", data=path))[0].counts == {
@@ -495,7 +497,7 @@ def test_collapse_compares_with_paraphrases(minilm: Encoder, tmp_path: Path) -> 
 
 
 def test_radiology_triples_deny_and_paraphrase() -> None:
-    for triple in collapse.radiology_triples():
+    for triple in radiology_triples():
         assert triple.group
         words = set(triple.negation.lower().replace(".", "").split())
         assert words & {"no", "without", "absent"}

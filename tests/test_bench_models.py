@@ -12,12 +12,18 @@ from languages import decoder, reader
 from scorers import Alike, Ignorant
 
 from negtrace import bench
-from negtrace.bench import context, polarity, retrieval, scoring
-from negtrace.bench.cases import PhantomSupply, TextSupply
-from negtrace.bench.rates import Bootstrap
-from negtrace.bench.report import Row
+from negtrace.bench import retrieval, scoring
+from negtrace.bench.candidates import CandidateSet
+from negtrace.bench.cases import PhantomCases, TextCases
+from negtrace.bench.items import drop_long_items
+from negtrace.bench.polarity import WORDINGS, polarity_items, polarity_questions, polarity_rows
+from negtrace.bench.report import ReportRow
+from negtrace.bench.result import Bootstrap
+from negtrace.bench.retrieval import retrieval_rows
+from negtrace.bench.scoring import score_items
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
+from negtrace.experiments.benchmark import run_benchmark
 from negtrace.pairs.anchor import Anchor
 
 MADE = [
@@ -41,12 +47,12 @@ def asked(folder: Path, kind: str) -> bench.BenchConfig:
     )
 
 
-def own(encoder: Encoder, config: bench.BenchConfig) -> list[Row]:
+def own(encoder: Encoder, config: bench.BenchConfig) -> list[ReportRow]:
     rows = [row for row in bench.run(encoder, config)[0].rows if row.scorer == "model"]
     return [row for row in rows if row.measure in ("accuracy", "recall")]
 
 
-def require_chance(rows: list[Row]) -> None:
+def require_chance(rows: list[ReportRow]) -> None:
     """Broken down by the right statement, liking some words is worth more or less than chance."""
     rows = [row for row in rows if row.axis in ("all", "attribute") or row.level == "R@10"]
     assert rows
@@ -87,10 +93,10 @@ def test_all_is_one_to_who_finds_everything_alike() -> None:
 
 def test_the_gap_is_paired_by_question() -> None:
     """Two wordings that fail on the same questions have no gap, and no doubt about it."""
-    questions = polarity.questions(TextSupply(), 80, seed=0)
+    questions = polarity_questions(TextCases(), 80, seed=0)
     hard = np.random.default_rng(0).integers(0, 2, len(questions)).astype(float)
-    right = {series: {"model": hard} for series in polarity.WORDINGS}
-    rows = polarity.results(questions, right, Bootstrap(resamples=200))
+    right = {series: {"model": hard} for series in WORDINGS}
+    rows = polarity_rows(questions, right, Bootstrap(resamples=200))
     [gap] = [row for row in rows if row.measure == "gap"]
     assert (gap.estimate, gap.low, gap.high) == (0, 0, 0)
     [whole] = [row for row in rows if row.axis == "all" and row.series == "negated"]
@@ -99,21 +105,19 @@ def test_the_gap_is_paired_by_question() -> None:
 
 def test_the_gap_is_drawn_by_quartet() -> None:
     """What evens out within every quartet leaves no doubt."""
-    questions = polarity.questions(TextSupply(), 80, seed=0)
+    questions = polarity_questions(TextCases(), 80, seed=0)
     half = np.tile([1.0, 1.0, 0.0, 0.0], 20)
     right = {"affirmative": {"model": half}, "negated": {"model": 1 - half}}
-    rows = polarity.results(questions, right, Bootstrap(resamples=200))
+    rows = polarity_rows(questions, right, Bootstrap(resamples=200))
     [gap] = [row for row in rows if row.measure == "gap"]
     assert (gap.estimate, gap.low, gap.high) == (0, 0, 0)
 
 
 def test_accuracy_is_told_by_what_the_right_statement_denies() -> None:
-    questions = polarity.questions(TextSupply(), 80, seed=0)
+    questions = polarity_questions(TextCases(), 80, seed=0)
     denied = [sum(not there for there in question.case.labels.values()) for question in questions]
-    right = {
-        series: {"model": (np.array(denied) == 1).astype(float)} for series in polarity.WORDINGS
-    }
-    rows = polarity.results(questions, right, Bootstrap(resamples=20))
+    right = {series: {"model": (np.array(denied) == 1).astype(float)} for series in WORDINGS}
+    rows = polarity_rows(questions, right, Bootstrap(resamples=20))
     told = {r.level: r.estimate for r in rows if r.axis == "negated_findings"}
     assert told == {level: float(level == "1") for level in told}
     assert {"1", "2"} <= set(told)
@@ -126,10 +130,10 @@ def test_accuracy_is_told_by_what_the_right_statement_denies() -> None:
 def test_retrieval_goes_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first anchor prefers the second text; either text prefers its own anchor."""
     scores = np.array([[1.0, 2.0], [0.0, 3.0]])
-    monkeypatch.setattr(scoring, "matrix", lambda *_: scores)
+    monkeypatch.setattr(retrieval, "score_matrix", lambda *_: scores)
     anchors = (Anchor(text="one"), Anchor(text="two"))
-    gallery = retrieval.Gallery(anchors=anchors, texts=("a", "b"))
-    rows = retrieval.results(Ignorant(), {"affirmative": gallery}, Bootstrap(resamples=10))
+    candidates = CandidateSet(anchors=anchors, texts=("a", "b"))
+    rows = retrieval_rows(Ignorant(), {"affirmative": candidates}, Bootstrap(resamples=10))
     found = {row.axis: row.estimate for row in rows if row.level == "R@1"}
     assert found == {"anchor to text": 0.5, "text to anchor": 1.0}
 
@@ -154,20 +158,20 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 @pytest.mark.parametrize(
     ("make", "name", "supply"),
     [
-        (decoder, "gpt2", TextSupply()),
-        (decoder, "llama", TextSupply()),
-        (reader, "llava", PhantomSupply()),
-        (reader, "paligemma", PhantomSupply()),
-        (reader, "llava", TextSupply()),
+        (decoder, "gpt2", TextCases()),
+        (decoder, "llama", TextCases()),
+        (reader, "llava", PhantomCases()),
+        (reader, "paligemma", PhantomCases()),
+        (reader, "llava", TextCases()),
     ],
 )
 def test_a_statement_is_scored_as_it_is_read_with_its_anchor(
-    make: Callable[..., Encoder], name: str, supply: PhantomSupply | TextSupply
+    make: Callable[..., Encoder], name: str, supply: PhantomCases | TextCases
 ) -> None:
     encoder = make(name, torch.float64)
-    items = polarity.items_of(polarity.questions(supply, 8, seed=1), "negated")
-    items, _ = context.fitting(encoder, items)
-    scores = scoring.options(encoder, items)
+    items = polarity_items(polarity_questions(supply, 8, seed=1), "negated")
+    items, _ = drop_long_items(encoder, items)
+    scores = score_items(encoder, items)
     for item, found in zip(items, scores, strict=True):
         for text, score in zip(item.texts, found, strict=True):
             [tokens] = encoder.tokenize_against([text], [item.anchor])
@@ -185,11 +189,11 @@ def test_models_that_read_both_at_once_run(
 ) -> None:
     encoder = make(name)
     config = bench.BenchConfig(suite=suite, count=16, resamples=50)
-    report = bench.run(encoder, config, out=tmp_path)[0]
+    [report] = run_benchmark(encoder, config, tmp_path)
     assert report.data["anchors"] == ("image" if name == "llava" else "text")
     assert (tmp_path / f"{suite}.png").is_file()
     if suite == "polarity":
-        for wording in polarity.WORDINGS:
+        for wording in WORDINGS:
             assert report.find(scorer="prior", series=wording, axis="all").estimate == 0.25
     else:
         row = report.find(scorer="prior", level="existence")
@@ -212,10 +216,10 @@ def test_an_image_is_embedded_once_and_few_at_a_time(monkeypatch: pytest.MonkeyP
         return embed(anchors)
 
     monkeypatch.setattr(encoder, "embed_images", counting)
-    items = polarity.items_of(polarity.questions(PhantomSupply(), 40, seed=0), "negated")
-    scoring.options(encoder, items)
+    items = polarity_items(polarity_questions(PhantomCases(), 40, seed=0), "negated")
+    score_items(encoder, items)
     assert sum(seen) == len({item.anchor.digest for item in items})
-    assert max(seen) <= scoring.ANCHORS
+    assert max(seen) <= scoring.ANCHOR_BATCH
 
 
 LONG = "there is no effusion and " * 60
@@ -248,12 +252,12 @@ def test_what_is_too_long_is_counted_in_every_suite(tmp_path: Path) -> None:
         report = bench.run(short, config)[0]
         assert (report.data["items"], report.counts["too_long"]) == (left, long), suite
         line = 4 if name.endswith(".csv") else 2
-        assert {(note.file, note.row) for note in report.noted} == {(name, line)}
+        assert {(note.file, note.row) for note in report.notes} == {(name, line)}
 
 
 def test_a_quartet_is_asked_whole_or_not_at_all() -> None:
     lengths: dict[str, int] = {}
-    for question in polarity.questions(TextSupply(), 80, seed=0):
+    for question in polarity_questions(TextCases(), 80, seed=0):
         texts = [*question.texts("equivalent"), *question.texts("negated")]
         longest = max(map(len, [*texts, str(question.case.anchor.text)]))
         lengths[question.group] = max(longest, lengths.get(question.group, 0))

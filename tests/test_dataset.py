@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from negtrace import build_dataset, read_pairs
-from negtrace.bench.claims import items_of
+from negtrace.bench.claims import claim_items
 from negtrace.datasets import SPLITS, Card, Config, read_card
 from negtrace.datasets.claim_sets import read_claim_sets
 from negtrace.datasets.splits import Splits, _pools, frame
@@ -247,7 +247,7 @@ def test_what_is_written_is_read(built: Path, monkeypatch: pytest.MonkeyPatch) -
         sets, noted = read_claim_sets(built / f"claims-{split}.jsonl")
         assert not noted
         assert len(sets) == len(cohorts.lines(built, "claims", split))
-        assert items_of(sets, seed=0)
+        assert claim_items(sets, seed=0)
 
 
 def test_captions_point_at_their_cue(built: Path) -> None:

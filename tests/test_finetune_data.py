@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from negtrace.bench import claims, polarity, retrieval
-from negtrace.bench.cases import PhantomSupply
+from negtrace.bench.candidates import phantom_candidates
+from negtrace.bench.cases import PhantomCases
+from negtrace.bench.claims import ATTRIBUTES, phantom_test_sets
+from negtrace.bench.polarity import polarity_questions
 from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.cues import find_cues
@@ -30,11 +32,11 @@ SETS = phantom_training_sets(60)
 
 def test_no_radiograph_of_the_benchmark_is_trained_on() -> None:
     trained = {one.anchor.digest for one in SETS}
-    asked = polarity.questions(PhantomSupply(), 24, seed=0)
+    asked = polarity_questions(PhantomCases(), 24, seed=0)
     held = {question.case.anchor.digest for question in asked}
-    held |= {one.anchor.digest for one in claims.phantom_test_sets(24, seed=0)}
-    for gallery in retrieval.phantom_galleries(24, seed=0).values():
-        held |= {anchor.digest for anchor in gallery.anchors}
+    held |= {one.anchor.digest for one in phantom_test_sets(24, seed=0)}
+    for candidates in phantom_candidates(24, seed=0).values():
+        held |= {anchor.digest for anchor in candidates.anchors}
     assert not trained & held
     assert not set(TRAIN_SEEDS) & set(HELD_OUT_SEEDS[:10])
 
@@ -55,7 +57,7 @@ def test_half_of_the_sets_are_about_what_is_absent_and_every_wrong_claim_is_anot
         assert told
         assert one.right not in told
         assert len(set(told)) == len(told)
-    assert {attribute for one in SETS for attribute, _ in one.wrong} == set(claims.ATTRIBUTES)
+    assert {attribute for one in SETS for attribute, _ in one.wrong} == set(ATTRIBUTES)
     denied = [bool(find_cues(one.right)) for one in SETS[1::2]]
     assert np.mean(denied) > 0.9
 

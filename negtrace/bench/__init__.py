@@ -1,7 +1,8 @@
 """Benchmark suites: questions about negation, put to a model and counted.
 
-Begin with `run`. Every suite names chance and puts a scorer that sees the statements alone beside
-the model, so that a shortcut shows.
+Begin with `run`, which runs a suite on a model and returns a `Report`. Each report names chance and
+shows baselines beside the model, such as a scorer that sees the statements alone, so that a
+shortcut through the words is visible. To add a suite, register a function in `SUITES`.
 """
 
 import lazy_loader

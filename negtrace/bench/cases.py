@@ -1,6 +1,18 @@
-"""Where anchors of known labels come from: the phantom's studies, texts, labelled images."""
+"""Cases: anchors whose findings are known, such as labelled radiographs.
 
-__all__ = ["Case", "Cases", "Labels", "PhantomSupply", "Supply", "TextSupply"]
+A `CaseSource` gives cases with the labels that a question needs. `PhantomCases` draws synthetic
+radiographs, `TextCases` writes texts, and `LabelledCases` chooses among given cases.
+"""
+
+__all__ = [
+    "Case",
+    "CaseSource",
+    "LabelledCases",
+    "PhantomCases",
+    "TextCases",
+    "data_name",
+    "require_images",
+]
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -9,50 +21,57 @@ from random import Random
 
 import numpy as np
 
+from negtrace.bench.config import BenchConfig
+from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.findings import FINDINGS
 from negtrace.pairs.anchor import Anchor
 from negtrace.phantom.patients import HELD_OUT_SEEDS, PHANTOM_FINDINGS, patient_with
 
 Labels = Mapping[str, bool]
-"""Which findings are there and which are not; a finding that is not known is not in it."""
+"""True for each present finding, False for each absent one. Unknown findings are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """An anchor and what is known of it."""
+    """An anchor and its known findings."""
 
     id: str
-    """Exported: it must hold no statement text and no image path."""
+    """Unique name. It is exported, so it must contain no statement and no image path."""
     anchor: Anchor
     labels: Labels
 
 
-class Supply(ABC):
-    """Cases to ask about."""
+class CaseSource(ABC):
+    """Source of cases with given labels."""
 
     findings: Sequence[str]
-    """The findings that questions may be about."""
+    """Findings that questions may be about."""
 
-    def can(self, wanted: Labels) -> bool:
-        """Whether there is a case with these labels: any of these findings, unless overridden."""
-        return set(wanted) <= set(self.findings)
+    def has(self, labels: Labels) -> bool:
+        """Whether a case with these labels exists; every combination of `findings` by default."""
+        return set(labels) <= set(self.findings)
 
     @abstractmethod
-    def take(self, wanted: Labels, rng: Random) -> Case:
-        """Return a case with these labels."""
+    def draw(self, labels: Labels, rng: Random) -> Case:
+        """Draw a case with these labels."""
 
 
-class PhantomSupply(Supply):
-    """The phantom's held-out studies: every combination of its seven findings occurs."""
+class PhantomCases(CaseSource):
+    """Held-out radiographs of the phantom. Every combination of its seven findings occurs.
+
+    Args:
+        findings: findings that questions may be about.
+        size: width and height of the radiographs in pixels.
+    """
 
     def __init__(self, findings: Sequence[str] = PHANTOM_FINDINGS, *, size: int = 48) -> None:
         self.findings = tuple(findings)
         self.size = size
 
-    def take(self, wanted: Labels, rng: Random) -> Case:
-        """Return the film of a held-out study with these labels."""
-        patient = patient_with(wanted, HELD_OUT_SEEDS, rng)
+    def draw(self, labels: Labels, rng: Random) -> Case:
+        """Draw a held-out radiograph with these labels."""
+        patient = patient_with(labels, HELD_OUT_SEEDS, rng)
         return Case(
             id=f"phantom-{patient.seed}",
             anchor=Anchor(image=patient.image(self.size)),
@@ -60,37 +79,52 @@ class PhantomSupply(Supply):
         )
 
 
-class TextSupply(Supply):
-    """Texts that affirm what is so without naming a finding: the affirmative equivalents.
+class TextCases(CaseSource):
+    """Texts that describe findings without naming them, for models that read no images.
 
-    "The heart size is normal." where cardiomegaly is absent, "The heart is enlarged." where it is
-    present. For encoders that see no images.
+    "The heart is enlarged." stands for present cardiomegaly, "The heart size is normal." for absent
+    cardiomegaly.
+
+    Args:
+        findings: findings that questions may be about.
     """
 
     def __init__(self, findings: Sequence[str] = tuple(FINDINGS)) -> None:
         self.findings = tuple(findings)
 
-    def take(self, wanted: Labels, rng: Random) -> Case:
-        """Return a text that says these labels, in an order of its own."""
-        said = [
-            FINDINGS[finding].abnormal if there else FINDINGS[finding].normal
-            for finding, there in wanted.items()
+    def draw(self, labels: Labels, rng: Random) -> Case:
+        """Return a text with one sentence for each label, in random order."""
+        sentences = [
+            FINDINGS[finding].abnormal if present else FINDINGS[finding].normal
+            for finding, present in labels.items()
         ]
-        rng.shuffle(said)
-        name = "-".join(f"{'' if there else 'no-'}{key}" for key, there in sorted(wanted.items()))
-        return Case(id=f"text-{name}", anchor=Anchor(text=" ".join(said)), labels=dict(wanted))
+        rng.shuffle(sentences)
+        name = "-".join(f"{'' if labels[key] else 'no-'}{key}" for key in sorted(labels))
+        anchor = Anchor(text=" ".join(sentences))
+        return Case(id=f"text-{name}", anchor=anchor, labels=dict(labels))
 
 
-class Cases(Supply):
-    """Labelled cases, such as a folder of radiographs; the least used is taken first."""
+class LabelledCases(CaseSource):
+    """Given cases, such as a folder of radiographs. Cases that were drawn least often come first.
+
+    Args:
+        cases: cases with labels.
+
+    Raises:
+        BenchError: for fewer than three findings that are present in some cases and absent in
+            others.
+    """
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self.cases = tuple(cases)
-        known = {finding for case in cases for finding in case.labels}
-        table = {f: [_code(case.labels.get(f)) for case in cases] for f in FINDINGS if f in known}
-        # A finding that is always there, or never, makes no question.
-        self._codes = {f: np.array(c) for f, c in table.items() if {0, 1} <= set(c)}
-        self._used = np.zeros(len(self.cases), dtype=int)
+        labelled = {finding for case in cases for finding in case.labels}
+        columns = {f: [_code(case.labels.get(f)) for case in cases] for f in FINDINGS}
+        self._codes = {
+            finding: np.array(column)
+            for finding, column in columns.items()
+            if finding in labelled and {0, 1} <= set(column)
+        }
+        self._draws = np.zeros(len(self.cases), dtype=int)
         self.findings = tuple(self._codes)
         if len(self.findings) < 3:
             raise BenchError(
@@ -99,24 +133,43 @@ class Cases(Supply):
                 "not blank"
             )
 
-    def can(self, wanted: Labels) -> bool:
-        """Whether a case has these labels."""
-        return bool(self._with(wanted).any())
+    def has(self, labels: Labels) -> bool:
+        """Whether a case with these labels exists."""
+        return bool(self._matches(labels).any())
 
-    def take(self, wanted: Labels, rng: Random) -> Case:
-        """Return one of the cases with these labels that were taken least often."""
-        places = np.flatnonzero(self._with(wanted))
-        fresh = places[self._used[places] == self._used[places].min()]
-        place = int(rng.choice(fresh.tolist()))
-        self._used[place] += 1
-        return self.cases[place]
+    def draw(self, labels: Labels, rng: Random) -> Case:
+        """Draw one of the cases with these labels that were drawn least often."""
+        indices = np.flatnonzero(self._matches(labels))
+        least = indices[self._draws[indices] == self._draws[indices].min()]
+        index = int(rng.choice(least.tolist()))
+        self._draws[index] += 1
+        return self.cases[index]
 
-    def _with(self, wanted: Labels) -> np.ndarray:
-        fits = np.ones(len(self.cases), dtype=bool)
-        for finding, there in wanted.items():
-            fits &= self._codes[finding] == int(there)
-        return fits
+    def _matches(self, labels: Labels) -> np.ndarray:
+        matches = np.ones(len(self.cases), dtype=bool)
+        for finding, present in labels.items():
+            matches &= self._codes[finding] == int(present)
+        return matches
 
 
 def _code(label: bool | None) -> int:
     return -1 if label is None else int(label)
+
+
+def data_name(encoder: Encoder, config: BenchConfig) -> str:
+    """Name of the data that a suite asks about: `phantom`, `text`, or a path.
+
+    Raises:
+        BenchError: when the data are the phantom's radiographs and the model reads no images.
+    """
+    default = "phantom" if encoder.reads_images else "text"
+    name = str(config.data or default)
+    if name == "phantom":
+        require_images(encoder)
+    return name
+
+
+def require_images(encoder: Encoder) -> None:
+    """Raise a BenchError for a model that reads no images."""
+    if not encoder.reads_images:
+        raise BenchError(f"{encoder.name} sees no images; use data 'text', whose anchors are texts")

@@ -1,22 +1,26 @@
-"""Collapse: is a statement as near to its negation as to a paraphrase of itself?
+"""Collapse suite: similarity of a statement to its negation, and to a paraphrase of itself.
 
-Recall hides it: a model may find the right image and still give a statement and its negation one
-embedding (Sammani, arXiv 2603.20554). Similarities are cosines between embeddings of statements.
+A model may find the right image and still give a statement and its negation almost the same
+embedding (Sammani, arXiv 2603.20554). Recall does not show that. Similarity is the cosine between
+the embeddings of two statements; no anchor takes part.
 """
 
-__all__ = ["Triple", "fitting", "radiology_triples", "read_triples", "results"]
+__all__ = ["Triple", "radiology_triples", "read_triples"]
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Num
 
-from negtrace.bench import scoring
-from negtrace.bench.context import require_some, too_long
-from negtrace.bench.rates import Bootstrap
-from negtrace.bench.report import Row
+from negtrace.bench.config import BenchConfig
+from negtrace.bench.items import require_any, too_long
+from negtrace.bench.report import ReportRow
+from negtrace.bench.result import Bootstrap, SuiteResult, describe_data
+from negtrace.bench.scoring import text_similarities
+from negtrace.bench.suites import SUITES
 from negtrace.bench.tables import json_lines
 from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.encoders.base import Encoder
@@ -27,17 +31,22 @@ from negtrace.language.twins import finding_twins
 
 @dataclass(frozen=True, kw_only=True)
 class Triple:
-    """A statement, its negation, and the same said in other words."""
+    """A statement, its negation and a paraphrase.
+
+    Raises:
+        BenchError: for blank or equal statements.
+    """
 
     caption: str
     negation: str
     paraphrase: str
+    """The same statement in other words."""
     unrelated: str | None = None
     """The same sentence about something else."""
     group: str
-    """Triples of one group are drawn together by the bootstrap."""
+    """The bootstrap draws triples of one group together."""
     source: Origin = NOWHERE
-    """Where it stands, for notes."""
+    """File and line, for notes."""
 
     def __post_init__(self) -> None:
         texts = (self.caption, self.negation, self.paraphrase)
@@ -46,93 +55,124 @@ class Triple:
 
     @property
     def texts(self) -> list[str]:
-        """Everything that is said."""
+        """All statements of the triple."""
         texts = (self.caption, self.negation, self.paraphrase, self.unrelated)
         return [text for text in texts if text is not None]
 
 
+@SUITES.register("collapse")
+def collapse_suite(encoder: Encoder, config: BenchConfig) -> SuiteResult:
+    """Similarity of a statement to its negation and to a paraphrase of itself."""
+    notes: list[Note] = []
+    if config.data in (None, "text", "phantom"):
+        triples, name = radiology_triples(), "radiology"
+    else:
+        path = Path(str(config.data))
+        (triples, notes), name = read_triples(path), path.name
+    triples, too_long_notes = _drop_long_triples(encoder, triples[: config.count])
+    questions = [{k: v for k, v in asdict(t).items() if k != "source"} for t in triples]
+    return SuiteResult(
+        rows=tuple(_rows(encoder, triples, Bootstrap.from_config(config))),
+        notes=(*notes, *too_long_notes),
+        data=describe_data(name, (), questions, len(triples)),
+    )
+
+
 def radiology_triples() -> list[Triple]:
-    """Return every finding in every twin template, paraphrased by the next template."""
+    """Triples of every finding in every twin template; the next template is the paraphrase."""
     findings = list(FINDINGS.values())
-    found = []
-    for place, finding in enumerate(findings):
-        own, other = finding_twins(finding), finding_twins(findings[(place + 1) % len(findings)])
-        for template, (affirmed, negated) in enumerate(own):
-            found.append(
+    triples = []
+    for number, finding in enumerate(findings):
+        twins_here = finding_twins(finding)
+        twins_there = finding_twins(findings[(number + 1) % len(findings)])
+        for template, (affirmed, negated) in enumerate(twins_here):
+            triples.append(
                 Triple(
                     caption=affirmed,
                     negation=negated,
-                    paraphrase=own[(template + 1) % len(own)][0],
-                    unrelated=other[template][0],
+                    paraphrase=twins_here[(template + 1) % len(twins_here)][0],
+                    unrelated=twins_there[template][0],
                     group=finding.key,
                 )
             )
-    return found
+    return triples
 
 
 def read_triples(path: Path | str) -> tuple[list[Triple], list[Note]]:
-    """Read JSONL of objects with `caption`, `negation` and `paraphrase`; bad lines are noted.
+    """Read triples from JSONL: objects with `caption`, `negation` and `paraphrase`.
+
+    A line that cannot be used is left out and noted.
 
     Raises:
-        BenchError: for a file that cannot be read, or of which no line is usable.
+        BenchError: for a file that cannot be read, or without a usable line.
     """
     path = Path(path)
-    found, noted = [], []
+    triples, notes = [], []
     for number, line in json_lines(path):
         try:
             row = json.loads(line.decode())
             texts = {key: str(row[key]) for key in ("caption", "negation", "paraphrase")}
-            found.append(Triple(**texts, group=str(number), source=(path.name, number)))
+            triples.append(Triple(**texts, group=str(number), source=(path.name, number)))
         except (ValueError, KeyError, TypeError) as error:
-            noted.append(Note(file=path.name, row=number, code="triple", detail=repr(error)))
-    if not found:
-        raise BenchError(f"no line of {path.name} has caption, negation and paraphrase")
-    return found, noted
+            notes.append(Note(file=path.name, row=number, code="triple", detail=repr(error)))
+    if not triples:
+        raise BenchError(
+            f"no usable line in {path.name}; expected JSON objects of caption, negation and "
+            "paraphrase, one a line"
+        )
+    return triples, notes
 
 
-def fitting(encoder: Encoder, triples: Sequence[Triple]) -> tuple[list[Triple], list[Note]]:
-    """Return the triples whose every text the encoder can read, and a note on each other.
+def _drop_long_triples(
+    encoder: Encoder, triples: Sequence[Triple]
+) -> tuple[list[Triple], list[Note]]:
+    """Triples whose every text fits the encoder's context, and a note on each other triple.
 
     Raises:
-        BenchError: when there is none.
+        BenchError: when none fits.
     """
-    kept, noted = [], []
+    short, notes = [], []
     for triple in triples:
         longest = max(len(tokens) for tokens in encoder.tokenize(triple.texts))
         if longest <= encoder.max_tokens:
-            kept.append(triple)
+            short.append(triple)
         else:
-            noted.append(too_long(encoder, f"triple {triple.group}", longest, triple.source))
-    require_some(encoder, kept, len(triples))
-    return kept, noted
+            notes.append(too_long(encoder, f"triple {triple.group}", longest, triple.source))
+    require_any(encoder, short, len(triples))
+    return short, notes
 
 
-def results(encoder: Encoder, triples: Sequence[Triple], bootstrap: Bootstrap) -> list[Row]:
-    """Return mean similarities; the margin of paraphrases over negations; how often it is lost."""
+def _rows(encoder: Encoder, triples: Sequence[Triple], bootstrap: Bootstrap) -> list[ReportRow]:
+    """Rows of mean similarities, of paraphrase minus negation, and of how often that is <= 0."""
     groups = [triple.group for triple in triples]
     captions = [triple.caption for triple in triples]
-    nearness = {
-        "negation": scoring.similarities(encoder, captions, [t.negation for t in triples]),
-        "paraphrase": scoring.similarities(encoder, captions, [t.paraphrase for t in triples]),
+    similarities = {
+        "negation": text_similarities(encoder, captions, [t.negation for t in triples]),
+        "paraphrase": text_similarities(encoder, captions, [t.paraphrase for t in triples]),
     }
-    margin = nearness["paraphrase"] - nearness["negation"]
+    margin = similarities["paraphrase"] - similarities["negation"]
     unrelated = [triple.unrelated for triple in triples if triple.unrelated is not None]
     if len(unrelated) == len(triples):
-        nearness["unrelated"] = scoring.similarities(encoder, captions, unrelated)
+        similarities["unrelated"] = text_similarities(encoder, captions, unrelated)
     rows = [
-        _row("similarity", series, values, groups, bootstrap) for series, values in nearness.items()
+        _row("similarity", series, values, groups, bootstrap)
+        for series, values in similarities.items()
     ]
     rows.append(_row("margin", "paraphrase - negation", margin, groups, bootstrap))
-    nearer = (margin <= 0).astype(float)
-    rows.append(_row("share", "negation as near as paraphrase", nearer, groups, bootstrap))
+    no_margin = (margin <= 0).astype(float)
+    rows.append(_row("share", "negation as near as paraphrase", no_margin, groups, bootstrap))
     return rows
 
 
 def _row(
-    measure: str, series: str, values: np.ndarray, groups: Sequence[str], bootstrap: Bootstrap
-) -> Row:
+    measure: str,
+    series: str,
+    values: Num[np.ndarray, " row"],
+    groups: Sequence[str],
+    bootstrap: Bootstrap,
+) -> ReportRow:
     mean, low, high = bootstrap.mean(values, groups)
-    return Row(
+    return ReportRow(
         measure=measure,
         scorer="model",
         series=series,

@@ -1,4 +1,4 @@
-"""The settings of a benchmark."""
+"""Settings of a benchmark."""
 
 __all__ = ["BenchConfig"]
 
@@ -10,30 +10,36 @@ from negtrace.errors import BenchError
 
 @dataclass(frozen=True, kw_only=True)
 class BenchConfig:
-    """What is asked, of what, and how often."""
+    """Settings of a benchmark: the suite, its data and its intervals.
+
+    Raises:
+        BenchError: for a number out of its range.
+    """
 
     suite: str = "polarity"
-    """What is asked: polarity, claims, retrieval, collapse or negbench."""
+    """Suite to run; `negtrace.bench.SUITES` lists them."""
     data: str | Path | None = None
-    """`phantom` (its radiographs), `text` (affirmative equivalents as anchors), or a file: a
-    CheXpert-style CSV, a JSONL of claim sets, a CSV of NegBench, VALSE's JSON. When not given:
-    the phantom's radiographs, or texts for an encoder that sees no images."""
+    """`phantom` (synthetic radiographs), `text` (texts that affirm what is so), or a file of the
+    suite's own layout: a CheXpert-style CSV, claim sets in JSONL, NegBench's CSV or VALSE's JSON.
+    When not given: `phantom` for a model that reads images, `text` for any other."""
     images: Path | None = None
-    """Folder that the image paths of `data` start from; its own when not given."""
+    """Folder that the image paths in `data` start from. When not given: the folder of a label file;
+    NegBench and VALSE are then asked about texts instead of images."""
     anchors: Path | None = None
-    """NegBench's retrieval CSV, whose lists of objects anchor its questions without the images."""
+    """NegBench's retrieval CSV. Its lists of objects are the anchors when the images are missing.
+    """
     count: int = 600
-    """Questions, claim sets or statements; files with items of their own give as many at most."""
+    """Number of questions, claim sets or statements; at most as many as a file holds."""
     limit: int | None = 2000
-    """At most so many rows of a label file are opened, drawn by the seed; None is all."""
+    """Rows of a label file to open at most, drawn by the seed; None opens all."""
     seed: int = 0
-    """Which ones."""
+    """Seed of the questions, of the order of their options, and of the intervals."""
     resamples: int = 2000
-    """Bootstrap draws."""
+    """Number of bootstrap draws."""
     confidence: float = 0.95
-    """Of the intervals."""
+    """Confidence level of the intervals."""
     include_text: bool = False
-    """Keep statements and paths in what is written; they may be patients'."""
+    """Include statements and paths in the report. They may identify patients."""
 
     def __post_init__(self) -> None:
         for name in ("count", "resamples", "limit"):

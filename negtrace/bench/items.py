@@ -1,34 +1,104 @@
-"""Items: one anchor and statements to choose from, one of which is right."""
+"""Items: an anchor and statements to choose from, one of which is right.
 
-__all__ = ["Item"]
+A model reads a limited number of tokens. `drop_long_items` leaves out the items that do not fit.
+"""
 
-from collections.abc import Mapping
+__all__ = ["Item", "drop_long_items", "require_any", "token_counts", "too_long"]
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from negtrace.datasets.note import NOWHERE, Origin
+from negtrace.datasets.note import NOWHERE, Note, Origin
+from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.pairs.anchor import Anchor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One anchor and its statements."""
+    """An anchor and statements to choose from.
+
+    >>> anchor = Anchor(text="The heart is enlarged.")
+    >>> texts = ("There is cardiomegaly.", "There is no cardiomegaly.")
+    >>> Item(id="1", anchor=anchor, texts=texts, answer=0, group="1").texts[0]
+    'There is cardiomegaly.'
+
+    Raises:
+        BenchError: for fewer than two statements, for equal ones, or for an answer out of range.
+    """
 
     id: str
-    """Exported: it must hold no statement text and no image path."""
+    """Unique name. It is exported, so it must contain no statement and no image path."""
     anchor: Anchor
     texts: tuple[str, ...]
+    """The statements, two or more."""
     answer: int
-    """The place of the right statement."""
+    """Index of the right statement."""
     group: str
-    """Items of one group share statements or a source, and are drawn together by the bootstrap."""
+    """Items with the same group share statements or a source. The bootstrap draws them together."""
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What accuracy is reported by, such as `{"finding": ("effusion", "edema")}`."""
+    """Levels that accuracy is broken down by, such as `{"finding": ("effusion", "edema")}`."""
     source: Origin = NOWHERE
-    """Where it stands, for notes."""
+    """File and line, for notes."""
 
     def __post_init__(self) -> None:
         if len(set(self.texts)) < len(self.texts) or len(self.texts) < 2:
             raise BenchError(f"item {self.id!r} needs two or more distinct statements")
         if not 0 <= self.answer < len(self.texts):
-            raise BenchError(f"item {self.id!r} has no statement at its answer, {self.answer}")
+            raise BenchError(
+                f"item {self.id!r} has no statement at its answer, {self.answer}; "
+                f"expected 0 to {len(self.texts) - 1}"
+            )
+
+
+def drop_long_items(encoder: Encoder, items: Sequence[Item]) -> tuple[list[Item], list[Note]]:
+    """Items whose every text fits the encoder's context, and a note on each other item.
+
+    Raises:
+        BenchError: when no item fits.
+    """
+    texts = [text for item in items for text in item.texts]
+    anchors = [item.anchor for item in items for _ in item.texts]
+    counts = iter(token_counts(encoder, texts, anchors))
+    short, notes = [], []
+    for item in items:
+        longest = max(next(counts) for _ in item.texts)
+        if longest <= encoder.max_tokens:
+            short.append(item)
+        else:
+            notes.append(too_long(encoder, item.id, longest, item.source))
+    require_any(encoder, short, len(items))
+    return short, notes
+
+
+def token_counts(encoder: Encoder, texts: Sequence[str], anchors: Sequence[Anchor]) -> list[int]:
+    """Number of tokens of each statement or of its text anchor, whichever is longer.
+
+    For a model that reads both in one row, the tokens of that row are counted.
+    """
+    rows = list(dict.fromkeys(zip(texts, anchors, strict=True)))
+    tokens = encoder.tokenize_against([text for text, _ in rows], [anchor for _, anchor in rows])
+    count = {row: len(ids) for row, ids in zip(rows, tokens, strict=True)}
+    anchor_texts = list(dict.fromkeys(a.text for a in anchors if a.text is not None))
+    anchor_tokens = encoder.tokenize(anchor_texts) if anchor_texts else []
+    anchor_count = dict(zip(anchor_texts, map(len, anchor_tokens), strict=True))
+    return [
+        max(count[text, anchor], anchor_count.get(anchor.text or "", 0))
+        for text, anchor in zip(texts, anchors, strict=True)
+    ]
+
+
+def too_long(encoder: Encoder, name: str, count: int, source: Origin = NOWHERE) -> Note:
+    """Note on something called `name` that has `count` tokens."""
+    file, row = source
+    detail = f"{name}: {count} tokens; {encoder.name} reads at most {encoder.max_tokens}"
+    return Note(file=file, row=row, code="too_long", detail=detail)
+
+
+def require_any(encoder: Encoder, short: Sequence[object], count: int) -> None:
+    """Raise a BenchError when none of `count` items fits the encoder's context."""
+    if not short:
+        raise BenchError(
+            f"none of {count} items can be put to {encoder.name}, which reads at most "
+            f"{encoder.max_tokens} tokens; give shorter statements"
+        )

@@ -1,80 +1,139 @@
-"""Pools: items that a file holds as they are, such as NegBench's and VALSE's.
+"""Multiple choice: items put to a model and its baselines, and accuracy with intervals.
 
-Kinds of the right statement are unequally frequent there, so accuracy is reported by kind and
-balanced over kinds; `place as filed` is what always choosing the most frequent place would be
-worth in the file, before the places are shuffled.
+`answer_items` is the whole suite for items that are given, such as those of a file.
 """
 
-__all__ = ["Pool", "filed_place", "results"]
+__all__ = ["accuracy_rows", "answer_items"]
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from negtrace.bench import baselines
-from negtrace.bench.items import Item
-from negtrace.bench.rates import Bootstrap, by_tag
-from negtrace.bench.report import Row
+from negtrace.bench.config import BenchConfig
+from negtrace.bench.items import Item, drop_long_items
+from negtrace.bench.report import ReportRow
+from negtrace.bench.result import Bootstrap, SuiteResult, describe_items, item_records
+from negtrace.bench.scoring import correct_by_scorer
 from negtrace.datasets.note import Note
-
-SERIES = "questions"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pool:
-    """Items of a file, what was left out, and how often each place is right as filed."""
-
-    items: tuple[Item, ...]
-    noted: tuple[Note, ...]
-    filed: Mapping[str, int]
+from negtrace.encoders.base import Encoder
 
 
-def filed_place(filed: Mapping[str, int]) -> float:
-    """Return what always choosing the most frequent place would score on the file as it stands."""
-    return max(filed.values()) / sum(filed.values())
+def answer_items(
+    encoder: Encoder,
+    items: Sequence[Item],
+    config: BenchConfig,
+    *,
+    name: str,
+    series: str = "questions",
+    axes: Sequence[str] = (),
+    balance: str | None = None,
+    notes: Sequence[Note] = (),
+) -> SuiteResult:
+    """Put items to a model and report accuracy: the model's, and each baseline's.
 
-
-def results(
-    pool: Pool, right: Mapping[str, Float[np.ndarray, " item"]], bootstrap: Bootstrap
-) -> list[Row]:
-    """Return each scorer's accuracy, over all, by kind of the right statement and balanced.
+    An item that does not fit the model's context is left out and noted.
 
     Args:
-        pool: what was asked.
-        right: by scorer, 1 for each item that it got right, else 0.
-        bootstrap: how intervals are made.
+        encoder: model to measure.
+        items: items to ask.
+        config: seed, intervals, and whether statements are included in the report.
+        name: name of the data in the report.
+        series: name of the rows in the report.
+        axes: tags of the items to break accuracy down by.
+        balance: tag that accuracy is balanced over: each of its levels weighs the same.
+        notes: notes from reading the items.
+
+    Raises:
+        BenchError: when no item fits the model's context.
+    """
+    items, too_long = drop_long_items(encoder, items)
+    correct = correct_by_scorer(encoder, items, seed=config.seed)
+    bootstrap = Bootstrap.from_config(config)
+    rows: list[ReportRow] = []
+    for scorer, values in correct.items():
+        rows += accuracy_rows(items, values, bootstrap, scorer=scorer, series=series, axes=axes)
+        if balance is not None:
+            rows.append(_balanced(items, values, bootstrap, scorer, series, balance))
+    return SuiteResult(
+        rows=tuple(rows),
+        notes=(*notes, *too_long),
+        data=describe_items(name, items),
+        items=item_records(items, {"model": correct["model"]}, include_text=config.include_text),
+    )
+
+
+def accuracy_rows(
+    items: Sequence[Item],
+    correct: Float[np.ndarray, " item"],
+    bootstrap: Bootstrap,
+    *,
+    scorer: str,
+    series: str,
+    axes: Sequence[str] = (),
+) -> list[ReportRow]:
+    """Accuracy over all items, then at each level of each tag in `axes`.
+
+    Args:
+        items: the items.
+        correct: 1 for each item that was answered correctly, else 0.
+        bootstrap: settings of the intervals.
+        scorer: `model`, or the name of a baseline.
+        series: name of the rows.
+        axes: tags of the items.
+
+    Each row's chance is the mean of 1 / number of statements.
     """
     rows = []
-    for scorer, own in right.items():
-        rows += by_tag(pool.items, own, bootstrap, scorer=scorer, series=SERIES, axes=("template",))
-        rows.append(_balanced(pool.items, own, bootstrap, scorer))
-    place = filed_place(pool.filed)
-    return [*rows, _row(pool.items, "place as filed", "all", (place, place, place))]
+    for axis in ("all", *axes):
+        for level in ["all"] if axis == "all" else _levels(items, axis):
+            chosen = [axis == "all" or level in item.tags.get(axis, ()) for item in items]
+            some = [item for item, is_chosen in zip(items, chosen, strict=True) if is_chosen]
+            ends = bootstrap.mean(correct[np.array(chosen)], [item.group for item in some])
+            rows.append(_row(some, ends, scorer=scorer, series=series, at=(axis, level)))
+    return rows
 
 
-def _balanced(items: Sequence[Item], right: np.ndarray, bootstrap: Bootstrap, scorer: str) -> Row:
-    """Return the mean of the kinds' accuracies, each kind counting alike."""
-    kinds = [item.tags["template"][0] for item in items]
-    many = Counter(kinds)
-    weights = np.array([len(items) / (len(many) * many[kind]) for kind in kinds])
-    ends = bootstrap.mean(right * weights, [item.group for item in items])
-    return _row(items, scorer, "balanced", ends)
+def _levels(items: Sequence[Item], axis: str) -> list[str]:
+    return sorted({level for item in items for level in item.tags.get(axis, ())})
 
 
-def _row(items: Sequence[Item], scorer: str, axis: str, ends: tuple[float, float, float]) -> Row:
+def _balanced(
+    items: Sequence[Item],
+    correct: Float[np.ndarray, " item"],
+    bootstrap: Bootstrap,
+    scorer: str,
+    series: str,
+    tag: str,
+) -> ReportRow:
+    """Mean of the accuracies at each level of a tag, every level with the same weight."""
+    levels = [item.tags[tag][0] for item in items]
+    counts = Counter(levels)
+    weights = np.array([len(items) / (len(counts) * counts[level]) for level in levels])
+    ends = bootstrap.mean(correct * weights, [item.group for item in items])
+    return _row(items, ends, scorer=scorer, series=series, at=("balanced", "balanced"))
+
+
+def _row(
+    items: Sequence[Item],
+    ends: tuple[float, float, float],
+    *,
+    scorer: str,
+    series: str,
+    at: tuple[str, str],
+) -> ReportRow:
     estimate, low, high = ends
-    return Row(
+    axis, level = at
+    return ReportRow(
         measure="accuracy",
         scorer=scorer,
-        series=SERIES,
+        series=series,
         axis=axis,
-        level=axis,
+        level=level,
         estimate=estimate,
         low=low,
         high=high,
         n=len(items),
-        chance=baselines.chance(items),
+        chance=float(np.mean([1 / len(item.texts) for item in items])),
     )

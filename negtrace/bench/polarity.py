@@ -1,70 +1,88 @@
-"""Polarity questions: four statements on three findings, each in two wordings.
+"""Polarity suite: four statements about three findings, in negated and in affirmative wording.
 
-After NAST's diagnostic benchmark (arXiv 2602.12498): the truth and three distinct flips of its
-labels, every question once in negated wording ("no cardiomegaly") and once in affirmative
-equivalents ("normal heart size").
+It follows the diagnostic benchmark of NAST (arXiv 2602.12498). One statement is true; the other
+three have some labels flipped. Each question is asked in two wordings: negated ("no cardiomegaly")
+and affirmative ("normal heart size"). The gap is affirmative minus negated accuracy.
 
-Questions come in quartets: the same four statements, and four cases of which each is right for
-another one of them. Whoever sees the statements alone chooses one of the four whatever the case,
-so it is right once in a quartet: a shortcut through the words is worth exactly chance. Places are
-balanced in a quartet too: every place holds the truth once.
+Questions come in quartets: the same four statements with four cases, each of which makes another
+statement true. A scorer that ignores the anchor prefers the same statement in all four questions,
+so it is right in exactly one: accuracy 0.25. Each position also holds the true statement once.
 """
 
-__all__ = ["WORDINGS", "Question", "fitting", "items_of", "questions", "results"]
+__all__ = [
+    "WORDINGS",
+    "PolarityQuestion",
+    "polarity_items",
+    "polarity_questions",
+    "polarity_rows",
+]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from random import Random
 
 import numpy as np
 from jaxtyping import Float
 
-from negtrace.bench import context
-from negtrace.bench.cases import Case, Labels, Supply
-from negtrace.bench.items import Item
-from negtrace.bench.rates import Bootstrap, by_tag
-from negtrace.bench.report import Row
+from negtrace.bench.cases import (
+    Case,
+    CaseSource,
+    LabelledCases,
+    PhantomCases,
+    TextCases,
+    data_name,
+    require_images,
+)
+from negtrace.bench.chexpert import read_cases
+from negtrace.bench.config import BenchConfig
+from negtrace.bench.items import Item, require_any, token_counts, too_long
+from negtrace.bench.multiple_choice import accuracy_rows
+from negtrace.bench.report import ReportRow
+from negtrace.bench.result import Bootstrap, SuiteResult, describe_items, item_records
+from negtrace.bench.scoring import correct_by_scorer
+from negtrace.bench.suites import SUITES
 from negtrace.datasets.note import Note
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.claims import Claim
 from negtrace.language.wording import AbsenceWording, caption
 
-FINDINGS_ASKED = 3
-OPTIONS = 4
-TRIES = 200
-"""How often another three findings are tried before a quartet is given up."""
+FINDINGS_PER_QUESTION = 3
+OPTIONS_PER_QUESTION = 4
+ATTEMPTS = 200
+"""Draws of three findings before a quartet is given up."""
 
 WORDINGS: Mapping[str, AbsenceWording] = {"affirmative": "equivalent", "negated": "negated"}
-"""How results call the two wordings, and how the language does."""
+"""Wording of `negtrace.language` for each series of the report."""
 
 AXES = ("negated_findings", "finding")
 
 Pattern = tuple[bool, ...]
-PATTERNS: tuple[Pattern, ...] = tuple(product((False, True), repeat=FINDINGS_ASKED))
+PATTERNS: tuple[Pattern, ...] = tuple(product((False, True), repeat=FINDINGS_PER_QUESTION))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """A case and four statements on the same findings, one of which is true of it.
+class PolarityQuestion:
+    """A case and four statements about the same findings, one of which is true of it.
 
-    The claims state no side, zone or severity: these would give away which label was flipped.
+    The claims state no side, zone or severity, which would give away the flipped labels.
     """
 
     options: tuple[tuple[Claim, ...], ...]
-    """The claims of each statement: the truth and three distinct flips of its labels, shuffled."""
+    """Claims of each statement: the truth and three distinct flips of its labels, shuffled."""
     answer: int
-    """Index of the truth among the options."""
+    """Index of the true statement."""
     seed: int
-    """Chooses the template, the same for every option and wording."""
+    """Chooses the sentence template, the same for every option and wording."""
     case: Case
     group: str
-    """Names the quartet."""
+    """Name of the quartet."""
 
     @property
     def negated(self) -> int:
-        """How many findings the right statement denies."""
+        """Number of findings that the true statement denies."""
         return sum(not claim.present for claim in self.options[self.answer])
 
     def texts(self, wording: AbsenceWording) -> tuple[str, ...]:
@@ -72,53 +90,103 @@ class Question:
         return tuple(caption(claims, wording=wording, seed=self.seed) for claims in self.options)
 
 
-def questions(supply: Supply, count: int, *, seed: int) -> list[Question]:
-    """Return at least `count` questions, in whole quartets.
+@SUITES.register("polarity")
+def polarity_suite(encoder: Encoder, config: BenchConfig) -> SuiteResult:
+    """Four statements about three findings, in negated and in affirmative wording."""
+    data = data_name(encoder, config)
+    source, notes = _case_source(encoder, data, config)
+    questions = polarity_questions(source, config.count, seed=config.seed)
+    questions, too_long_notes = _drop_long_quartets(encoder, questions)
+    items = {series: polarity_items(questions, wording) for series, wording in WORDINGS.items()}
+    correct = {
+        series: correct_by_scorer(encoder, asked, seed=config.seed)
+        for series, asked in items.items()
+    }
+    by_model = {series: by_scorer["model"] for series, by_scorer in correct.items()}
+    return SuiteResult(
+        rows=tuple(polarity_rows(questions, correct, Bootstrap.from_config(config))),
+        notes=(*notes, *too_long_notes),
+        data=describe_items(Path(data).name, items["negated"]),
+        items=item_records(items["negated"], by_model, include_text=config.include_text),
+    )
+
+
+def _case_source(
+    encoder: Encoder, data: str, config: BenchConfig
+) -> tuple[CaseSource, tuple[Note, ...]]:
+    if data == "phantom":
+        return PhantomCases(), ()
+    if data == "text":
+        return TextCases(), ()
+    require_images(encoder)
+    cohort = read_cases(data, config.images, limit=config.limit, seed=config.seed)
+    return LabelledCases(cohort.cases), cohort.noted
+
+
+def polarity_questions(source: CaseSource, count: int, *, seed: int) -> list[PolarityQuestion]:
+    """Draw at least `count` questions, in whole quartets.
+
+    Args:
+        source: source of the cases.
+        count: number of questions, rounded up to a multiple of four.
+        seed: seed of the draw.
 
     Raises:
-        BenchError: for a count below 1, or when no three findings have four combinations.
+        BenchError: for a count below 1, or when no three findings occur in four combinations.
     """
     if count < 1:
         raise BenchError(f"{count} questions were asked for; ask for at least one")
     rng = Random(f"polarity {seed}")  # noqa: S311
-    quartets = -(-count // OPTIONS)
-    return [one for number in range(quartets) for one in _quartet(supply, f"q{number}", rng)]
+    quartets = -(-count // OPTIONS_PER_QUESTION)
+    return [
+        question for number in range(quartets) for question in _quartet(source, f"q{number}", rng)
+    ]
 
 
-def _quartet(supply: Supply, group: str, rng: Random) -> list[Question]:
-    """Return one question for each of four combinations of labels on the same findings."""
-    findings, patterns = _subject(supply, rng)
+def _quartet(source: CaseSource, group: str, rng: Random) -> list[PolarityQuestion]:
+    """One question for each of four combinations of labels of the same findings."""
+    findings, patterns = _findings_and_patterns(source, rng)
     seed = rng.getrandbits(32)
-    places = rng.sample(range(OPTIONS), OPTIONS)
-    asked = []
-    for truth, place in zip(patterns, places, strict=True):
+    answers = rng.sample(range(OPTIONS_PER_QUESTION), OPTIONS_PER_QUESTION)
+    questions = []
+    for truth, answer in zip(patterns, answers, strict=True):
         order = [pattern for pattern in patterns if pattern != truth]
         rng.shuffle(order)
-        order.insert(place, truth)
-        options = tuple(_claims(dict(zip(findings, pattern, strict=True))) for pattern in order)
-        case = supply.take(dict(zip(findings, truth, strict=True)), rng)
-        asked.append(Question(options=options, answer=place, seed=seed, case=case, group=group))
-    return asked
+        order.insert(answer, truth)
+        questions.append(
+            PolarityQuestion(
+                options=tuple(_claims(findings, pattern) for pattern in order),
+                answer=answer,
+                seed=seed,
+                case=source.draw(dict(zip(findings, truth, strict=True)), rng),
+                group=group,
+            )
+        )
+    return questions
 
 
-def _claims(labels: Labels) -> tuple[Claim, ...]:
-    return tuple(Claim(finding=finding, present=present) for finding, present in labels.items())
+def _claims(findings: Sequence[str], present: Pattern) -> tuple[Claim, ...]:
+    labels = zip(findings, present, strict=True)
+    return tuple(Claim(finding=finding, present=is_present) for finding, is_present in labels)
 
 
-def _subject(supply: Supply, rng: Random) -> tuple[tuple[str, ...], list[Pattern]]:
-    for _ in range(TRIES):
-        findings = tuple(rng.sample(tuple(supply.findings), FINDINGS_ASKED))
-        there = [p for p in PATTERNS if supply.can(dict(zip(findings, p, strict=True)))]
-        if len(there) >= OPTIONS:
-            return findings, rng.sample(there, OPTIONS)
+def _findings_and_patterns(
+    source: CaseSource, rng: Random
+) -> tuple[tuple[str, ...], list[Pattern]]:
+    for _ in range(ATTEMPTS):
+        findings = tuple(rng.sample(tuple(source.findings), FINDINGS_PER_QUESTION))
+        available = [p for p in PATTERNS if source.has(dict(zip(findings, p, strict=True)))]
+        if len(available) >= OPTIONS_PER_QUESTION:
+            return findings, rng.sample(available, OPTIONS_PER_QUESTION)
     raise BenchError(
-        f"no {FINDINGS_ASKED} of {len(supply.findings)} findings occur in {OPTIONS} combinations "
-        "of present and absent; give more cases, or more labels of each"
+        f"no {FINDINGS_PER_QUESTION} of {len(source.findings)} findings occur in "
+        f"{OPTIONS_PER_QUESTION} combinations of present and absent; give more cases, or more "
+        "labels of each"
     )
 
 
-def items_of(asked: Sequence[Question], wording: AbsenceWording) -> list[Item]:
-    """Return the questions in words."""
+def polarity_items(questions: Sequence[PolarityQuestion], wording: AbsenceWording) -> list[Item]:
+    """Questions as items, in one wording."""
     return [
         Item(
             id=f"{question.group}-{question.answer}-{question.case.id}",
@@ -131,56 +199,60 @@ def items_of(asked: Sequence[Question], wording: AbsenceWording) -> list[Item]:
                 "finding": tuple(claim.finding for claim in question.options[0]),
             },
         )
-        for question in asked
+        for question in questions
     ]
 
 
-def fitting(encoder: Encoder, asked: Sequence[Question]) -> tuple[list[Question], list[Note]]:
-    """Return the quartets that the encoder can read in both wordings, and a note on each other.
+def _drop_long_quartets(
+    encoder: Encoder, questions: Sequence[PolarityQuestion]
+) -> tuple[list[PolarityQuestion], list[Note]]:
+    """Quartets that fit the encoder's context in both wordings, and a note on each other quartet.
 
     Raises:
-        BenchError: when there is none.
+        BenchError: when none fits.
     """
     longest: dict[str, int] = {}
     for wording in WORDINGS.values():
-        items = items_of(asked, wording)
-        texts = [(text, item) for item in items for text in item.texts]
-        read = context.counts(encoder, [t for t, _ in texts], [item.anchor for _, item in texts])
-        for (_, item), count in zip(texts, read, strict=True):
+        asked = [(t, item) for item in polarity_items(questions, wording) for t in item.texts]
+        texts, items = zip(*asked, strict=True)
+        counts = token_counts(encoder, texts, [item.anchor for item in items])
+        for item, count in zip(items, counts, strict=True):
             longest[item.group] = max(count, longest.get(item.group, 0))
     long = {group: count for group, count in longest.items() if count > encoder.max_tokens}
-    kept = [question for question in asked if question.group not in long]
-    context.require_some(encoder, kept, len(asked))
-    return kept, [context.too_long(encoder, group, count) for group, count in long.items()]
+    short = [question for question in questions if question.group not in long]
+    require_any(encoder, short, len(questions))
+    return short, [too_long(encoder, group, count) for group, count in long.items()]
 
 
-def results(
-    asked: Sequence[Question],
-    right: Mapping[str, Mapping[str, Float[np.ndarray, " item"]]],
+def polarity_rows(
+    questions: Sequence[PolarityQuestion],
+    correct: Mapping[str, Mapping[str, Float[np.ndarray, " item"]]],
     bootstrap: Bootstrap,
-) -> list[Row]:
-    """Return accuracy in both wordings, the gap, and the baselines.
+) -> list[ReportRow]:
+    """Rows of accuracy in both wordings, of the baselines, and of the gap.
 
     Args:
-        asked: the questions.
-        right: by wording (`affirmative`, `negated`) and by scorer, 1 for each question that it
-            got right, else 0.
-        bootstrap: how intervals are made.
+        questions: the questions.
+        correct: by wording (`affirmative`, `negated`), then by scorer, 1 for each question that was
+            answered correctly, else 0.
+        bootstrap: settings of the intervals.
     """
-    rows: list[Row] = []
-    for series, scorers in right.items():
-        items = items_of(asked, WORDINGS[series])
-        for scorer, own in scorers.items():
+    rows: list[ReportRow] = []
+    for series, by_scorer in correct.items():
+        items = polarity_items(questions, WORDINGS[series])
+        for scorer, values in by_scorer.items():
             axes = AXES if scorer == "model" else ()
-            rows += by_tag(items, own, bootstrap, scorer=scorer, series=series, axes=axes)
-    models = {series: scorers["model"] for series, scorers in right.items()}
-    return [*rows, _gap(models, [question.group for question in asked], bootstrap)]
+            rows += accuracy_rows(items, values, bootstrap, scorer=scorer, series=series, axes=axes)
+    by_model = {series: by_scorer["model"] for series, by_scorer in correct.items()}
+    return [*rows, _gap(by_model, [question.group for question in questions], bootstrap)]
 
 
-def _gap(right: Mapping[str, np.ndarray], groups: Sequence[str], bootstrap: Bootstrap) -> Row:
-    """Return affirmative minus negated accuracy, paired by question, drawn by quartet."""
-    mean, low, high = bootstrap.mean(right["affirmative"] - right["negated"], groups)
-    return Row(
+def _gap(
+    correct: Mapping[str, Float[np.ndarray, " item"]], groups: Sequence[str], bootstrap: Bootstrap
+) -> ReportRow:
+    """Affirmative minus negated accuracy, paired by question; the bootstrap draws quartets."""
+    mean, low, high = bootstrap.mean(correct["affirmative"] - correct["negated"], groups)
+    return ReportRow(
         measure="gap",
         scorer="model",
         series="affirmative - negated",

@@ -1,17 +1,9 @@
-"""A benchmark's report: tidy rows, provenance, what was left out; as JSON, version 1.
+"""Report of a benchmark: one row for each number, provenance and notes; saved as JSON, version 1.
 
-It holds no statement text and no image path unless asked to.
+A report holds no statement text and no image path unless they are asked for.
 """
 
-__all__ = [
-    "SCHEMA",
-    "VERSION",
-    "Report",
-    "Row",
-    "read_report",
-    "schema",
-    "write_report",
-]
+__all__ = ["Report", "ReportRow", "read_report", "report_schema", "write_report"]
 
 import json
 from collections import Counter
@@ -28,111 +20,144 @@ from negtrace._files import write_bytes
 from negtrace.datasets.note import Note
 from negtrace.errors import BenchError
 
-SCHEMA = "negtrace.bench"
-VERSION = 1
+REPORT_NAME = "negtrace.bench"
+REPORT_VERSION = 1
 DECIMALS = 10
+"""Decimals that numbers are rounded to in JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One number of a report."""
+class ReportRow:
+    """One number of a report, with its interval."""
 
     measure: str
-    """`accuracy`, `gap`, `recall`, `similarity`, `margin` or `share`."""
+    """Measured quantity: `accuracy`, `gap`, `recall`, `similarity`, `margin` or `share`."""
     scorer: str
-    """`model`, or a baseline: `prior` (an anchor that says nothing), `length` or `chance`."""
+    """`model`, or a baseline: `prior` (the model with a blank anchor), `length` or `chance`."""
     series: str
-    """What is set side by side, such as the wording."""
+    """Group of rows that are compared side by side, such as the wording."""
     axis: str
-    """What it is broken down by; `all` where it is not."""
+    """Name of the breakdown, such as `finding`; `all` without a breakdown."""
     level: str
-    """Of the axis, such as the finding."""
+    """Level of the axis, such as `effusion`."""
     estimate: float
     low: float
     """Lower end of the bootstrap interval; NaN with fewer than two groups."""
     high: float
+    """Upper end of the bootstrap interval; NaN with fewer than two groups."""
     n: int
-    """Items in it."""
+    """Number of items behind the estimate."""
     chance: float | None = None
-    """What guessing gives."""
+    """Expected value of guessing; None when there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What one suite found of one model."""
+    """Result of one suite on one model, with everything needed to repeat it."""
 
     suite: str
+    """Name of the suite."""
     model: Mapping[str, Any]
     """Name, family, revision, weights digest, tokenizer and unit of the score."""
     data: Mapping[str, Any]
-    """What was asked about: its name, the kind of its anchors, digest and number of items."""
+    """Name of the data, kind of its anchors, digest and number of items."""
     config: Mapping[str, Any]
-    rows: tuple[Row, ...]
-    noted: tuple[Note, ...] = ()
+    """Every setting of `BenchConfig`; file names without folders."""
+    rows: tuple[ReportRow, ...]
+    notes: tuple[Note, ...] = ()
+    """Rows of the data that were left out, or read differently from how they stand."""
     items: tuple[Mapping[str, Any], ...] = ()
-    """Every item by its id: where its answer stands, and its statements if they are included."""
+    """Each item: its id, its answer, whether it was answered correctly, and, if they are included,
+    its statements."""
     made: Mapping[str, str]
     """Package version and time."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many rows of the data were left out or noted, by reason."""
-        return dict(sorted(Counter(note.code for note in self.noted).items()))
+        """Number of notes for each code."""
+        return dict(sorted(Counter(note.code for note in self.notes).items()))
 
-    def find(self, **wanted: str) -> Row:
-        """Return the one row with these fields.
+    def find(self, **fields: str) -> ReportRow:
+        """Return the only row with these values of its fields.
+
+        >>> report = Report(suite="s", model={}, data={}, config={}, rows=(), made={})
+        >>> report.find(measure="gap")
+        Traceback (most recent call last):
+        negtrace.errors.BenchError: 0 rows have {'measure': 'gap'}; name measure, scorer, series, \
+axis and level of exactly one
 
         Raises:
-            BenchError: when there is none, or more than one.
+            BenchError: when no row matches, or more than one.
         """
-        found = [r for r in self.rows if all(getattr(r, k) == v for k, v in wanted.items())]
-        if len(found) != 1:
-            raise BenchError(f"{len(found)} rows have {wanted}; name measure, scorer, series, axis")
-        return found[0]
+        matches = [
+            row
+            for row in self.rows
+            if all(getattr(row, name) == value for name, value in fields.items())
+        ]
+        if len(matches) != 1:
+            raise BenchError(
+                f"{len(matches)} rows have {fields}; name measure, scorer, series, axis and level "
+                "of exactly one"
+            )
+        return matches[0]
 
     def document(self, *, include_text: bool = False) -> dict[str, Any]:
-        """Return the report as JSON values; details of notes are included with the texts."""
+        """Return the report as JSON values.
+
+        Args:
+            include_text: include the details of notes, which may quote the data.
+        """
         return {
-            "schema": SCHEMA,
-            "version": VERSION,
+            "schema": REPORT_NAME,
+            "version": REPORT_VERSION,
             "suite": self.suite,
             "made": dict(self.made),
             "model": dict(self.model),
             "data": dict(self.data),
             "config": dict(self.config),
-            "rows": [_plain(asdict(row)) for row in self.rows],
+            "rows": [_row_to_json(row) for row in self.rows],
             "counts": self.counts,
-            "noted": [_note(note, include_text) for note in self.noted],
+            "noted": [_note_to_json(note, include_text) for note in self.notes],
             "items": [dict(item) for item in self.items],
         }
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with rounded numbers, and null where there is none."""
+def _row_to_json(row: ReportRow) -> dict[str, Any]:
+    """Convert a row to JSON values: numbers rounded, NaN as null."""
     return {
         name: (round(value, DECIMALS) if isfinite(value) else None)
         if isinstance(value, float)
         else value
-        for name, value in row.items()
+        for name, value in asdict(row).items()
     }
 
 
-def _note(note: Note, include_text: bool) -> dict[str, Any]:
-    known = asdict(note)
-    return known if include_text else {k: v for k, v in known.items() if k != "detail"}
+def _row_from_json(row: Mapping[str, Any]) -> ReportRow:
+    missing = {name: float("nan") for name in ("estimate", "low", "high") if row[name] is None}
+    return ReportRow(**{**row, **missing})
 
 
-def schema() -> dict[str, Any]:
-    """The published JSON Schema of version 1."""
+def _note_to_json(note: Note, include_text: bool) -> dict[str, Any]:
+    values = asdict(note)
+    return values if include_text else {k: v for k, v in values.items() if k != "detail"}
+
+
+def report_schema() -> dict[str, Any]:
+    """JSON Schema of a report, version 1."""
     text = files("negtrace.bench").joinpath("bench-1.schema.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
 
 
 def write_report(report: Report, path: Path | str, *, include_text: bool = False) -> Path:
-    """Write the report as JSON, whole or not at all.
+    """Write the report as JSON. An error leaves no partial file behind.
+
+    Args:
+        report: report to write.
+        path: file to write.
+        include_text: include the details of notes, which may quote the data.
 
     Raises:
-        OutputError: when the place cannot be written.
+        OutputError: when `path` cannot be written.
     """
     document = report.document(include_text=include_text)
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
@@ -140,32 +165,37 @@ def write_report(report: Report, path: Path | str, *, include_text: bool = False
 
 
 def read_report(path: Path | str) -> Report:
-    """Read what `write_report` wrote; needs no torch.
+    """Read a report that `write_report` wrote. This does not import torch.
 
     Raises:
-        BenchError: for a file that cannot be read, is no report, or is of another version.
+        BenchError: for a file that cannot be read, is not a report, or has another version.
     """
-    try:
-        document = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{path} is no report of the benchmark ({error})") from error
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise BenchError(f'{path} is no report of the benchmark: it lacks "schema": "{SCHEMA}"')
-    if document.get("version") != VERSION:
-        raise BenchError(f"{path} has version {document.get('version')!r}; this reads {VERSION}")
-    wrong = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(schema()).iter_errors(document)
-    )
-    if wrong is not None:
-        raise BenchError(f"{path} does not follow version {VERSION} at {wrong.json_path}")
+    document = _checked(path)
     return Report(
         **{name: document[name] for name in ("suite", "made", "model", "data", "config")},
-        rows=tuple(Row(**_numbers(row)) for row in document["rows"]),
-        noted=tuple(Note(**{"detail": "", **note}) for note in document["noted"]),
+        rows=tuple(map(_row_from_json, document["rows"])),
+        notes=tuple(Note(**{"detail": "", **note}) for note in document["noted"]),
         items=tuple(document["items"]),
     )
 
 
-def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
-    ends = {name: float("nan") for name in ("estimate", "low", "high") if row[name] is None}
-    return {**row, **ends}
+def _checked(path: Path | str) -> dict[str, Any]:
+    """Read a report's JSON and check it against the schema."""
+    try:
+        document = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{path} is not a benchmark report ({error})") from error
+    if not isinstance(document, dict) or document.get("schema") != REPORT_NAME:
+        raise BenchError(f'{path} is not a benchmark report: it lacks "schema": "{REPORT_NAME}"')
+    if document.get("version") != REPORT_VERSION:
+        raise BenchError(
+            f"{path} has version {document.get('version')!r}; expected {REPORT_VERSION}. "
+            "Read it with the negtrace that wrote it"
+        )
+    validator = jsonschema.Draft202012Validator(report_schema())
+    violation = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    if violation is not None:
+        raise BenchError(
+            f"{path} does not follow version {REPORT_VERSION} at {violation.json_path}"
+        )
+    return document

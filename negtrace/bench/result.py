@@ -1,72 +1,113 @@
-"""What a suite found of a model: rows, notes, and what was asked, item by item."""
+"""Result of a suite on one model: rows, notes on its data, and each item with its answer."""
 
-__all__ = ["Work", "about", "about_items", "items_told"]
+__all__ = ["Bootstrap", "SuiteResult", "describe_data", "describe_items", "item_records"]
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Float
-from numpy import ndarray
+import numpy as np
+from jaxtyping import Float, Num
 
 from negtrace._files import canonical, sha256
+from negtrace.bench.config import BenchConfig
 from negtrace.bench.items import Item
-from negtrace.bench.report import Row
+from negtrace.bench.report import ReportRow
 from negtrace.datasets.note import Note
 from negtrace.pairs.anchor import Anchor
+from negtrace.results.statistics import interval, resample
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """What a suite found."""
+class SuiteResult:
+    """Result of one suite on one model. `run` turns it into a `Report`."""
 
-    rows: tuple[Row, ...]
-    noted: tuple[Note, ...] = ()
+    rows: tuple[ReportRow, ...]
+    notes: tuple[Note, ...] = ()
+    """Rows of the data that were left out, or read differently from how they stand."""
     data: Mapping[str, Any]
-    """Name of the data, kind of its anchors, digest, and number of items."""
+    """Name of the data, kind of its anchors, digest and number of items: see `describe_data`."""
     items: tuple[Mapping[str, Any], ...] = ()
+    """One JSON object for each item: see `item_records`."""
 
 
-def about(name: str, anchors: Iterable[Anchor], asked: Any, count: int) -> dict[str, Any]:
-    """Return what a report says of its data.
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """Percentile bootstrap over groups of items: whole groups are drawn with replacement."""
+
+    resamples: int = 2000
+    """Number of draws."""
+    confidence: float = 0.95
+    """Confidence level of the intervals."""
+    seed: int = 0
+    """Seed of the draws."""
+
+    @classmethod
+    def from_config(cls, config: BenchConfig) -> "Bootstrap":
+        """Bootstrap with the settings of a benchmark."""
+        return cls(resamples=config.resamples, confidence=config.confidence, seed=config.seed)
+
+    def mean(
+        self, values: Num[np.ndarray, " item"], groups: Sequence[str]
+    ) -> tuple[float, float, float]:
+        """Mean over items, then the lower and the upper end of its interval.
+
+        Args:
+            values: one number for each item.
+            groups: the group of each item. With a single group the ends are NaN.
+        """
+        names, indices = np.unique(np.asarray(groups), return_inverse=True)
+        sums = np.bincount(indices, weights=values.astype(float), minlength=len(names))
+        counts = np.bincount(indices, minlength=len(names)).astype(float)
+        resamples = self.resamples if len(names) > 1 else 0
+        drawn = resample(len(names), resamples=resamples, seed=self.seed)
+        means = (drawn @ sums) / (drawn @ counts)
+        low, high = interval(means[1:], confidence=self.confidence)
+        return float(means[0]), float(low), float(high)
+
+
+def describe_data(
+    name: str, anchors: Iterable[Anchor], questions: Any, count: int
+) -> dict[str, Any]:
+    """Description of the data for a report.
 
     Args:
-        name: of the data.
-        anchors: what statements were put to; none where they were compared with each other.
-        asked: everything that was asked, as JSON values, for the digest.
-        count: of items.
+        name: name of the data, without a folder.
+        anchors: every anchor; none when statements are compared with each other.
+        questions: everything that was asked, as JSON values. The digest is computed from it.
+        count: number of items.
     """
     kinds = {"text" if anchor.text is not None else "image" for anchor in anchors}
     return {
         "name": name,
         "anchors": " and ".join(sorted(kinds)) or "none",
-        "digest": sha256(canonical(asked)),
+        "digest": sha256(canonical(questions)),
         "items": count,
     }
 
 
-def about_items(name: str, items: Sequence[Item]) -> dict[str, Any]:
-    """Return what a report says of items: the digest is of anchors, statements and answers."""
-    asked = [[item.id, item.anchor.digest, list(item.texts), item.answer] for item in items]
-    return about(name, [item.anchor for item in items], asked, len(items))
+def describe_items(name: str, items: Sequence[Item]) -> dict[str, Any]:
+    """Description of items for a report; the digest covers anchors, statements and answers."""
+    questions = [[item.id, item.anchor.digest, list(item.texts), item.answer] for item in items]
+    return describe_data(name, [item.anchor for item in items], questions, len(items))
 
 
-def items_told(
-    items: Sequence[Item], right: Mapping[str, Float[ndarray, " item"]], *, include_text: bool
+def item_records(
+    items: Sequence[Item], correct: Mapping[str, Float[np.ndarray, " item"]], *, include_text: bool
 ) -> tuple[dict[str, Any], ...]:
-    """Return each item for a report, its statements only if they are to be included.
+    """Record of each item for a report: its id, its answer and whether it was answered correctly.
 
     Args:
-        items: what was asked.
-        right: under a name each, 1 for every item that was got right, else 0.
-        include_text: whether statements are told.
+        items: the items.
+        correct: by name, such as the wording, 1 for each item answered correctly and 0 for others.
+        include_text: include the statements.
     """
     return tuple(
         {
             "id": item.id,
             "answer": item.answer,
-            "right": {name: bool(own[place]) for name, own in right.items()},
+            "right": {name: bool(values[index]) for name, values in correct.items()},
             **({"texts": {"options": list(item.texts)}} if include_text else {}),
         }
-        for place, item in enumerate(items)
+        for index, item in enumerate(items)
     )

@@ -1,4 +1,4 @@
-"""A suite run on models; what it finds is written and drawn."""
+"""Run a suite on one model or several, and write a report for each."""
 
 __all__ = ["run"]
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from negtrace._files import require_writable
 from negtrace.bench.config import BenchConfig
 from negtrace.bench.report import Report, write_report
-from negtrace.bench.result import Work
+from negtrace.bench.result import SuiteResult
 from negtrace.bench.suites import SUITES
 from negtrace.encoders.base import Encoder
 from negtrace.version import __version__
@@ -25,24 +25,26 @@ def run(
     """Run a suite on one model or several.
 
     Args:
-        encoders: what to measure.
-        config: the settings; polarity questions on the phantom when not given.
-        out: folder for `<suite>-<model>.json`, each written as soon as it is there;
+        encoders: models to measure.
+        config: settings; the polarity suite with its defaults when not given.
+        out: folder to write `<suite>-<model>.json` into, as soon as each model is measured;
             nothing is written when not given.
+
+    Returns:
+        One report for each model, in order.
 
     Raises:
         UnknownNameError: for a suite that is not registered.
-        BenchError: for data that cannot be used; nothing has been written for that model.
-        OutputError: when `out` cannot be written; nothing has been measured then.
+        BenchError: for data that cannot be used. No report of that model is written.
+        OutputError: when `out` cannot be written. It is raised before anything is measured.
     """
     config = config or BenchConfig()
     suite = SUITES[config.suite]
     if out is not None:
         require_writable(Path(out))
-    given = [encoders] if isinstance(encoders, Encoder) else list(encoders)
-    names = _names([encoder.name for encoder in given])
+    models = [encoders] if isinstance(encoders, Encoder) else list(encoders)
     reports = []
-    for encoder, name in zip(given, names, strict=True):
+    for encoder, name in zip(models, _file_names(models), strict=True):
         report = _report(encoder, config, suite(encoder, config))
         reports.append(report)
         if out is not None:
@@ -51,13 +53,16 @@ def run(
     return reports
 
 
-def _names(names: Sequence[str]) -> list[str]:
-    """Return a file name for each model, distinct also where models are called alike."""
-    safe = ["".join(c if c.isalnum() or c in "-_." else "-" for c in name) for name in names]
+def _file_names(models: Sequence[Encoder]) -> list[str]:
+    """File name for each model. Models with the same name are numbered."""
+    safe = [
+        "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in model.name)
+        for model in models
+    ]
     return [name if safe.count(name) == 1 else f"{name}-{k}" for k, name in enumerate(safe, 1)]
 
 
-def _report(encoder: Encoder, config: BenchConfig, work: Work) -> Report:
+def _report(encoder: Encoder, config: BenchConfig, result: SuiteResult) -> Report:
     settings = asdict(config)
     for name in ("data", "images", "anchors"):
         if settings[name] is not None:
@@ -72,11 +77,11 @@ def _report(encoder: Encoder, config: BenchConfig, work: Work) -> Report:
             "tokenizer": encoder.tokenizer_name,
             "unit": encoder.unit,
         },
-        data=work.data,
+        data=result.data,
         config=settings,
-        rows=work.rows,
-        noted=work.noted,
-        items=work.items,
+        rows=result.rows,
+        notes=result.notes,
+        items=result.items,
         made={
             "package_version": __version__,
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

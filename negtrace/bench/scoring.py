@@ -1,12 +1,23 @@
-"""What an encoder scores: statements against their anchors, and against none that tells anything.
+"""Scores of statements against anchors: by the model, and by baselines that see no anchor.
 
-Every distinct statement and anchor is embedded once (every distinct row of both, where they are
-read together), so that equal ones tie exactly.
+Equal scores must tie exactly. So each distinct statement and each distinct anchor is embedded once.
+A model that reads both in one row of tokens runs each distinct row once.
 """
 
-__all__ = ["blank", "matrix", "options", "reads_together", "require_alone", "similarities"]
+__all__ = [
+    "blank_anchor",
+    "correct_by_scorer",
+    "is_correct",
+    "reads_together",
+    "score_items",
+    "score_matrix",
+    "shortness",
+    "text_similarities",
+]
 
+import hashlib
 from collections.abc import Sequence
+from random import Random
 
 import numpy as np
 import torch
@@ -19,68 +30,111 @@ from negtrace.encoders.batching import batched, batches_by_length
 from negtrace.encoders.hooks import evaluating
 from negtrace.errors import BenchError
 from negtrace.pairs.anchor import Anchor
+from negtrace.results.statistics import rank_of_correct
 
 BLANK_TEXT = "A chest radiograph."
 
-ANCHORS = 16
-"""Anchors embedded at once where statements are read together with them."""
+ANCHOR_BATCH = 16
+"""Anchors embedded at once by a model that reads statement and anchor together. An image that is
+read as tokens needs much memory."""
 
 
-def blank(anchor: Anchor) -> Anchor:
-    """Return an anchor of the same kind that says nothing: an even grey, or a bare caption."""
+def correct_by_scorer(
+    encoder: Encoder, items: Sequence[Item], *, seed: int
+) -> dict[str, Float[np.ndarray, " item"]]:
+    """By scorer, 1 for each item that it answers correctly and 0 for each other.
+
+    The scorers are:
+
+    - `model`: the encoder.
+    - `prior`: the encoder with a blank anchor (see `blank_anchor`).
+    - `length`: prefers the shortest statement.
+    - `chance`: random scores, drawn by `seed`.
+    """
+    scores = {
+        "model": score_items(encoder, items),
+        "prior": score_items(encoder, items, blank=True),
+        "length": shortness(items),
+        "chance": _random_scores(items, seed=seed),
+    }
+    return {scorer: is_correct(items, rows) for scorer, rows in scores.items()}
+
+
+def is_correct(
+    items: Sequence[Item], scores: Sequence[Float[np.ndarray, " _"]]
+) -> Float[np.ndarray, " item"]:
+    """1 for each item whose right statement scores above every other, else 0. A tie gives 0."""
+    return np.array(
+        [
+            float(rank_of_correct(row[None], np.array([item.answer]))[0] == 1)
+            for item, row in zip(items, scores, strict=True)
+        ]
+    )
+
+
+def score_items(
+    encoder: Encoder, items: Sequence[Item], *, blank: bool = False
+) -> list[Float[np.ndarray, " _"]]:
+    """Scores of each item's statements against its anchor, in the encoder's own unit.
+
+    Args:
+        encoder: model to score with.
+        items: items to score.
+        blank: replace each anchor by a blank one of the same kind.
+
+    Returns:
+        One array for each item, with one score for each of its statements.
+    """
+    texts = [text for item in items for text in item.texts]
+    anchors = [
+        blank_anchor(item.anchor) if blank else item.anchor for item in items for _ in item.texts
+    ]
+    with torch.no_grad(), evaluating(encoder.model):
+        if reads_together(encoder):
+            scores = _score_together(encoder, texts, anchors)
+        else:
+            embedded = _embed_texts(encoder, texts)
+            scores = _to_numpy(encoder.score(embedded, encoder.embed_anchors(anchors)))
+    return list(np.split(scores, np.cumsum([len(item.texts) for item in items])[:-1]))
+
+
+def blank_anchor(anchor: Anchor) -> Anchor:
+    """Anchor of the same kind that tells nothing: an even grey image, or "A chest radiograph."."""
     if anchor.text is not None:
         return Anchor(text=BLANK_TEXT)
     return Anchor(image=np.full((64, 64), 128, dtype=np.uint8))
 
 
-def options(
-    encoder: Encoder, items: Sequence[Item], *, uninformed: bool = False
-) -> list[Float[np.ndarray, " _"]]:
-    """Return the scores of each item's statements against its anchor.
-
-    Args:
-        encoder: scores in its own unit.
-        items: what to score.
-        uninformed: put an anchor that says nothing in the place of each item's own.
-    """
-    texts = [text for item in items for text in item.texts]
-    own = [blank(item.anchor) if uninformed else item.anchor for item in items]
-    anchors = [a for item, a in zip(items, own, strict=True) for _ in item.texts]
-    scores = _rows(encoder, texts, anchors)
-    ends = np.cumsum([len(item.texts) for item in items])[:-1]
-    return list(np.split(scores, ends))
-
-
-def matrix(
+def score_matrix(
     encoder: Encoder, texts: Sequence[str], anchors: Sequence[Anchor]
 ) -> Float[np.ndarray, "anchor text"]:
-    """Return the score of every anchor with every statement.
+    """Score of every anchor with every statement.
 
     Raises:
         BenchError: for a model that reads a statement together with its anchor.
     """
-    require_alone(encoder, "retrieval")
+    _require_text_embeddings(encoder, "retrieval")
     with torch.no_grad(), evaluating(encoder.model):
-        embedded = _texts(encoder, texts)
+        embedded = _embed_texts(encoder, texts)
         rows = [
             encoder.score(embedded, anchor.expand_as(embedded))
             for anchor in encoder.embed_anchors(anchors)
         ]
-    return np.stack([_numbers(row) for row in rows])
+    return np.stack([_to_numpy(row) for row in rows])
 
 
-def similarities(
+def text_similarities(
     encoder: Encoder, texts: Sequence[str], others: Sequence[str]
 ) -> Float[np.ndarray, " row"]:
-    """Return the cosine of each statement's embedding with its counterpart's.
+    """Cosine between the embeddings of `texts[i]` and `others[i]`.
 
     Raises:
         BenchError: for a model that reads a statement together with its anchor.
     """
-    require_alone(encoder, "collapse")
+    _require_text_embeddings(encoder, "collapse")
     with torch.no_grad(), evaluating(encoder.model):
-        one, other = _texts(encoder, texts).float(), _texts(encoder, others).float()
-        return _numbers(torch.cosine_similarity(one, other, dim=-1))
+        left, right = (_embed_texts(encoder, side).float() for side in (texts, others))
+        return _to_numpy(torch.cosine_similarity(left, right, dim=-1))
 
 
 def reads_together(encoder: Encoder) -> bool:
@@ -88,8 +142,7 @@ def reads_together(encoder: Encoder) -> bool:
     return type(encoder).tokenize_against is not Encoder.tokenize_against
 
 
-def require_alone(encoder: Encoder, suite: str) -> None:
-    """Raise a BenchError for an encoder that embeds no statement by itself."""
+def _require_text_embeddings(encoder: Encoder, suite: str) -> None:
     if reads_together(encoder):
         raise BenchError(
             f"{encoder.name} reads a statement together with its anchor, so it has no embedding "
@@ -97,51 +150,58 @@ def require_alone(encoder: Encoder, suite: str) -> None:
         )
 
 
-def _rows(
-    encoder: Encoder, texts: Sequence[str], anchors: Sequence[Anchor]
-) -> Float[np.ndarray, " row"]:
-    with torch.no_grad(), evaluating(encoder.model):
-        if reads_together(encoder):
-            return _together(encoder, texts, anchors)
-        return _numbers(encoder.score(_texts(encoder, texts), encoder.embed_anchors(anchors)))
-
-
-def _texts(encoder: Encoder, texts: Sequence[str]) -> Float[Tensor, "text dim"]:
+def _embed_texts(encoder: Encoder, texts: Sequence[str]) -> Float[Tensor, "text dim"]:
     unique = list(dict.fromkeys(texts))
-    place = {text: row for row, text in enumerate(unique)}
-    return encoder.embed_texts(unique)[[place[text] for text in texts]]
+    row = {text: number for number, text in enumerate(unique)}
+    return encoder.embed_texts(unique)[[row[text] for text in texts]]
 
 
-def _together(
+def _score_together(
     encoder: Encoder, texts: Sequence[str], anchors: Sequence[Anchor]
 ) -> Float[np.ndarray, " row"]:
-    """Return the scores of statements that are each read in one row with its anchor.
-
-    A few anchors at a time: an image that is read as tokens is large.
-    """
-    asked: dict[Anchor, dict[str, float]] = {}
+    """Scores of a model that reads each statement in one row of tokens with its anchor."""
+    scores: dict[Anchor, dict[str, float]] = {}
     for text, anchor in zip(texts, anchors, strict=True):
-        asked.setdefault(anchor, {})[text] = 0.0
-    for some in batched(list(asked), ANCHORS):
-        rows = [(anchor, text) for anchor in some for text in asked[anchor]]
+        scores.setdefault(anchor, {})[text] = 0.0
+    for some in batched(list(scores), ANCHOR_BATCH):
+        rows = [(anchor, text) for anchor in some for text in scores[anchor]]
         embedded = dict(zip(some, encoder.embed_anchors(some), strict=True))
-        scores = _read(encoder, rows, torch.stack([embedded[anchor] for anchor, _ in rows]))
-        for (anchor, text), score in zip(rows, scores.tolist(), strict=True):
-            asked[anchor][text] = score
-    return np.array([asked[anchor][text] for text, anchor in zip(texts, anchors, strict=True)])
+        stacked = torch.stack([embedded[anchor] for anchor, _ in rows])
+        for (anchor, text), score in zip(rows, _score_rows(encoder, rows, stacked), strict=True):
+            scores[anchor][text] = float(score)
+    return np.array([scores[anchor][text] for text, anchor in zip(texts, anchors, strict=True)])
 
 
-def _read(
-    encoder: Encoder, rows: Sequence[tuple[Anchor, str]], against: Float[Tensor, "row dim"]
+def _score_rows(
+    encoder: Encoder, rows: Sequence[tuple[Anchor, str]], embedded: Float[Tensor, "row dim"]
 ) -> Float[np.ndarray, " row"]:
     tokens = encoder.tokenize_against([text for _, text in rows], [anchor for anchor, _ in rows])
     scores = np.empty(len(rows))
     for batch in batches_by_length(tokens):
-        ids = torch.tensor([tokens[place].ids for place in batch], device=encoder.device)
-        own = against[batch]
-        scores[batch] = _numbers(encoder.score(encoder.encode_against(ids, own), own))
+        ids = torch.tensor([tokens[index].ids for index in batch], device=encoder.device)
+        anchors = embedded[batch]
+        scores[batch] = _to_numpy(encoder.score(encoder.encode_against(ids, anchors), anchors))
     return scores
 
 
-def _numbers(scores: Tensor) -> Float[np.ndarray, " row"]:
+def _to_numpy(scores: Tensor) -> Float[np.ndarray, " row"]:
     return scores.double().cpu().numpy()
+
+
+def _random_scores(items: Sequence[Item], *, seed: int) -> list[Float[np.ndarray, " _"]]:
+    rng = np.random.default_rng(seed)
+    return [rng.random(len(item.texts)) for item in items]
+
+
+def shortness(items: Sequence[Item]) -> list[Float[np.ndarray, " _"]]:
+    """Scores that are higher the shorter a statement is.
+
+    Statements of equal length are ordered by a hash of their text, the same way in every item.
+    Without that, ties would count as wrong and the baseline would fall below its true accuracy.
+    """
+    return [np.array([_hash_fraction(text) - len(text) for text in item.texts]) for item in items]
+
+
+def _hash_fraction(text: str) -> float:
+    """Number in [0, 1) that depends on the text alone."""
+    return Random(hashlib.sha256(text.encode()).digest()).random()  # noqa: S311

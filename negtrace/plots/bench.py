@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from negtrace.bench.report import Report, Row
+from negtrace.bench.report import Report, ReportRow
 from negtrace.errors import BenchError
 from negtrace.plots.heatmaps import save_figure
 from negtrace.plots.layout import LARGE, MEDIUM, SMALL, lines_high, wrapped
@@ -68,7 +68,7 @@ class Bar:
     model: str
     series: str
     """Which of the things set side by side it is, such as a wording."""
-    row: Row
+    row: ReportRow
     prior: float | None
     """What the model scores without the anchor."""
 
@@ -101,7 +101,7 @@ def bars(reports: Sequence[Report]) -> list[Bar]:
     return sorted(found, key=lambda bar: panels.index(bar.panel))
 
 
-def _key(row: Row) -> tuple[str, str, str]:
+def _key(row: ReportRow) -> tuple[str, str, str]:
     return row.series, row.axis, row.level
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from negtrace._files import write_bytes
 from negtrace.bench.config import BenchConfig
-from negtrace.bench.report import Row
+from negtrace.bench.report import ReportRow
 from negtrace.bench.run import run
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.load import load
@@ -75,18 +75,18 @@ def measure(folder: Path, *, questions: int = 600, candidates: int = 300) -> Hel
     )
 
 
-def _rows(encoder: Encoder, suite: str, count: int) -> list[Row]:
+def _rows(encoder: Encoder, suite: str, count: int) -> list[ReportRow]:
     """Return the model's rows of one suite on the phantom's held-out patients."""
     config = BenchConfig(suite=suite, data="phantom", count=count, seed=SEED)
     [report] = run(encoder, config)
     return [row for row in report.rows if row.scorer == "model"]
 
 
-def _recalls(rows: dict[str, Row]) -> dict[str, float]:
+def _recalls(rows: dict[str, ReportRow]) -> dict[str, float]:
     return {level: round(row.estimate, DIGITS) for level, row in rows.items()}
 
 
-def _chance(row: Row) -> float:
+def _chance(row: ReportRow) -> float:
     return round(row.chance or 0.0, DIGITS)
 
 
