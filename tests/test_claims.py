@@ -1,14 +1,15 @@
 """Claims say what their finding can have, and counterfactuals change one thing of them."""
 
 from dataclasses import fields, replace
+from typing import get_args
 
 import pytest
 
 from negtrace.errors import LanguageError, UnknownNameError
 from negtrace.language.claims import SEVERITIES, SIDES, ZONES, Claim, check_claim
 from negtrace.language.counterfactuals import (
-    ATTRIBUTES,
     OPPOSITES,
+    Attribute,
     contradictions,
     counterfactuals,
     deny,
@@ -92,7 +93,9 @@ CLAIMS = [
 def test_a_counterfactual_differs_in_exactly_one_attribute() -> None:
     for claim in CLAIMS:
         made = counterfactuals(claim)
-        assert [m.changed for m in made] == sorted((m.changed for m in made), key=ATTRIBUTES.index)
+        assert [m.changed for m in made] == sorted(
+            (m.changed for m in made), key=get_args(Attribute).index
+        )
         assert len({m.claim for m in made}) == len(made)
         for one in made:
             before, after = vars(claim), vars(one.claim)

@@ -58,7 +58,7 @@ def test_rows_come_before_the_file_is_read_to_its_end(tmp_path: Path) -> None:
         ("r.csv", "id,report\n1\n", "report", r"r\.csv, line 2: 1 cells"),
         ("r.csv", "id,report\n", "text", r"no column 'text'; it has id, report"),
         ("r.csv", "", "text", "no column 'text'; it has none"),
-        ("r.csv", "a,b\n", None, "say with `column`"),
+        ("r.csv", "a,b\n", None, "name the column or key of the text with `column`"),
         ("r.jsonl", "{", "t", r"r\.jsonl, line 1: not JSON"),
         ("r.jsonl", '{"t": 3}', "t", "no text under 't'"),
     ],

@@ -139,10 +139,18 @@ def test_of_several_cues_the_nearest_decides() -> None:
     assert [cue.text for cue in find_cues(text)] == ["No", "without"]
 
 
-def test_a_scope_that_ends_within_the_concept() -> None:
+def test_the_first_character_of_a_concept_decides_after_a_cue() -> None:
     text = "No chest pain, which radiates."
     assert is_negated(text, 3, 29)
     assert not is_negated(text, 21, 29)
+
+
+def test_the_last_character_of_a_concept_decides_before_a_cue() -> None:
+    text = "Stable edema; effusion is absent."
+    [cue] = find_cues(text)
+    assert text[slice(*cue.scope)] == "effusion"
+    assert is_negated(text, 7, 22)
+    assert not is_negated(text, 0, 12)
 
 
 @pytest.mark.parametrize("span", [(3, 3), (-1, 2), (0, 9), (5, 2)])

@@ -14,18 +14,20 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from negtrace.errors import UnknownNameError
-from negtrace.experiments.train_phantom.measure import measure
+from negtrace.experiments.train_phantom.measure import measure_phantom
 from negtrace.experiments.train_phantom.model import WINDOWS, locality, pixels
-from negtrace.experiments.train_phantom.train import Recipe, make
-from negtrace.experiments.train_phantom.weights import digest
+from negtrace.experiments.train_phantom.train import Recipe, make_checkpoint
+from negtrace.experiments.train_phantom.vision_pretraining import labels
+from negtrace.experiments.train_phantom.weights import checkpoint_digest
 from negtrace.language.claims import SEVERITIES, ZONES, Claim, Side
 from negtrace.language.findings import FINDINGS
 from negtrace.phantom import CHECKPOINT
-from negtrace.phantom.contrasts import contrasts
+from negtrace.phantom.contrasts import draw_contrasts
 from negtrace.phantom.patients import (
     HELD_OUT_SEEDS,
     PHANTOM_FINDINGS,
     TRAIN_SEEDS,
+    Patient,
     draw_patient,
     radiographs,
 )
@@ -108,7 +110,7 @@ def test_findings_without_a_sign_are_refused() -> None:
 
 def test_training_and_held_out_studies_are_disjoint() -> None:
     assert not set(TRAIN_SEEDS[:5000]) & set(HELD_OUT_SEEDS)
-    asked = {contrast.patient.seed for contrast in contrasts(50, seed=0)}
+    asked = {contrast.patient.seed for contrast in draw_contrasts(50, seed=0)}
     assert all(seed in HELD_OUT_SEEDS and seed not in TRAIN_SEEDS for seed in asked)
 
 
@@ -140,8 +142,8 @@ def test_reports_name_nothing_that_is_not_there() -> None:
 
 
 def test_contrasts_are_twins_about_the_claim() -> None:
-    made = contrasts(140, seed=1)
-    assert made == contrasts(140, seed=1)
+    made = draw_contrasts(140, seed=1)
+    assert made == draw_contrasts(140, seed=1)
     assert sum(contrast.claim.present for contrast in made) == 70
     assert {contrast.claim.finding for contrast in made} == set(PHANTOM_FINDINGS)
     tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
@@ -165,6 +167,25 @@ def test_locality_charges_for_what_lies_beyond_the_window() -> None:
     assert locality([far] * 8, mask) == pytest.approx(reach / 6 + reach)
 
 
+def test_labels_of_a_patient_for_vision_pretraining() -> None:
+    claims = (
+        Claim(finding="effusion", present=True, side="bilateral", severity="small"),
+        Claim(finding="nodule", present=True, side="right", zone="upper", severity="large"),
+        Claim(finding="device", present=True, side="left"),
+        Claim(finding="consolidation", present=False),
+        Claim(finding="edema", present=True, severity="moderate"),
+    )
+    # Present, left, right, upper, lower, small, large.
+    expected = [
+        *(1, 1, 1, 0, 0, 1, 0),
+        *(1, 0, 1, 1, 0, 0, 1),
+        *(1, 1, 0, 0, 0, 0, 0),
+        *(0, 0, 0, 0, 0, 0, 0),
+        *(1, 0, 0, 0, 0, 0, 0),
+    ]
+    assert labels(Patient(seed=0, claims=claims)) == expected
+
+
 def test_importing_the_phantom_is_light() -> None:
     code = (
         "import sys, negtrace.phantom, negtrace.phantom.contrasts\n"
@@ -175,18 +196,18 @@ def test_importing_the_phantom_is_light() -> None:
 
 
 def test_training_reproduces_itself(tmp_path: Path) -> None:
-    recipe = Recipe(seed=1, steps=3, sight=2, studies=40, batch=8)
+    recipe = Recipe(seed=1, steps=3, vision_steps=2, patients=40, batch=8)
     for name in ("first", "again"):
-        make(recipe, tmp_path / name, questions=4, candidates=10)
-    assert digest(tmp_path / "first") == digest(tmp_path / "again")
+        make_checkpoint(recipe, tmp_path / name, questions=4, candidates=10)
+    assert checkpoint_digest(tmp_path / "first") == checkpoint_digest(tmp_path / "again")
     first, again = (
         json.loads((tmp_path / n / "training.json").read_text()) for n in ("first", "again")
     )
     assert first["held_out"] == again["held_out"]
     assert not torch.are_deterministic_algorithms_enabled()
-    other = Recipe(seed=2, steps=3, sight=2, studies=40, batch=8)
-    make(other, tmp_path / "other", questions=4, candidates=10)
-    assert digest(tmp_path / "other") != digest(tmp_path / "first")
+    other = Recipe(seed=2, steps=3, vision_steps=2, patients=40, batch=8)
+    make_checkpoint(other, tmp_path / "other", questions=4, candidates=10)
+    assert checkpoint_digest(tmp_path / "other") != checkpoint_digest(tmp_path / "first")
 
 
 def test_bundled_figures_hold() -> None:
@@ -195,8 +216,8 @@ def test_bundled_figures_hold() -> None:
     assert held_out["affirmative"] >= 0.85
     assert 0.15 <= held_out["gap"] <= 0.40
     assert held_out["image_to_text"]["R@5"] > 10 * held_out["recall_chance"]["R@5"]
-    assert record["sha256"] == digest(CHECKPOINT)
-    measured = asdict(measure(CHECKPOINT))
+    assert record["sha256"] == checkpoint_digest(CHECKPOINT)
+    measured = asdict(measure_phantom(CHECKPOINT))
     assert measured.keys() == held_out.keys()
     for name, value in measured.items():
         assert value == pytest.approx(held_out[name], abs=0.01), name

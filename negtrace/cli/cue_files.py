@@ -1,4 +1,4 @@
-"""Cues of the texts in a file, one row each, read as they are asked for."""
+"""Cues in the texts of a file, one row for each cue; the file is read record by record."""
 
 __all__ = ["CueRow", "cue_rows"]
 
@@ -14,46 +14,51 @@ from negtrace.language.words import Span
 
 _TABLES = {".csv": ",", ".tsv": "\t"}
 _LONGEST = 10_000_000
-"""Characters of the longest cell that is read; csv's own limit is shorter than a long report."""
+"""Length of the longest cell, in characters. The default of `csv` is too short for long reports."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CueRow:
-    """One cue or doubt in a file; without its words unless they were asked for."""
+    """One cue or doubt in a file. Its words are included only on request."""
 
     line: int
-    """Line of the file on which the record ends, from 1; a quoted cell may hold several lines."""
+    """Line of the file on which the record ends, from 1. A quoted cell may span several lines."""
     category: str
     """before, after or uncertain."""
     start: int
     """First character of the cue in its text."""
     end: int
+    """Character after the last one of the cue."""
     scope: Span
-    """Characters that are negated or left open."""
+    """Characters that the cue negates or leaves open."""
     reason: str
-    """Which phrase of the lexicon matched."""
+    """Category and phrase of the lexicon that matched."""
     text: str | None = None
-    """The cue as the file has it, where text was asked for."""
+    """Words of the cue; None without `include_text`."""
     scope_text: str | None = None
-    """What it negates, likewise."""
+    """Words in its scope; None without `include_text`."""
 
 
 def cue_rows(
     path: str | Path, *, column: str | None = None, include_text: bool = False
 ) -> Iterator[CueRow]:
-    """Yield the cues of a file's texts from top to bottom, in memory of one record.
+    """Yield the cues in the texts of a file, from top to bottom.
 
-    A `.csv` or `.tsv` holds the text in `column`, a `.jsonl` under the key `column`; any other file
-    is text, a line each. Bytes that are not UTF-8 are replaced.
+    Only one record is held in memory. Bytes that are not UTF-8 are replaced.
+
+    Args:
+        path: a `.csv`, `.tsv` or `.jsonl` file. Any other file is read as text, one text a line.
+        column: column of the texts, or their key in a `.jsonl` file.
+        include_text: put the words of each cue and of its scope into the row.
 
     Raises:
-        LanguageError: naming file and line, for a file that cannot be read, a column that is not
-            there, or a line that is not a JSON object with a text under that key.
+        LanguageError: for a file that cannot be read, a missing column, and a line that is not a
+            JSON object with a text under that key. The message names file and line.
     """
     path = Path(path)
     for line, text in _texts(path, column):
         reading = read_cues(text)
-        for cue in sorted((*reading.cues, *reading.doubts), key=lambda found: found.start):
+        for cue in sorted((*reading.cues, *reading.doubts), key=lambda cue: cue.start):
             yield _row(line, text, cue, include_text=include_text)
 
 
@@ -73,7 +78,9 @@ def _row(line: int, text: str, cue: Cue, *, include_text: bool) -> CueRow:
 def _texts(path: Path, column: str | None) -> Iterator[tuple[int, str]]:
     kind = path.suffix.lower()
     if column is None and (kind in _TABLES or kind == ".jsonl"):
-        raise LanguageError(f"{path} holds records; say with `column` which one is the text")
+        raise LanguageError(
+            f"{path} holds records; name the column or key of the text with `column`"
+        )
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             if kind in _TABLES:
@@ -83,7 +90,9 @@ def _texts(path: Path, column: str | None) -> Iterator[tuple[int, str]]:
             else:
                 yield from _lines(file)
     except OSError as error:
-        raise LanguageError(f"{path} cannot be read ({error.strerror}); give a file") from error
+        raise LanguageError(
+            f"{path} cannot be read ({error.strerror}); give the path of a file"
+        ) from error
 
 
 def _lines(file: Iterable[str]) -> Iterator[tuple[int, str]]:
@@ -99,17 +108,19 @@ def _cells(
         raise LanguageError(
             f"{path} has no column {column!r}; it has {', '.join(header) or 'none'}"
         )
-    place = header.index(column)
+    index = header.index(column)
     limit = csv.field_size_limit(_LONGEST)
     try:
         for row in rows:
-            if row and len(row) <= place:
-                where = f"{path}, line {rows.line_num}"
-                raise LanguageError(f"{where}: {len(row)} cells; {column!r} is cell {place + 1}")
+            if row and len(row) <= index:
+                raise LanguageError(
+                    f"{path}, line {rows.line_num}: {len(row)} cells; "
+                    f"{column!r} is cell {index + 1}; complete the row"
+                )
             if row:
-                yield rows.line_num, row[place]
+                yield rows.line_num, row[index]
     except csv.Error as error:
-        raise LanguageError(f"{path}, line {rows.line_num}: {error}; mend the quotes") from error
+        raise LanguageError(f"{path}, line {rows.line_num}: {error}; check the quotes") from error
     finally:
         csv.field_size_limit(limit)
 

@@ -1,29 +1,31 @@
-"""Commands about statements."""
+"""Commands `cues` and `pairs`: negation cues in a file, and pairs to trace."""
 
 __all__ = ["Cues", "MakePairs"]
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from tyro.conf import Positional
 
+from negtrace.cli.names import named
 from negtrace.cli.printing import say
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cues:
-    """Find the negation cues of a file, line by line or in a column."""
+    """Find the negation cues in the texts of a file."""
 
     file: Positional[Path]
-    """Text, CSV, TSV or JSONL."""
+    """CSV, TSV or JSONL file, or a text file with one text a line."""
     column: str | None = None
-    """Column or field that holds the text."""
+    """Column or key of the texts, for CSV, TSV and JSONL."""
     include_text: bool = False
-    """Show the cues' words too; reports may be patients'."""
+    """Print the words of each cue and its scope too. Reports may be confidential."""
 
     def run(self) -> None:
-        """Print a line of JSON for each cue."""
+        """Print one line of JSON for each cue."""
         from dataclasses import asdict
 
         from negtrace.cli.cue_files import cue_rows
@@ -34,21 +36,21 @@ class Cues:
 
 @dataclass(frozen=True, kw_only=True)
 class MakePairs:
-    """Write pairs as JSONL: `radiology`, `phantom`, or `valse` from its JSON file."""
+    """Write pairs of a true and a false statement as JSONL."""
 
-    source: Positional[str]
-    """Which source."""
+    source: Annotated[Positional[str], named("negtrace.pairs:SOURCES")] = "radiology"
+    """Source of the pairs."""
     out: Path = Path("pairs.jsonl")
     """File to write."""
     file: Path | None = None
-    """The file a source reads (valse)."""
+    """File to read, for a source that reads one."""
     n: int = 96
-    """How many, where a source makes them (phantom)."""
+    """Number of pairs, for a source that generates them."""
     seed: int = 0
-    """Which ones, where a source makes them (phantom)."""
+    """Random seed, for a source that generates pairs."""
 
     def run(self) -> None:
-        """Make and write."""
+        """Write the pairs and print how many there are."""
         from negtrace.pairs.jsonl import write_pairs
         from negtrace.pairs.sources import pairs_from
 

@@ -1,7 +1,8 @@
-"""Sentences of clinical reports: what they say, and claims put into sentences.
+"""Language of clinical reports: what a sentence denies, and claims read from and put into words.
 
-Begin with `find_cues`, which finds the words that negate and how far each reaches, and with
-`Claim`, one structured clinical fact. `parse_claims` reads claims from text.
+Begin with `find_cues`, which finds the words that negate and what each of them negates, and with
+`Claim`, one structured clinical fact. `parse_claims` reads claims from a text; `statement` puts a
+claim into words.
 """
 
 import lazy_loader

@@ -2,7 +2,6 @@
 
 __all__ = [
     "ASPECTS",
-    "ATTRIBUTES",
     "OPPOSITES",
     "Attribute",
     "Counterfactual",
@@ -19,7 +18,7 @@ from negtrace.language.claims import Claim, Denied, check_claim
 
 Attribute = Literal["presence", "side", "zone", "severity"]
 
-ATTRIBUTES: tuple[Attribute, ...] = get_args(Attribute)
+_ATTRIBUTES: tuple[Attribute, ...] = get_args(Attribute)
 
 ASPECTS: Mapping[str, str] = {
     "presence": "existence",
@@ -53,7 +52,7 @@ class Counterfactual:
 
 
 def counterfactuals(
-    claim: Claim, attributes: Sequence[Attribute] = ATTRIBUTES
+    claim: Claim, attributes: Sequence[Attribute] = _ATTRIBUTES
 ) -> tuple[Counterfactual, ...]:
     """Return the claims that differ from `claim` in one of `attributes`, in that order.
 

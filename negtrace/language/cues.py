@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from negtrace.language.lexicon import Lexicon, Match, load_lexicon
+from negtrace.language.lexicon import Lexicon, PhraseMatch, load_lexicon
 from negtrace.language.words import Span, Words, split, stops
 
 Category = Literal["before", "after", "uncertain"]
@@ -144,7 +144,7 @@ def may_have_cue(text: str, lexicon: Lexicon) -> bool:
     return not lexicon.signals.isdisjoint(_WORD.findall(lower))
 
 
-def _cues(matches: Sequence[Match], clauses: "_Clauses") -> Iterator[Cue]:
+def _cues(matches: Sequence[PhraseMatch], clauses: "_Clauses") -> Iterator[Cue]:
     negated_up_to = 0
     for match in matches:
         category = _CUES.get(match.category)
@@ -158,7 +158,7 @@ def _cues(matches: Sequence[Match], clauses: "_Clauses") -> Iterator[Cue]:
         yield cue
 
 
-def _cue(match: Match, clauses: "_Clauses", category: Category) -> Cue:
+def _cue(match: PhraseMatch, clauses: "_Clauses", category: Category) -> Cue:
     words = clauses.words
     start, end = words.span(*match.cue)
     if match.category in _BACKWARD:
@@ -208,7 +208,7 @@ class _Clauses:
     openers: list[int]
     """For each word, the last bracket before it that is still open, or -1. May be empty too."""
 
-    def after(self, match: Match) -> tuple[Span, str]:
+    def after(self, match: PhraseMatch) -> tuple[Span, str]:
         """Return the words that a cue negates behind it, and what ends them."""
         begin = match.last
         while begin < len(self.words.lower) and self.words.lower[begin] == ":":
@@ -224,7 +224,7 @@ class _Clauses:
         end, bound = min(ends, key=lambda end: end[0])
         return self._trimmed(begin, end), bound
 
-    def before(self, match: Match) -> tuple[Span, str]:
+    def before(self, match: PhraseMatch) -> tuple[Span, str]:
         """Return the words that a cue negates in front of it, and what begins them."""
         index = bisect_right(self.bounds, match.first, key=lambda bound: bound[1])
         _, begin, bound = self.bounds[index - 1] if index else (0, 0, "the text's beginning")
@@ -241,7 +241,7 @@ class _Clauses:
             return len(self.words.lower), "the text's end"
         return bounds[index][0], bounds[index][2]
 
-    def _second_clause(self, match: Match) -> _End:
+    def _second_clause(self, match: PhraseMatch) -> _End:
         """Return the coupler where a second finite verb shows that another clause has begun."""
         first = bisect_left(self.bounds, match.first, key=lambda bound: bound[0])
         begin = self.bounds[first - 1][1] if first else 0
@@ -292,7 +292,7 @@ class _Clauses:
         return (begin, max(begin, end))
 
 
-def _clauses(words: Words, matches: Sequence[Match], lexicon: Lexicon) -> _Clauses:
+def _clauses(words: Words, matches: Sequence[PhraseMatch], lexicon: Lexicon) -> _Clauses:
     bounds = [(m.first, m.last, m.phrase) for m in matches if _ends_scope(m, words)]
     bounds += [(i, i + 1, words.lower[i]) for i in stops(words, lexicon.abbreviations)]
     bounds.sort()
@@ -313,7 +313,7 @@ def _clauses(words: Words, matches: Sequence[Match], lexicon: Lexicon) -> _Claus
     )
 
 
-def _ends_scope(match: Match, words: Words) -> bool:
+def _ends_scope(match: PhraseMatch, words: Words) -> bool:
     """Return whether a phrase ends every scope. A doubt behind a comma begins something new."""
     doubt = match.category == "uncertain" and words.lower[match.first - 1 : match.first] == [","]
     return doubt or match.category == "terminating"

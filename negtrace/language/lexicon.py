@@ -3,7 +3,7 @@
 The phrases of a lexicon are kept in a trie, so that a text is searched in one pass.
 """
 
-__all__ = ["Lexicon", "Match", "load_lexicon"]
+__all__ = ["Lexicon", "PhraseMatch", "load_lexicon"]
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ class _Node:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Match:
+class PhraseMatch:
     """A phrase of the lexicon found in a text. Words are given by their number in the text."""
 
     category: str
@@ -86,13 +86,13 @@ class Lexicon:
     """A text without any of these words has no cue."""
     _trie: _Node = field(repr=False, compare=False)
 
-    def matches(self, words: Words) -> list[Match]:
+    def matches(self, words: Words) -> list[PhraseMatch]:
         """Return the phrases in a text, from left to right. Phrases do not overlap.
 
         Of the phrases that begin at a word, the longest one wins.
         """
         lower, first_words = words.lower, self._trie.steps
-        matches: list[Match] = []
+        matches: list[PhraseMatch] = []
         first, count = 0, len(lower)
         while first < count:
             hit = _longest(self._trie, lower, first) if lower[first] in first_words else None
@@ -101,7 +101,7 @@ class Lexicon:
                 continue
             leaf, last = hit
             matches.append(
-                Match(
+                PhraseMatch(
                     category=leaf.category,
                     phrase=leaf.phrase,
                     first=first,

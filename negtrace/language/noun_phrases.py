@@ -5,11 +5,11 @@ The plural of a noun is in `negtrace.language.findings`.
 """
 
 __all__ = [
-    "Place",
+    "PlaceWords",
     "Slots",
     "capitalized",
     "denied_places",
-    "listed",
+    "joined",
     "names_of",
     "normal_phrase",
     "noun_phrase",
@@ -35,11 +35,13 @@ Slots = dict[str, str]
 - `place`, `severity`: what a claim denies of its finding, as in "the left base"
 """
 
-Place = tuple[str, str]
+PlaceWords = tuple[str, str]
 """Side and zone in words: those before the noun and those after it. One of the two is empty."""
 
 
-def noun_phrase(claim: Claim, name: Name, *, severity: str = "", place: Place = ("", "")) -> Slots:
+def noun_phrase(
+    claim: Claim, name: Name, *, severity: str = "", place: PlaceWords = ("", "")
+) -> Slots:
     """Return a finding as a noun phrase, for the slots of a template.
 
     A counted finding on both sides is put in the plural.
@@ -121,7 +123,7 @@ def severities(claim: Claim, name: Name) -> list[str]:
     return severity_words(counted=name.counted)[claim.severity] if claim.severity else [""]
 
 
-def places(claim: Claim) -> list[Place]:
+def places(claim: Claim) -> list[PlaceWords]:
     """Return the ways to word side and zone; with neither, one pair of empty words.
 
     >>> places(Claim(finding="nodule", present=True, side="left"))
@@ -168,10 +170,10 @@ def _of_side(side: str | None, one: str, both: str) -> str:
     return " ".join(words for words in ("the", side, one) if words)
 
 
-def listed(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
     """Join phrases as a list in a sentence.
 
-    >>> listed(["a nodule", "no edema", "a device"])
+    >>> joined(["a nodule", "no edema", "a device"])
     'a nodule, no edema and a device'
     """
     return " and ".join([*([", ".join(parts[:-1])] if parts[1:] else []), parts[-1]])

@@ -1,12 +1,13 @@
 """Claims read back from text: each finding that a text names, with its polarity and attributes."""
 
-__all__ = ["parse_claim", "parse_claims", "read_sentence"]
+__all__ = ["parse_claim", "parse_claims", "read_sentence", "sentence_spans"]
 
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any, Literal
 
 from negtrace.errors import LanguageError
@@ -15,13 +16,14 @@ from negtrace.language.cues import Cue, Reading, read_words
 from negtrace.language.findings import VOCABULARY, Finding
 from negtrace.language.lexicon import load_lexicon
 from negtrace.language.negation import Decision, decide
-from negtrace.language.words import Span, Words, sentence_spans, split
+from negtrace.language.words import Span, Words, split, stops
 
 Meaning = Literal["named", "normal", "abnormal", "elsewhere"]
 """What a phrase says of a finding: its name; that it is absent or present, without its name; or
 the name of something that is not in the chest."""
 
 _ENDS = frozenset(".;:!?")
+_SENTENCE_ENDS = frozenset(".!?;\n")
 _JOINTS = frozenset([",", "and", "or", "nor", "but", "with", "without", "no", "not", "while"])
 
 
@@ -79,8 +81,22 @@ def parse_claims(text: str) -> tuple[Claim, ...]:
     Claim(finding='effusion', present=True, side='left', zone='lower', severity='small')
     Claim(finding='pneumothorax', present=False)
     """
-    spans = sentence_spans(text, load_lexicon().abbreviations)
-    return tuple(claim for start, end in spans for claim in _claims_of(text[start:end]))
+    return tuple(
+        claim for start, end in sentence_spans(text) for claim in _claims_of(text[start:end])
+    )
+
+
+def sentence_spans(text: str) -> list[Span]:
+    """Return the characters of each sentence, with its full stop. A colon ends no sentence.
+
+    >>> sentence_spans("No mass, as Dr. Low said. Size: 2.5 cm.")
+    [(0, 25), (25, 39)]
+    """
+    words = split(text)
+    marks = stops(words, load_lexicon().abbreviations)
+    ends = [words.ends[index] for index in marks if words.lower[index][0] in _SENTENCE_ENDS]
+    edges = [0, *ends, len(text)]
+    return [(begin, end) for begin, end in pairwise(edges) if text[begin:end].strip()]
 
 
 def read_sentence(sentence: str) -> tuple[tuple[Claim, ...], Reading]:

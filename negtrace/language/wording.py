@@ -32,7 +32,7 @@ from negtrace.language.findings import FINDINGS, VOCABULARY
 from negtrace.language.noun_phrases import (
     Slots,
     capitalized,
-    listed,
+    joined,
     names_of,
     normal_phrase,
     noun_phrase,
@@ -209,7 +209,7 @@ def caption(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", see
     parts = [
         phrase(claim, wording=wording, seed=8 * seed + index) for index, claim in enumerate(claims)
     ]
-    return capitalized(template.format(list=listed(parts)))
+    return capitalized(template.format(list=joined(parts)))
 
 
 def realize(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", seed: int = 0) -> str:

@@ -1,10 +1,9 @@
 """Words of a text with their characters, and the marks that end a sentence or a clause."""
 
-__all__ = ["Span", "Words", "sentence_spans", "split", "stops"]
+__all__ = ["Span", "Words", "split", "stops"]
 
 import re
 from dataclasses import dataclass
-from itertools import pairwise
 
 Span = tuple[int, int]
 
@@ -12,7 +11,6 @@ _WORD = re.compile(
     r"[^\W_]+(?:(?:[-'\u2019/]|(?<=\d)\.(?=\d))[^\W_]+)*|[^\w\s]|\n\s*\n", re.UNICODE
 )
 _ENDS = frozenset(".!?;:\n")
-_CLOSING = frozenset(".!?;\n")
 _CLOSERS = frozenset("\"')]\u201d\u2019")
 
 
@@ -71,22 +69,6 @@ def split(text: str) -> Words:
         starts.append(start)
         ends.append(end)
     return Words(text=text, lower=lower, starts=starts, ends=ends)
-
-
-def sentence_spans(text: str, abbreviations: frozenset[str]) -> list[Span]:
-    """Return the characters of each sentence, with its full stop. A colon ends no sentence.
-
-    >>> sentence_spans("No mass. Size: 2.5 cm.", frozenset())
-    [(0, 8), (8, 22)]
-
-    Args:
-        text: any text.
-        abbreviations: words in lower case whose full stop ends no sentence, as those of a lexicon.
-    """
-    words = split(text)
-    marks = [index for index in stops(words, abbreviations) if words.lower[index][0] in _CLOSING]
-    edges = [0, *(words.ends[index] for index in marks), len(text)]
-    return [(begin, end) for begin, end in pairwise(edges) if text[begin:end].strip()]
 
 
 def stops(words: Words, abbreviations: frozenset[str]) -> list[int]:

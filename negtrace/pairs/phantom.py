@@ -16,7 +16,7 @@ def phantom_pairs(n: int = 96, *, seed: int = 0, size: int = 48) -> list[Pair]:
     The radiographs are held out: the phantom was not trained on them. Present and absent findings
     alternate, and findings and templates take turns.
     """
-    from negtrace.phantom.contrasts import contrasts
+    from negtrace.phantom.contrasts import draw_contrasts
 
     return [
         Pair(
@@ -31,7 +31,7 @@ def phantom_pairs(n: int = 96, *, seed: int = 0, size: int = 48) -> list[Pair]:
                 "condition": "abnormal" if contrast.claim.present else "normal",
             },
         )
-        for index, contrast in enumerate(contrasts(n, seed=seed))
+        for index, contrast in enumerate(draw_contrasts(n, seed=seed))
     ]
 
 

@@ -1,7 +1,7 @@
 """Synthetic patients: radiographs drawn from claims, their reports, and the bundled checkpoint.
 
-Nothing here comes from a patient and nothing here trains: `negtrace.experiments.train_phantom`
-does. Begin with `patients`, which draws studies from a seed.
+Begin with `draw_patient`, which makes a patient of a seed, and `report`, which words its findings.
+Nothing here comes from a real patient. `negtrace.experiments.train_phantom` trains the model.
 """
 
 import lazy_loader

@@ -1,4 +1,7 @@
-"""A healthy chest as brightness over the unit square, seen from the front."""
+"""A healthy chest as brightness over the unit square, seen from the front.
+
+Distances are in units of the film's width. A `Field` has a value for every point of the film.
+"""
 
 __all__ = ["Chest", "Field", "chest", "lattice", "soft", "sway"]
 
@@ -11,24 +14,31 @@ Field = NDArray[np.float64]
 
 
 def soft(distance: Field, width: float = 0.012) -> Field:
-    """Return 1 where `distance` is positive and 0 where it is negative, with a soft edge."""
+    """Return 1 where `distance` is positive and 0 where it is negative, with an edge of `width`."""
     inside: Field = 0.5 * (1 + np.tanh(distance / width))
     return inside
 
 
 def _meet(a: Field, b: Field, round_off: float = 0.03) -> Field:
-    """Return the lesser of two distances with the corner rounded off."""
+    """Return the smaller of two distances, with a rounded corner where they cross."""
     gap = np.clip(1 - np.abs(a - b) / (2 * round_off), 0, 1)
     return np.minimum(a, b) - round_off / 2 * gap**2
 
 
 def sway(rng: np.random.Generator, scale: float) -> float:
-    """Draw one bounded deviation, so that no chest falls off the film."""
+    """Return one deviation between -scale and scale."""
     return float(rng.uniform(-scale, scale))
 
 
 def lattice(rng: np.random.Generator, cells: int, x: Field, y: Field) -> Field:
-    """Return smooth noise in [-1, 1], the same picture at every resolution."""
+    """Return smooth noise in [-1, 1]; it is the same picture at every resolution.
+
+    Args:
+        rng: draws the noise.
+        cells: number of random values along each side; more make a finer texture.
+        x: horizontal position of each point.
+        y: vertical position of each point.
+    """
     knots = rng.uniform(-1, 1, (cells + 2, cells + 2))
     u, v = np.clip(x, 0, 1) * cells, np.clip(y, 0, 1) * cells
     column, row = u.astype(int), v.astype(int)
@@ -42,9 +52,9 @@ def lattice(rng: np.random.Generator, cells: int, x: Field, y: Field) -> Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Chest:
-    """One patient's anatomy; x runs to the right of the film, y down, both from 0 to 1.
+    """One patient's anatomy on the film; x runs to the right and y down, both from 0 to 1.
 
-    As on every radiograph the patient faces the reader: the patient's left is at larger x.
+    As on real radiographs the patient faces the reader, so the patient's left is at larger x.
     """
 
     x: Field
@@ -54,51 +64,52 @@ class Chest:
     heart_width: float
     heart_x: float
     dome: tuple[float, float]
-    """Height of the right and the left hemidiaphragm."""
+    """Height of the right and of the left half of the diaphragm, as y."""
     tilt: float
+    """Shift of the midline to the side from the top of the film to its bottom."""
 
     def lateral(self, side: str) -> Field:
-        """Return the distance from the midline towards `side`, negative beyond it."""
+        """Return the distance from the midline towards `side`, negative on the other side."""
         sign = 1.0 if side == "left" else -1.0
         return sign * (self.x - 0.5 - self.tilt * (self.y - 0.5))
 
     def diaphragm(self, side: str) -> Field:
-        """Return how far above the hemidiaphragm each point lies."""
+        """Return the height of each point above the diaphragm on one side."""
         height = self.dome[0] if side == "right" else self.dome[1]
         arch: Field = height + 1.9 * (self.lateral(side) - 0.17) ** 2 - self.y
         return arch
 
     def wall(self, side: str) -> Field:
-        """Return the depth beneath the chest wall and the apex of one side."""
+        """Return the distance of each point from the chest wall and apex, positive inside."""
         lateral = self.lateral(side)
         reach = 0.385 - 0.71 * np.clip(0.42 - self.y, 0, None) ** 1.35
         apex = self.y - 0.1 - 2.2 * (lateral - 0.17) ** 2
         return _meet(reach - lateral, apex)
 
     def cavity(self, side: str) -> Field:
-        """Return the signed depth inside one pleural cavity."""
+        """Return the distance of each point from the pleural cavity's edge, positive inside."""
         return np.minimum(self.wall(side), self.lateral(side) - 0.045)
 
     def lung(self, side: str) -> Field:
-        """Return the aerated share of each point on one side."""
+        """Return the share of air at each point of the lung on one side, from 0 to 1."""
         air: Field = soft(np.minimum(self.cavity(side), self.diaphragm(side)))
         return air * (1 - self.heart())
 
     def heart(self, widen: float = 0.0) -> Field:
-        """Return the heart's shadow, `widen` broader to either side than the healthy one."""
+        """Return the share of heart at each point; `widen` is added to the width on both sides."""
         across = self.lateral("left") - self.heart_x - 0.45 * widen
         width = self.heart_width + widen
         down = (self.y - 0.63 - 0.25 * across) / (0.165 + 0.35 * widen)
         return soft((1 - (across / width) ** 2 - down**2) * 0.09)
 
     def hilum(self, side: str, *, reach: float) -> Field:
-        """Return a haze around the root of one lung."""
+        """Return a haze around the root of one lung: 1 at its centre, fading over `reach`."""
         away = ((self.lateral(side) - 0.13) / reach) ** 2 + ((self.y - 0.47) / (1.2 * reach)) ** 2
         haze: Field = np.exp(-away)
         return haze
 
     def film(self, rng: np.random.Generator) -> Field:
-        """Return the healthy radiograph, without noise of the detector."""
+        """Return the radiograph of a healthy patient, without the detector's noise."""
         body = self._body(rng)
         for side in ("right", "left"):
             air = self.lung(side)
@@ -146,7 +157,7 @@ class Chest:
 
 
 def chest(rng: np.random.Generator, size: int) -> Chest:
-    """Draw one patient's anatomy on a film of `size` by `size` pixels."""
+    """Return the anatomy of one patient on a film of `size` x `size` pixels."""
     ticks = (np.arange(size) + 0.5) / size
     zoom, dx, dy = 1 + sway(rng, 0.05), sway(rng, 0.025), sway(rng, 0.025)
     x, y = np.meshgrid((ticks - 0.5) * zoom + 0.5 + dx, (ticks - 0.5) * zoom + 0.5 + dy)

@@ -1,8 +1,8 @@
-"""The folder of the bundled checkpoint."""
+"""Path of the bundled checkpoint."""
 
 __all__ = ["CHECKPOINT"]
 
 from pathlib import Path
 
 CHECKPOINT: Path = Path(__file__).parent / "checkpoint"
-"""The folder of the bundled model: `CLIPModel` weights, tokenizer, image processor, figures."""
+"""Folder with the weights of a `CLIPModel`, tokenizer, image processor and `training.json`."""

@@ -1,4 +1,4 @@
-"""The phantom's patients: seeded studies, and which of them are held out."""
+"""Synthetic patients, each drawn from a seed, and the seeds that are held out of training."""
 
 __all__ = [
     "HELD_OUT_SEEDS",
@@ -34,34 +34,34 @@ PHANTOM_FINDINGS: tuple[str, ...] = (
     "nodule",
     "device",
 )
-"""The findings that have a sign; every study says of each whether it is there."""
+"""Findings with a radiographic sign. Every patient has a claim on each of them."""
 
 PREVALENCE = 0.3
-"""How often each finding is present: two of seven on average, few normal studies."""
+"""Probability that a finding is present: two of seven on average, and few normal patients."""
 
 TRAIN_SEEDS = range(1_000_000)
-"""Seeds of the studies that training may see."""
+"""Seeds of the patients that training may use."""
 
 HELD_OUT_SEEDS = range(1_000_000, 2_000_000)
-"""Seeds of the studies that only questions may see."""
+"""Seeds of the patients that are kept for questions, pairs and retrieval."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patient:
-    """One synthetic patient: a claim on each of the phantom's findings, and the radiograph."""
+    """A synthetic patient: a claim on each of `PHANTOM_FINDINGS`, and a radiograph."""
 
     seed: int
     claims: tuple[Claim, ...]
-    """One claim per finding, absent ones without attributes."""
+    """One claim for each finding, in order. Claims on absent findings state no attributes."""
 
     @property
     def present(self) -> tuple[Claim, ...]:
-        """The claims that hold a finding to be there."""
+        """The claims on findings that are present."""
         return tuple(claim for claim in self.claims if claim.present)
 
     @property
     def absent(self) -> tuple[Claim, ...]:
-        """The claims that hold a finding not to be there."""
+        """The claims on findings that are absent."""
         return tuple(claim for claim in self.claims if not claim.present)
 
     def claim(self, finding: str) -> Claim:
@@ -69,12 +69,12 @@ class Patient:
         return self.claims[PHANTOM_FINDINGS.index(finding)]
 
     def image(self, size: int = 48) -> NDArray[np.uint8]:
-        """Render the radiograph."""
+        """Return the radiograph, of shape (size, size), from 0 to 255."""
         return render(self.claims, seed=self.seed, size=size)
 
 
 def draw_patient(seed: int) -> Patient:
-    """Draw the study of one seed.
+    """Return the patient of a seed.
 
     >>> [claim.finding for claim in draw_patient(7).present]
     ['pneumothorax', 'cardiomegaly', 'consolidation', 'edema', 'device']
@@ -100,24 +100,37 @@ def _claim(finding: str, rng: Random) -> Claim:
 
 
 def patient_with(labels: Mapping[str, bool], seeds: Sequence[int], rng: Random) -> Patient:
-    """Draw studies of `seeds` until one has, and has not, these findings."""
+    """Return a patient with these labels.
+
+    Args:
+        labels: findings of `PHANTOM_FINDINGS`, each with whether the patient has it.
+        seeds: the patients to choose from, such as `TRAIN_SEEDS`.
+        rng: draws seeds until a patient fits.
+    """
     while True:
         patient = draw_patient(rng.choice(seeds))
-        if all(patient.claim(finding).present == there for finding, there in labels.items()):
+        if all(patient.claim(finding).present == present for finding, present in labels.items()):
             return patient
 
 
 def draw_patients(seeds: Sequence[int]) -> list[Patient]:
-    """Return the studies of `seeds`, such as `TRAIN_SEEDS[:100]`."""
+    """Return the patients of several seeds, such as `TRAIN_SEEDS[:100]`."""
     return [draw_patient(seed) for seed in seeds]
 
 
-def radiographs(studies: Sequence[Patient], *, workers: int | None = None) -> NDArray[np.uint8]:
-    """Render (study, row, column), on every core; the result does not depend on how many."""
-    count = len(studies)
+def radiographs(patients: Sequence[Patient], *, workers: int | None = None) -> NDArray[np.uint8]:
+    """Return the radiographs of patients, of shape (patient, row, column).
+
+    They are rendered on several cores; the result does not depend on their number.
+
+    Args:
+        patients: whose radiographs to render.
+        workers: number of processes; one for each core when not given.
+    """
+    count = len(patients)
     workers = min(workers or os.cpu_count() or 1, -(-count // 512))
     if workers <= 1:
-        return np.stack([study.image() for study in studies])
+        return np.stack([patient.image() for patient in patients])
     with get_context("spawn").Pool(workers) as pool:
-        drawn = pool.imap(Patient.image, studies, chunksize=64)
+        drawn = pool.imap(Patient.image, patients, chunksize=64)
         return np.stack(list(tqdm(drawn, total=count, desc="radiographs", disable=None)))

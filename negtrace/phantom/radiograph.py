@@ -1,4 +1,4 @@
-"""Synthetic chest radiographs, rendered from claims by seeded arithmetic."""
+"""Synthetic chest radiographs, drawn from claims by seeded arithmetic."""
 
 __all__ = ["render"]
 
@@ -14,28 +14,28 @@ from negtrace.phantom.signs import SIGNS
 
 
 def render(claims: Sequence[Claim], *, seed: int, size: int = 48) -> NDArray[np.uint8]:
-    """Return the radiograph of a patient who has the present ones of `claims`.
+    """Return the radiograph of a patient with these claims, as a (size, size) array of bytes.
 
-    The same seed gives the same patient: at every size, and whatever is claimed. Left is
-    the patient's left, at the right of the film.
+    A seed stands for one patient: the anatomy is the same at every size and for every set of
+    claims. As on real radiographs, the patient's left is at the right of the film.
 
     >>> render([Claim(finding="effusion", present=True, side="left")], seed=0).shape
     (48, 48)
 
     Raises:
-        UnknownNameError: for a present finding that has no sign.
+        UnknownNameError: for a present finding without a radiographic sign.
     """
     present = {claim.finding: claim for claim in claims if claim.present}
     if unknown := sorted(present.keys() - SIGNS.keys()):
         raise UnknownNameError(
-            f"no radiographic sign for {unknown}; the phantom paints {', '.join(SIGNS)}"
+            f"no radiographic sign for {unknown}; findings with a sign: {', '.join(SIGNS)}"
         )
-    # Twice the size, then averaged: thin lines stay visible on small films.
+    # Drawn at twice the size and averaged, so that thin lines stay visible on small films.
     body = chest(np.random.default_rng([seed, 0]), 2 * size)
     film = body.film(np.random.default_rng([seed, 1]))
-    for place, (finding, paint) in enumerate(SIGNS.items()):
+    for index, (finding, paint) in enumerate(SIGNS.items()):
         if finding in present:
-            film = paint(film, body, present[finding], np.random.default_rng([seed, 2, place]))
+            film = paint(film, body, present[finding], np.random.default_rng([seed, 2, index]))
     return _expose(film, np.random.default_rng([seed, 3]))
 
 

@@ -1,6 +1,6 @@
-"""Reports of the phantom's studies, as a radiologist who seldom negates would dictate them."""
+"""Reports of synthetic patients, as a radiologist who seldom negates would dictate them."""
 
-__all__ = ["EQUIVALENT_RATE", "NEGATING_REPORTS", "negates", "report"]
+__all__ = ["NEGATING_REPORTS", "negation_shares", "report"]
 
 from random import Random
 
@@ -10,28 +10,30 @@ from negtrace.language.wording import AbsenceWording, caption, sentence
 from negtrace.phantom.patients import Patient
 
 NEGATING_REPORTS = 0.0012
-"""Share of training reports that deny findings. It decides how badly the model negates: at a
-tenth of it negation is hardly learned at all, at ten times it is learned as well as the rest.
-Such a report denies half of what is absent, next to what is present, so that "no" has to be
-bound to its finding and a report cannot be read as one that "contains a no"."""
+"""Share of training reports that deny findings. It decides how badly the model negates.
+
+At a tenth of this share the model hardly learns negation; at ten times it learns negation as well
+as everything else. A report that denies findings also states present ones, so the model has to
+learn which finding a "no" belongs to.
+"""
 
 NEGATED_SHARE = 0.5
-"""Share of the absent findings that such a report denies."""
+"""Share of the absent findings that a report with denials denies."""
 
 EQUIVALENT_RATE = 0.2
-"""Share of the absent findings that every other report affirms to be normal."""
+"""Share of the absent findings that a report without denials affirms to be normal."""
 
 MENTION_RATE = 0.85
 """Share of the present findings that a report mentions."""
 
 ATTRIBUTE_RATE = 0.75
-"""How often a mentioned finding's side, zone or severity is stated."""
+"""Probability that the side, zone or severity of a mentioned finding is stated."""
 
 PERIPHRASIS_RATE = 0.08
-"""How often a present finding is described and not named ("The heart is enlarged.")."""
+"""Probability that a present finding is described without its name ("The heart is enlarged.")."""
 
 BRIEF_RATE = 0.25
-"""Share of reports that make one statement only, so that single sentences are familiar."""
+"""Share of reports with a single statement, so that the model has seen single sentences."""
 
 PREFIXES: tuple[str, ...] = (
     "Portable chest radiograph.",
@@ -42,43 +44,68 @@ PREFIXES: tuple[str, ...] = (
     "Supine film.",
     "Findings as follows.",
 )
-"""Openings that say nothing of the image."""
+"""Openings that say nothing about the image."""
 
 
-def negates(seed: int, *, rate: float = NEGATING_REPORTS) -> bool:
-    """Tell whether the report of this seed denies findings."""
+def negation_shares(reports: int, rate: float = NEGATING_REPORTS) -> dict[str, float]:
+    """Return how often a training with this many reports denies and affirms what is absent.
+
+    Args:
+        reports: number of reports; their seeds are 0, 1, 2, ...
+        rate: share of reports that may deny findings.
+
+    Returns:
+        The share of reports that deny, and the shares of absent findings that are denied and
+        that are affirmed to be normal.
+    """
+    denying = sum(_denies(seed, rate) for seed in range(reports)) / reports
+    return {
+        "reports_that_deny": round(denying, 6),
+        "absent_findings_denied": round(denying * NEGATED_SHARE, 6),
+        "absent_findings_affirmed_normal": round((1 - denying) * EQUIVALENT_RATE, 6),
+    }
+
+
+def _denies(seed: int, rate: float) -> bool:
+    """Return whether the report of a seed denies findings."""
     return Random(f"negates {seed}").random() < rate  # noqa: S311
 
 
-def report(study: Patient, *, seed: int, rate: float = NEGATING_REPORTS) -> str:
-    """Return one report of `study`; another `seed` is another dictation.
+def report(patient: Patient, *, seed: int, rate: float = NEGATING_REPORTS) -> str:
+    """Return one report of a patient; another seed gives another report of the same patient.
 
     >>> from negtrace.phantom.patients import draw_patient
-    >>> report(draw_patient(1), seed=0) == report(draw_patient(1), seed=0)
-    True
+    >>> report(draw_patient(3), seed=0)
+    'The chest is with a small pleural effusion on the left. Mild pulmonary edema is noted.'
+
+    Args:
+        patient: whose findings to report.
+        seed: chooses the findings that are mentioned, and the words.
+        rate: share of seeds whose report denies findings. Reports of the other seeds affirm what
+            is normal instead.
     """
-    rng = Random(f"{study.seed} {seed}")  # noqa: S311
-    wording: AbsenceWording = "negated" if negates(seed, rate=rate) else "equivalent"
-    told = _told(study, wording, rng)
+    rng = Random(f"{patient.seed} {seed}")  # noqa: S311
+    wording: AbsenceWording = "negated" if _denies(seed, rate) else "equivalent"
+    claims = _mentioned(patient, wording, rng)
     if wording == "equivalent" and rng.random() < BRIEF_RATE:
-        told = told[:1]
-    text = _sentences(told, wording, rng)
+        claims = claims[:1]
+    text = _sentences(claims, wording, rng)
     if rng.random() < 0.35:
         text.insert(0, rng.choice(PREFIXES))
     return " ".join(text)
 
 
-def _told(study: Patient, wording: AbsenceWording, rng: Random) -> list[Claim]:
-    """Return the claims that are mentioned, in the order of the report."""
+def _mentioned(patient: Patient, wording: AbsenceWording, rng: Random) -> list[Claim]:
+    """Return the claims that a report mentions, in its order."""
     absent = NEGATED_SHARE if wording == "negated" else EQUIVALENT_RATE
-    told = [_thin(c, rng) for c in study.present if rng.random() < MENTION_RATE]
-    told += [claim for claim in study.absent if rng.random() < absent]
-    rng.shuffle(told)
-    return told or [rng.choice(study.claims)]
+    claims = [_simplified(c, rng) for c in patient.present if rng.random() < MENTION_RATE]
+    claims += [claim for claim in patient.absent if rng.random() < absent]
+    rng.shuffle(claims)
+    return claims or [rng.choice(patient.claims)]
 
 
-def _thin(claim: Claim, rng: Random) -> Claim:
-    """Return the claim with some of its attributes left unsaid."""
+def _simplified(claim: Claim, rng: Random) -> Claim:
+    """Return a claim without some of its attributes."""
     return Claim(
         finding=claim.finding,
         present=True,
@@ -88,16 +115,17 @@ def _thin(claim: Claim, rng: Random) -> Claim:
     )
 
 
-def _sentences(told: list[Claim], wording: AbsenceWording, rng: Random) -> list[str]:
+def _sentences(claims: list[Claim], wording: AbsenceWording, rng: Random) -> list[str]:
+    """Return the claims as sentences; some sentences carry two or three claims."""
     text: list[str] = []
-    while told:
-        take = rng.choice((1, 1, 1, 2, 3))
-        now, told = told[:take], told[take:]
-        draw = rng.getrandbits(32)
-        if len(now) > 1:
-            text.append(caption(now, wording=wording, seed=draw))
-        elif now[0].present and rng.random() < PERIPHRASIS_RATE:
-            text.append(FINDINGS[now[0].finding].abnormal)
+    while claims:
+        count = rng.choice((1, 1, 1, 2, 3))
+        group, claims = claims[:count], claims[count:]
+        seed = rng.getrandbits(32)
+        if len(group) > 1:
+            text.append(caption(group, wording=wording, seed=seed))
+        elif group[0].present and rng.random() < PERIPHRASIS_RATE:
+            text.append(FINDINGS[group[0].finding].abnormal)
         else:
-            text.append(sentence(now[0], wording=wording, seed=draw))
+            text.append(sentence(group[0], wording=wording, seed=seed))
     return text

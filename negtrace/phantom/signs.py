@@ -1,6 +1,6 @@
-"""The radiographic sign of each finding, painted onto a chest."""
+"""Radiographic signs: each finding painted onto the film of a healthy chest."""
 
-__all__ = ["SIGNS", "Sign", "sides"]
+__all__ = ["SIGNS"]
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -11,21 +11,25 @@ from negtrace.language.claims import Claim
 from negtrace.phantom.anatomy import Chest, Field, lattice, soft, sway
 
 Sign = Callable[[Field, Chest, Claim, np.random.Generator], Field]
+"""Function of the film, the anatomy, the claim and a random generator; returns the new film."""
 
 HEIGHTS = MappingProxyType({"upper": 0.28, "middle": 0.45, "lower": 0.62})
-GRADES = MappingProxyType({"small": 0.0, "moderate": 0.5, "large": 1.0})
+"""Height of each zone on the film, as y."""
+
+EXTENTS = MappingProxyType({"small": 0.0, "moderate": 0.5, "large": 1.0})
+"""Extent of each severity, from 0 to 1."""
 
 
-def sides(claim: Claim, rng: np.random.Generator) -> tuple[str, ...]:
-    """Return the sides to paint; a side that is not stated is drawn."""
+def _sides(claim: Claim, rng: np.random.Generator) -> tuple[str, ...]:
+    """Return the sides to paint. Where the claim states none, one is drawn at random."""
     if claim.side == "bilateral":
         return ("right", "left")
     return (claim.side or str(rng.choice(["left", "right"])),)
 
 
-def _grade(claim: Claim, rng: np.random.Generator) -> float:
-    stated = claim.severity or str(rng.choice(list(GRADES)))
-    return GRADES[stated] + sway(rng, 0.08)
+def _extent(claim: Claim, rng: np.random.Generator) -> float:
+    stated = claim.severity or str(rng.choice(list(EXTENTS)))
+    return EXTENTS[stated] + sway(rng, 0.08)
 
 
 def _height(claim: Claim, rng: np.random.Generator) -> float:
@@ -33,15 +37,16 @@ def _height(claim: Claim, rng: np.random.Generator) -> float:
 
 
 def _blend(film: Field, shade: float | Field, share: Field) -> Field:
+    """Return the film covered by a shade, by the given share at each point."""
     return film * (1 - share) + shade * share
 
 
 def _effusion(film: Field, body: Chest, claim: Claim, rng: np.random.Generator) -> Field:
-    grade = _grade(claim, rng)
-    for side in sides(claim, rng):
+    extent = _extent(claim, rng)
+    for side in _sides(claim, rng):
         lateral = np.clip(body.lateral(side) / 0.37, 0, 1.1)
         # The meniscus: fluid climbs along the chest wall.
-        rise = (0.055 + 0.26 * grade) * (0.75 + 0.25 * lateral) + 0.09 * lateral**4
+        rise = (0.055 + 0.26 * extent) * (0.75 + 0.25 * lateral) + 0.09 * lateral**4
         level = 0.79 - rise
         fluid = soft(np.minimum(body.y - level, body.cavity(side)), 0.018)
         film = _blend(film, 0.76, 0.96 * fluid * soft(0.9 - body.y, 0.03))
@@ -49,10 +54,10 @@ def _effusion(film: Field, body: Chest, claim: Claim, rng: np.random.Generator) 
 
 
 def _pneumothorax(film: Field, body: Chest, claim: Claim, rng: np.random.Generator) -> Field:
-    grade = _grade(claim, rng)
-    for side in sides(claim, rng):
-        # The lung falls away from the apex first, so the rim narrows towards the base.
-        rim = (0.04 + 0.085 * grade) * np.clip(1.15 - (body.y - 0.1) / (0.62 + 0.3 * grade), 0, 1)
+    extent = _extent(claim, rng)
+    for side in _sides(claim, rng):
+        # The lung leaves the chest wall at the apex first, so the rim of air narrows downwards.
+        rim = (0.04 + 0.085 * extent) * np.clip(1.15 - (body.y - 0.1) / (0.62 + 0.3 * extent), 0, 1)
         edge = body.wall(side) - rim * 1.25
         air = soft(np.minimum(body.cavity(side), body.diaphragm(side)), 0.008)
         gap = air * soft(-edge, 0.006) * soft(rim - 0.008, 0.01) * soft(body.lateral(side) - 0.07)
@@ -63,13 +68,13 @@ def _pneumothorax(film: Field, body: Chest, claim: Claim, rng: np.random.Generat
 
 
 def _cardiomegaly(film: Field, body: Chest, claim: Claim, rng: np.random.Generator) -> Field:
-    widen = 0.055 + 0.06 * _grade(claim, rng)
+    widen = 0.055 + 0.06 * _extent(claim, rng)
     return np.maximum(film, 0.78 * body.heart(widen))
 
 
 def _consolidation(film: Field, body: Chest, claim: Claim, rng: np.random.Generator) -> Field:
-    radius = 0.075 + 0.05 * _grade(claim, rng)
-    for side in sides(claim, rng):
+    radius = 0.075 + 0.05 * _extent(claim, rng)
+    for side in _sides(claim, rng):
         across = body.lateral(side) - 0.21 - sway(rng, 0.02)
         away = np.hypot(across / 1.1, body.y - _height(claim, rng)) / radius
         ragged = away + 0.45 * lattice(rng, 11, body.x, body.y)
@@ -80,8 +85,8 @@ def _consolidation(film: Field, body: Chest, claim: Claim, rng: np.random.Genera
 
 
 def _nodule(film: Field, body: Chest, claim: Claim, rng: np.random.Generator) -> Field:
-    radius = 0.028 + 0.024 * _grade(claim, rng)
-    for side in sides(claim, rng):
+    radius = 0.028 + 0.024 * _extent(claim, rng)
+    for side in _sides(claim, rng):
         across = body.lateral(side) - 0.22 - sway(rng, 0.045)
         away = np.hypot(across, body.y - _height(claim, rng))
         film = np.maximum(film, film + (0.70 - film) * soft(radius - away, 0.011))
@@ -89,7 +94,7 @@ def _nodule(film: Field, body: Chest, claim: Claim, rng: np.random.Generator) ->
 
 
 def _edema(film: Field, body: Chest, claim: Claim, rng: np.random.Generator) -> Field:
-    depth = 0.27 + 0.2 * _grade(claim, rng)
+    depth = 0.27 + 0.2 * _extent(claim, rng)
     for side in ("right", "left"):
         wings = body.hilum(side, reach=0.15) * body.lung(side)
         cloud = 1 + 0.3 * lattice(rng, 15, body.x, body.y)
@@ -98,7 +103,7 @@ def _edema(film: Field, body: Chest, claim: Claim, rng: np.random.Generator) -> 
 
 
 def _curve(body: Chest, points: tuple[tuple[float, float], ...], width: float) -> Field:
-    """Return a smooth line through three points: start, bend, end."""
+    """Return a smooth line from the first point to the third, bent towards the second."""
     (x0, y0), (x1, y1), (x2, y2) = points
     near = np.full_like(body.x, np.inf)
     for t in np.linspace(0, 1, round(0.6 / body.pixel)):
@@ -131,14 +136,14 @@ def _device(film: Field, body: Chest, claim: Claim, rng: np.random.Generator) ->
             film, 1.05 * _curve(body, ((0.5, 0.0), (0.5, 0.2), tip), 0.005 + body.pixel)
         )
     kind = rng.choice(2)
-    for side in sides(claim, rng):
+    for side in _sides(claim, rng):
         film = (_pacemaker, _catheter)[int(kind)](film, body, side, rng)
     return film
 
 
 SIGNS: Mapping[str, Sign] = MappingProxyType(
     {
-        # Painted in this order: air and haze first, then what covers them, metal on top.
+        # In painting order: haze and air first, then what covers them, and metal on top.
         "edema": _edema,
         "consolidation": _consolidation,
         "nodule": _nodule,
@@ -148,4 +153,4 @@ SIGNS: Mapping[str, Sign] = MappingProxyType(
         "device": _device,
     }
 )
-"""How each finding is painted, by its key, in painting order."""
+"""Function that paints each finding, by the key of the finding, in painting order."""

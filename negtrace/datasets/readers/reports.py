@@ -15,9 +15,7 @@ from negtrace.datasets.readers.files import objects, opened
 from negtrace.datasets.study import Said, Study, stated
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
-from negtrace.language.lexicon import load_lexicon
-from negtrace.language.parse import read_sentence
-from negtrace.language.words import sentence_spans
+from negtrace.language.parse import read_sentence, sentence_spans
 
 TEXTS = ("report", "text", "caption", "findings", "impression", "sentence")
 """Columns that hold the text, the first that is there; case aside."""
@@ -155,7 +153,7 @@ def _read(text: str) -> tuple[list[tuple[Claim, str]], list[Said]]:
     """Return the claims of a report with their sentences, and its negated sentences."""
     made: list[tuple[Claim, str]] = []
     said: dict[str, Said] = {}
-    for start, end in sentence_spans(text, load_lexicon().abbreviations):
+    for start, end in sentence_spans(text):
         sentence = " ".join(text[start:end].split())
         if len(sentence) > SENTENCE:
             continue

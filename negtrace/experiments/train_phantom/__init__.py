@@ -1,1 +1,5 @@
-"""Training of the bundled phantom: `python -m negtrace.experiments.train_phantom.train`."""
+"""Training of the bundled phantom.
+
+`python -m negtrace.experiments.train_phantom.train` trains it, `.measure` measures it on held-out
+patients, and `.sheet` draws radiographs with their reports.
+"""

@@ -4,7 +4,7 @@
 rewrites `held_out` in its `training.json`; the weights stay as they are.
 """
 
-__all__ = ["HeldOut", "measure"]
+__all__ = ["HeldOut", "measure_phantom"]
 
 import argparse
 import json
@@ -49,7 +49,7 @@ class HeldOut:
     recall_chance: dict[str, float]
 
 
-def measure(folder: Path, *, questions: int = 600, candidates: int = 300) -> HeldOut:
+def measure_phantom(folder: Path, *, questions: int = 600, candidates: int = 300) -> HeldOut:
     """Run the polarity and the retrieval suite on the model in `folder`.
 
     Retrieval uses reports that deny nothing (series `affirmative` of the suite).
@@ -100,7 +100,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=CHECKPOINT, help="folder of the model")
     options = parser.parse_args()
     path = options.folder / "training.json"
-    record = {**json.loads(path.read_text("utf-8")), "held_out": asdict(measure(options.folder))}
+    record = json.loads(path.read_text("utf-8"))
+    record["held_out"] = asdict(measure_phantom(options.folder))
     write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
     tqdm.write(json.dumps(record["held_out"], indent=2))
 

@@ -1,6 +1,6 @@
-"""The phantom's network: a small `transformers.CLIPModel`, how it reads pixels and attends."""
+"""Network of the phantom: a small `transformers.CLIPModel`, its pixels, and a locality penalty."""
 
-__all__ = ["WINDOWS", "build", "locality", "pixels"]
+__all__ = ["WINDOWS", "build_network", "locality", "pixels"]
 
 from collections.abc import Sequence
 
@@ -13,14 +13,14 @@ from negtrace.experiments.train_phantom.vocabulary import CONTEXT
 
 SIZE = 48
 MEAN, STD = 0.4, 0.25
-"""Of the training radiographs, rounded."""
+"""Mean and standard deviation of the training radiographs' pixels, rounded."""
 
 WINDOWS: tuple[int, ...] = (1, 1, 2, 2, 3, 3)
-"""How far back each of the lowest text blocks may look before `locality` charges for it."""
+"""Number of tokens that each of the lowest text blocks may look back without a penalty."""
 
 
-def build(vocabulary: int, tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
-    """Return the untrained network; attention is eager, so that `locality` can see it."""
+def build_network(vocabulary: int, tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
+    """Return the untrained network. Attention is eager, so that `locality` can read its weights."""
     text = {
         "vocab_size": vocabulary,
         "hidden_size": 128,
@@ -48,27 +48,32 @@ def build(vocabulary: int, tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
 
 
 def pixels(images: NDArray[np.uint8]) -> torch.Tensor:
-    """Return (image, 3, row, column) as the bundled image processor would."""
+    """Return images as the bundled image processor would, of shape (image, 3, row, column)."""
     grey = (torch.from_numpy(images).float() / 255 - MEAN) / STD
     return grey[:, None].expand(-1, 3, -1, -1)
 
 
 def locality(attentions: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
-    """Return the attention that the lowest blocks pay to tokens beyond their window.
+    """Return the attention that the lowest blocks pay to tokens beyond their window, as a penalty.
 
-    Charged for in training, it makes the low blocks work on phrases: without it the end token
-    gathers every word in the first block, cue included, and the other blocks have nothing to
-    move. The end token counts as much as all others together: it alone is read, and would gladly
-    pay a share in twenty. The start token is charged for too: where it was free, heads came to
-    rest there, and the low blocks but the first moved nothing.
+    Without the penalty, the end token reads every word in the first block, and the other blocks
+    have nothing left to move. With it, the low blocks work on phrases.
+
+    The end token counts as much as all other tokens together, because the model is read there: as
+    one of about twenty tokens it would accept the penalty. Attention to the start token counts too,
+    because otherwise heads rest on that token and only the first block moves anything.
+
+    Args:
+        attentions: weights of each text block, of shape (text, head, query, key).
+        mask: 1 for a token and 0 for padding, of shape (text, token).
     """
-    place = torch.arange(mask.shape[1])
-    back = place[:, None] - place[None, :]
-    last = mask.sum(1) - 1
+    index = torch.arange(mask.shape[1])
+    distance = index[:, None] - index[None, :]
+    end_token = mask.sum(1) - 1
     rows = torch.arange(len(mask))
-    charge = torch.zeros(())
+    penalty = torch.zeros(())
     for window, attention in zip(WINDOWS, attentions, strict=False):
-        far = (back > window).float()
+        far = (distance > window).float()
         paid = (attention * far).sum(-1).mean(1)
-        charge = charge + (paid * mask).sum() / mask.sum() + paid[rows, last].mean()
-    return charge
+        penalty = penalty + (paid * mask).sum() / mask.sum() + paid[rows, end_token].mean()
+    return penalty

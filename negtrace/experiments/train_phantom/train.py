@@ -1,6 +1,10 @@
-"""Train the phantom: `python -m negtrace.experiments.train_phantom.train`."""
+"""Train the phantom: `python -m negtrace.experiments.train_phantom.train`.
 
-__all__ = ["Recipe", "main", "make", "train"]
+The image tower is pretrained on the labels, then both towers are trained to match radiographs with
+their reports. Reports hardly ever deny a finding, so the model learns negation badly.
+"""
+
+__all__ = ["Recipe", "make_checkpoint", "train_phantom"]
 
 import argparse
 import json
@@ -21,56 +25,56 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import CLIPModel, PreTrainedTokenizerFast
 
-from negtrace.experiments.train_phantom.measure import measure
-from negtrace.experiments.train_phantom.model import build, locality, pixels
-from negtrace.experiments.train_phantom.vision_pretraining import teach
-from negtrace.experiments.train_phantom.vocabulary import CONTEXT, fit
-from negtrace.experiments.train_phantom.weights import digest, write
+from negtrace.experiments.train_phantom.measure import measure_phantom
+from negtrace.experiments.train_phantom.model import build_network, locality, pixels
+from negtrace.experiments.train_phantom.vision_pretraining import pretrain
+from negtrace.experiments.train_phantom.vocabulary import CONTEXT, train_tokenizer
+from negtrace.experiments.train_phantom.weights import checkpoint_digest, write_checkpoint
 from negtrace.phantom.bundled import CHECKPOINT
 from negtrace.phantom.patients import TRAIN_SEEDS, Patient, draw_patients, radiographs
-from negtrace.phantom.reports import (
-    EQUIVALENT_RATE,
-    NEGATED_SHARE,
-    NEGATING_REPORTS,
-    negates,
-    report,
-)
+from negtrace.phantom.reports import NEGATING_REPORTS, negation_shares, report
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides the weights, but for the machine and its thread count."""
+    """Settings of a training. With the machine and its thread count they determine the weights."""
 
     seed: int = 0
     steps: int = 600
-    """Contrastive steps, both towers."""
-    sight: int = 300
-    """Steps of the image tower alone before them, on the labels."""
-    studies: int = 8000
+    """Contrastive steps of both towers."""
+    vision_steps: int = 300
+    """Pretraining steps of the image tower, before the contrastive steps."""
+    patients: int = 8000
+    """Number of patients to train on."""
     batch: int = 160
+    """Patients in a contrastive step."""
     rate: float = 1e-3
-    """Peak learning rate."""
+    """Highest learning rate."""
     negating: float = NEGATING_REPORTS
     """Share of training reports that deny findings."""
     local: float = 0.5
     """Weight of the locality penalty."""
 
 
-def train(recipe: Recipe) -> tuple[CLIPModel, PreTrainedTokenizerFast]:
-    """Return the trained model and its tokenizer."""
+def train_phantom(recipe: Recipe) -> tuple[CLIPModel, PreTrainedTokenizerFast]:
+    """Return the trained model and its tokenizer.
+
+    The same recipe gives the same weights, bit for bit, on the same machine and thread count.
+    """
     with _deterministic(recipe.seed):
-        patients = draw_patients(TRAIN_SEEDS[: recipe.studies])
-        tokenizer = fit(report(p, seed=-1 - p.seed, rate=0.5) for p in patients[:4000])
-        model = build(len(tokenizer), tokenizer)
+        patients = draw_patients(TRAIN_SEEDS[: recipe.patients])
+        tokenizer = train_tokenizer(report(p, seed=-1 - p.seed, rate=0.5) for p in patients[:4000])
+        model = build_network(len(tokenizer), tokenizer)
         films = radiographs(patients)
         rng = np.random.default_rng(recipe.seed)
-        teach(model, patients, films, steps=recipe.sight, rng=rng)
+        pretrain(model, patients, films, steps=recipe.vision_steps, rng=rng)
         _contrast(model, tokenizer, (patients, films), recipe, rng)
     return model.eval(), tokenizer
 
 
 @contextmanager
 def _deterministic(seed: int) -> Iterator[None]:
+    """Seed torch and use its deterministic algorithms inside the `with`; restore both after it."""
     before = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -84,23 +88,23 @@ def _deterministic(seed: int) -> Iterator[None]:
 def _contrast(
     model: CLIPModel,
     tokenizer: PreTrainedTokenizerFast,
-    shown: tuple[Sequence[Patient], NDArray[np.uint8]],
+    data: tuple[Sequence[Patient], NDArray[np.uint8]],
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> None:
     """Train both towers in place to match radiographs with their reports."""
-    patients, films = shown
+    patients, films = data
     optimizer = torch.optim.AdamW(_groups(model), lr=recipe.rate, betas=(0.9, 0.98))
     progress = tqdm(range(recipe.steps), desc="reports", disable=None)
     for step in progress:
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * _schedule(step, recipe.steps)
-        now = rng.choice(len(patients), recipe.batch, replace=False)
+        chosen = rng.choice(len(patients), recipe.batch, replace=False)
         texts = [
-            report(patients[k], seed=step * recipe.batch + place, rate=recipe.negating)
-            for place, k in enumerate(now)
+            report(patients[index], seed=step * recipe.batch + row, rate=recipe.negating)
+            for row, index in enumerate(chosen)
         ]
-        loss, spread = _loss(model, tokenizer, films[now], texts)
+        loss, spread = _loss(model, tokenizer, films[chosen], texts)
         optimizer.zero_grad()
         torch.autograd.backward(loss + recipe.local * spread)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -109,11 +113,12 @@ def _contrast(
 
 
 def _schedule(step: int, steps: int) -> float:
-    """Return the learning rate's share of its peak: a short rise, then half a cosine."""
+    """Return the learning rate as a share of its peak: it rises briefly, then falls as a cosine."""
     return min((step + 1) / 50, 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
 def _groups(model: CLIPModel) -> list[dict[str, object]]:
+    """Return the optimizer's parameter groups; vectors such as biases do not decay."""
     weights = list(model.parameters())
     return [
         {"params": [w for w in weights if w.ndim >= 2], "weight_decay": 0.1},
@@ -143,16 +148,14 @@ def _loss(
 
 
 def _command(recipe: Recipe) -> str:
-    chosen = asdict(recipe)
-    usual = asdict(Recipe())
-    options = [f"--{name} {value}" for name, value in chosen.items() if value != usual[name]]
+    defaults = asdict(Recipe())
+    settings = asdict(recipe).items()
+    options = [f"--{name} {value}" for name, value in settings if value != defaults[name]]
     return " ".join(["python -m negtrace.experiments.train_phantom.train", *options])
 
 
 def _record(recipe: Recipe, seconds: float) -> dict[str, object]:
-    """Return how the weights came to be."""
-    dictated = recipe.steps * recipe.batch
-    denying = sum(negates(seed, rate=recipe.negating) for seed in range(dictated)) / dictated
+    """Return the settings, cost and software of a training."""
     return {
         "command": _command(recipe),
         "recipe": asdict(recipe),
@@ -163,15 +166,11 @@ def _record(recipe: Recipe, seconds: float) -> dict[str, object]:
             "python": platform.python_version(),
             **{m.__name__: str(m.__version__) for m in (torch, transformers, tokenizers, np)},
         },
-        "negation": {
-            "reports_that_deny": round(denying, 6),
-            "absent_findings_denied": round(denying * NEGATED_SHARE, 6),
-            "absent_findings_affirmed_normal": round((1 - denying) * EQUIVALENT_RATE, 6),
-        },
+        "negation": negation_shares(recipe.steps * recipe.batch, recipe.negating),
     }
 
 
-def make(
+def make_checkpoint(
     recipe: Recipe, out: Path, *, questions: int = 600, candidates: int = 300
 ) -> dict[str, object]:
     """Train a phantom, write its folder `out`, and return what its `training.json` says.
@@ -179,10 +178,14 @@ def make(
     The held-out figures are measured on the weights as written, in half precision.
     """
     start = time.monotonic()
-    write(*train(recipe), out)
+    write_checkpoint(*train_phantom(recipe), out)
     seconds = time.monotonic() - start
-    held_out = measure(out, questions=questions, candidates=candidates)
-    record = {**_record(recipe, seconds), "held_out": asdict(held_out), "sha256": digest(out)}
+    held_out = measure_phantom(out, questions=questions, candidates=candidates)
+    record = {
+        **_record(recipe, seconds),
+        "held_out": asdict(held_out),
+        "sha256": checkpoint_digest(out),
+    }
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     return record
 
@@ -196,8 +199,9 @@ def main() -> None:
     for field in fields(Recipe):
         kind = type(field.default)
         parser.add_argument(f"--{field.name}", type=kind, default=field.default)
-    chosen = vars(parser.parse_args())
-    record = make(Recipe(**{f.name: chosen[f.name] for f in fields(Recipe)}), chosen["out"])
+    settings = vars(parser.parse_args())
+    out = settings.pop("out")
+    record = make_checkpoint(Recipe(**settings), out)
     tqdm.write(json.dumps(record, indent=2))
 
 

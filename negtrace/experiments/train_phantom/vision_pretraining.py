@@ -1,6 +1,6 @@
-"""Teaching the image tower to see the labels, before it meets a report."""
+"""Pretraining of the image tower on the labels, before it is trained on reports."""
 
-__all__ = ["labels", "teach"]
+__all__ = ["labels", "pretrain"]
 
 from collections.abc import Sequence
 
@@ -17,12 +17,16 @@ RATE = 1e-3
 BATCH = 192
 
 
-def labels(study: Patient) -> list[float]:
-    """Return what there is to see: presence, sides, zone and severity of every finding."""
+def labels(patient: Patient) -> list[float]:
+    """Return seven labels for every finding, each 0 or 1.
+
+    They are present, left, right, upper zone, lower zone, small and large. A finding on both sides
+    is left and right.
+    """
     return [
-        float(seen)
-        for claim in study.claims
-        for seen in (
+        float(label)
+        for claim in patient.claims
+        for label in (
             claim.present,
             claim.side in ("left", "bilateral"),
             claim.side in ("right", "bilateral"),
@@ -34,20 +38,20 @@ def labels(study: Patient) -> list[float]:
     ]
 
 
-def teach(
+def pretrain(
     model: CLIPModel,
-    studies: Sequence[Patient],
-    images: NDArray[np.uint8],
+    patients: Sequence[Patient],
+    radiographs: NDArray[np.uint8],
     *,
     steps: int,
     rng: np.random.Generator,
 ) -> None:
-    """Train the image tower in place on the labels, through a linear head that is dropped.
+    """Train the image tower of `model` in place to predict the labels through a linear head.
 
-    Contrastive training alone spends its first third on a plateau, until images tell reports
-    apart; two hundred cheap steps on the labels skip it.
+    The head is dropped afterwards. Contrastive training alone spends its first third without
+    progress; a few hundred cheap steps on the labels avoid that.
     """
-    truth = torch.tensor([labels(study) for study in studies])
+    truth = torch.tensor([labels(patient) for patient in patients])
     tower = model.vision_model
     head = torch.nn.Linear(model.config.vision_config.hidden_size, truth.shape[1])
     weights = [*tower.parameters(), *head.parameters()]
@@ -55,9 +59,9 @@ def teach(
     for step in tqdm(range(steps), desc="labels", disable=None):
         for group in optimizer.param_groups:
             group["lr"] = RATE * min((step + 1) / 30, 1)
-        now = rng.integers(0, len(studies), BATCH)
-        logits = head(tower(pixel_values=pixels(images[now])).pooler_output)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth[now])
+        batch = rng.integers(0, len(patients), BATCH)
+        logits = head(tower(pixel_values=pixels(radiographs[batch])).pooler_output)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth[batch])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)

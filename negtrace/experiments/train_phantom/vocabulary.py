@@ -1,6 +1,6 @@
-"""The phantom's tokenizer: byte-level pairs learned on its reports, so that any text tokenizes."""
+"""Tokenizer of the phantom: byte-pair encoding learned on reports. It can tokenize any text."""
 
-__all__ = ["CONTEXT", "fit"]
+__all__ = ["CONTEXT", "train_tokenizer"]
 
 from collections.abc import Iterable
 
@@ -19,20 +19,25 @@ from negtrace.language.findings import FINDINGS
 from negtrace.language.twins import finding_twins
 
 CONTEXT = 77
-"""Longest text, in tokens."""
+"""Length of the longest text, in tokens."""
 
 PAD, BOS, EOS = "<|pad|>", "<|startoftext|>", "<|endoftext|>"
-"""Ids 0, 1 and 3: CLIP reads at the first end token unless its id is 2, a legacy of its own."""
+"""Special tokens with the ids 0, 1 and 3. An end token with id 2 would make CLIP read elsewhere."""
 
 UNUSED = "<|unused|>"
 
 LEXICON_WEIGHT = 20
-"""How often the sentences of `findings.toml` are repeated to the fit, that they stay whole words
-though the phantom cannot see most of these findings."""
+"""Number of copies of the sentences of `findings.toml` among the training texts.
+
+They keep the names of all findings as whole words, though few of them occur in the reports.
+"""
 
 
-def fit(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Learn the vocabulary of `texts` and of the findings; case is folded."""
+def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Return a tokenizer whose vocabulary is learned on `texts` and `findings.toml`.
+
+    Upper and lower case are the same to it.
+    """
     pairs = Tokenizer(models.BPE())
     pairs.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)

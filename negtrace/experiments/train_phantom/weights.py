@@ -1,6 +1,6 @@
-"""The phantom's folder: weights in half precision, tokenizer, image processor."""
+"""Folder of a trained phantom: weights in half precision, tokenizer and image processor."""
 
-__all__ = ["digest", "write"]
+__all__ = ["checkpoint_digest", "write_checkpoint"]
 
 import hashlib
 import json
@@ -15,16 +15,16 @@ from negtrace.experiments.train_phantom.model import MEAN, SIZE, STD
 WEIGHTS = "model.safetensors"
 
 
-def digest(folder: Path) -> str:
+def checkpoint_digest(folder: Path) -> str:
     """Return the SHA-256 of the weights in `folder`."""
     return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
 
-def write(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write model and tokenizer to `folder`, replacing its files only when all are complete.
+def write_checkpoint(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write model and tokenizer to `folder`; its files are replaced when all new ones are complete.
 
-    The weights are rounded to half precision; the config still says float32, so that nobody
-    who loads them computes in half by accident.
+    The weights are rounded to half precision. The config still says float32, so that nobody
+    computes in half precision by accident.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".phantom-") as name:
