@@ -11,9 +11,10 @@ import pytest
 from open_clips import biomed_folder
 
 from negtrace._registry import Registry
+from negtrace.bench import SUITES
 from negtrace.training import WEIGHTINGS
 
-IMPORTED = (WEIGHTINGS,)
+IMPORTED = (SUITES, WEIGHTINGS)
 """Registries that have to exist before a page registers something."""
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -1,4 +1,6 @@
 # For users.
+from .cases import PhantomCases as PhantomCases
+from .cases import TextCases as TextCases
 from .config import BenchConfig as BenchConfig
 from .items import Item as Item
 from .multiple_choice import answer_items as answer_items

@@ -1,38 +1,47 @@
-"""The command that asks models what statements deny."""
+"""Command that runs a benchmark suite on models."""
 
 __all__ = ["Bench"]
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
 from negtrace.bench.config import BenchConfig
 from negtrace.cli.models import Loading
+from negtrace.cli.names import named
 from negtrace.cli.printing import say, say_written
 from negtrace.errors import BenchError
 
 if TYPE_CHECKING:
-    from negtrace.bench import Report
+    from negtrace.bench import Report, ReportRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions(BenchConfig):
+    """Settings of the benchmark: the suite, its data and its intervals."""
+
+    suite: Annotated[str, named("negtrace.bench:SUITES")] = BenchConfig.suite
+    """Suite to run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench(Loading):
-    """Ask models what statements deny: polarity, claims, retrieval, collapse, negbench."""
+    """Measure how well models read negation: run a benchmark suite on one or several."""
 
     models: Positional[tuple[str, ...]] = ("phantom",)
-    """One model, or several to compare in one figure, all loaded in the same way."""
+    """Models to measure. Several are compared in one figure; all are loaded in the same way."""
     names: tuple[str, ...] = ()
-    """What to call the models, in order; their folders' or the hub's names when not given."""
+    """Names of the models in the reports, in order; names of their folders when not given."""
     out: Path = Path("negtrace-out")
     """Folder to write into."""
     formats: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
     """Formats of the figure."""
-    config: OmitArgPrefixes[BenchConfig] = field(default_factory=BenchConfig)
+    config: OmitArgPrefixes[BenchOptions] = field(default_factory=BenchOptions)
 
     def run(self) -> None:
-        """Ask, write the reports and the figure, and say what was found and where it is."""
+        """Run the suite, write reports and figure, and print the numbers."""
         from negtrace._files import require_writable
         from negtrace.experiments.benchmark import run_benchmark
 
@@ -42,25 +51,28 @@ class Bench(Loading):
                 f"{len(self.names)} names for {len(self.models)} models; give one for each"
             )
         names = self.names or (None,) * len(self.models)
-        encoders = [self.loaded(*both) for both in zip(self.models, names, strict=True)]
+        encoders = [
+            self.loaded(model, name) for model, name in zip(self.models, names, strict=True)
+        ]
         for report in run_benchmark(encoders, self.config, self.out, formats=self.formats):
-            _say(report)
+            _print_report(report)
         say_written(self.out)
 
 
-def _say(report: "Report") -> None:
-    """Say the model's own figures, and how many rows were left out."""
+def _print_report(report: "Report") -> None:
+    """Print the model's own numbers, and how many rows of the data have notes."""
     say(f"{report.model['name']}: {report.suite}, {report.data['items']} items")
     for row in report.rows:
         if row.scorer == "model" and row.axis not in ("finding", "negated_findings"):
-            what = " ".join(dict.fromkeys(filter(_told, (row.series, row.axis, row.level))))
-            ends = f"[{row.low:.3f}, {row.high:.3f}]"
-            chance = "" if row.chance is None else f", chance {row.chance:.3f}"
-            say(f"  {row.measure:10} {what:42} {row.estimate:.3f} {ends}{chance}")
+            _print_row(row)
     if report.counts:
         counts = ", ".join(f"{code} {count}" for code, count in report.counts.items())
         say(f"  noted rows: {counts}")
 
 
-def _told(part: str) -> bool:
-    return part not in ("all", "claims", "questions")
+def _print_row(row: "ReportRow") -> None:
+    parts = dict.fromkeys((row.series, row.axis, row.level))
+    label = " ".join(part for part in parts if part not in ("all", "claims", "questions"))
+    ends = f"[{row.low:.3f}, {row.high:.3f}]"
+    chance = "" if row.chance is None else f", chance {row.chance:.3f}"
+    say(f"  {row.measure:10} {label:42} {row.estimate:.3f} {ends}{chance}")

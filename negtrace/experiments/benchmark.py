@@ -1,4 +1,4 @@
-"""Benchmark of one model or several in a folder: a report for each model, one figure of all."""
+"""Run a benchmark suite on models, and write reports and one figure into a folder."""
 
 __all__ = ["run_benchmark"]
 
@@ -23,14 +23,17 @@ def run_benchmark(
 
     Args:
         encoders: models to measure.
-        config: the suite and its settings.
+        config: suite and settings.
         out: folder to write into.
-        formats: of the figure: png, svg, pdf.
+        formats: formats of the figure: png, svg, pdf.
+
+    Returns:
+        One report for each model, in order.
 
     Raises:
         UnknownNameError: for a suite that is not registered.
-        BenchError: for data that cannot be used; nothing has been written for that model.
-        OutputError: when `out` cannot be written; nothing has been measured then.
+        BenchError: for data that cannot be used. No report of that model is written.
+        OutputError: when `out` cannot be written. It is raised before anything is measured.
     """
     reports = run(encoders, config, out=out)
     draw(reports, out / config.suite, formats)
