@@ -3,9 +3,12 @@
 import importlib
 import json
 import re
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from negtrace.language.findings import FINDINGS
@@ -138,3 +141,48 @@ def test_nothing_asked_is_trained_on(data_dir: Path) -> None:
         assert not {text for text in said & asked if "no " in text}
         terms = [FINDINGS[key].term for key in about.held_out]
         assert not [(text, term) for text in said for term in terms if term in text]
+
+
+def compared(first: Path, second: Path, *options: str) -> tuple[int, str]:
+    """Return the exit code and the output of `python benchmarks/golden compare`."""
+    command = [sys.executable, str(BENCHMARKS / "golden"), "compare", str(first), str(second)]
+    run = subprocess.run(  # noqa: S603
+        [*command, *options], capture_output=True, text=True, check=False
+    )
+    assert not run.stderr
+    return run.returncode, run.stdout
+
+
+def stored(folder: Path, job: str, number: float, values: Sequence[float]) -> Path:
+    """Write what a job might store: a number, a page and an array; return the folder."""
+    (folder / job).mkdir(parents=True)
+    (folder / job / "report.json").write_text(json.dumps({"effect": [number]}))
+    (folder / job / "page.md").write_text("one\ntwo\n")
+    (folder / job / "raw.json").write_text(json.dumps({"digest": str(values)}))
+    np.savez(folder / job / "raw.npz", scores=np.array(values))
+    return folder
+
+
+def test_compare_finds_a_changed_number_a_missing_file_and_a_changed_array(tmp_path: Path) -> None:
+    first = stored(tmp_path / "first", "cues", 0.5, [1.0, 2.0, np.nan])
+    second = stored(tmp_path / "second", "cues", 0.25, [1.0, 2.5, 3.0])
+    (second / "cues" / "page.md").unlink()
+    code, printed = compared(first, second)
+    assert code == 1
+    assert "differs    cues/report.json\n    $.effect[0]: 0.5 | 0.25" in printed
+    assert "only in A  cues/page.md" in printed
+    assert "array scores: differs by at most 0.5, NaN in one only: 1" in printed
+    assert printed.endswith("0 same, 2 differs, 1 only in A, 0 only in B\n")
+
+
+def test_compare_looks_at_the_jobs_that_are_named(tmp_path: Path) -> None:
+    first = stored(tmp_path / "first", "cues", 0.5, [1.0])
+    second = stored(tmp_path / "second", "cues", 0.5, [1.0])
+    stored(second, "pairs", 0.5, [1.0])
+    assert compared(first, second, "--jobs", "cues", "--quiet") == (
+        0,
+        "3 same, 0 differs, 0 only in A, 0 only in B\n",
+    )
+    code, printed = compared(first, second, "--quiet")
+    assert code == 1
+    assert "only in B  pairs/page.md" in printed
