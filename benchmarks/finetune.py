@@ -46,7 +46,7 @@ def headlines(encoder: Encoder, seed: int) -> Figures:
     ]
     found = Measurements(
         reports={report.suite: report for report in asked_of}, document=None
-    ).numbers()
+    ).headlines()
     ways = [found[f"R@5 {way}, affirmative"] for way in ("anchor to text", "text to anchor")]
     return {
         "affirmative": found["accuracy, affirmative wording"],

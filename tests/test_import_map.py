@@ -45,7 +45,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "peft": ("encoders.lora",),
     "accelerate": ("training.trainer",),
     "open_clip": ("encoders.open_clip",),
-    "matplotlib": ("plots", "experiments.train_phantom.sheet", "experiments.finetune_figures"),
+    "matplotlib": ("plots", "experiments.train_phantom.sheet"),
     "seaborn": ("plots",),
     "pyarrow": ("datasets.parquet",),
     "tyro": ("cli",),

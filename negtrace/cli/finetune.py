@@ -1,4 +1,4 @@
-"""The command that trains a model by its layer scores."""
+"""The command `negtrace finetune`: train a model by its layer scores."""
 
 __all__ = ["Finetune"]
 
@@ -19,47 +19,44 @@ from negtrace.training.config import FinetuneConfig
 class Settings(FinetuneConfig):
     """How blocks are scaled, what is trained, on which loss, and for how long."""
 
+    method: Annotated[str | None, named("negtrace.results:LAYER_SCORES")] = "transport"
     weighting: Annotated[str, named("negtrace.training:WEIGHTINGS")] = "scored"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune(Model):
-    """Fine-tune a model's text tower, each block scaled by its layer score; before and after."""
+    """Fine-tune a model's text tower, each block scaled by its layer score."""
 
     cte: Path
-    """A CTE JSON of this very model, as `negtrace trace` writes it."""
-    method: str = "transport"
-    """Which of its layer scores: nast, std, cue, transport or component."""
-    data: str = "phantom"
-    """`phantom`, `text`, or a JSONL file of claim sets."""
+    """CTE JSON of this very model, as `negtrace trace` writes it."""
+    data: Annotated[str, named("negtrace.training:TRAINING_DATA")] = "phantom"
+    """Name of ready-made training data, or a JSONL file of claim sets."""
     out: Path = Path("negtrace-out")
-    """Folder of one run: checkpoints, weights, report. The same again goes on where it stopped."""
+    """Folder of one run: checkpoints, weights, report. The same command again resumes the run."""
     count: int = 600
-    """Questions of the benchmark before and after; 0 for neither benchmark nor trace."""
+    """Number of questions before and after training; 0 for neither benchmark nor trace."""
     questions: Literal["phantom", "text"] | None = None
-    """What they are about; where it is not said, the phantom's films for it, texts for others."""
+    """What the questions are about: synthetic radiographs or texts. By default radiographs for the
+    phantom, and texts for every other model."""
     trainer: tuple[str, ...] = ()
-    """Further arguments of transformers' Trainer: bf16=true report_to=wandb."""
+    """Further arguments of transformers' Trainer, such as bf16=true report_to=wandb."""
     config: OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
     def run(self) -> None:
-        """Train, measure, write, and say what came out."""
+        """Measure, train, measure again, write, and print the report."""
         from negtrace._files import require_writable
-        from negtrace.experiments import Evaluation, selective_finetune
-        from negtrace.experiments.before_after import NO_EVALUATION
+        from negtrace.experiments import NO_EVALUATION, Evaluation, selective_finetune
 
         require_writable(self.out)
-        found = selective_finetune(
+        evaluation = Evaluation(count=self.count, data=self.questions)
+        result = selective_finetune(
             self.load(),
             self.data,
             self.cte,
-            method=self.method,
+            self.config,
             out=self.out,
-            evaluation=Evaluation(count=self.count, data=self.questions)
-            if self.count
-            else NO_EVALUATION,
+            evaluation=evaluation if self.count else NO_EVALUATION,
             trainer=settings(self.trainer),
-            config=self.config,
         )
-        say(*found.lines())
+        say(*result.lines())
         say_written(self.out)

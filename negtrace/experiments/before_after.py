@@ -1,6 +1,6 @@
-"""What a fine-tuning is judged by: the benchmark and a trace, before and after."""
+"""Measurements before and after a fine-tuning: suites of the benchmark, and a trace."""
 
-__all__ = ["NO_EVALUATION", "PARTS", "Evaluation", "Measurements", "measure"]
+__all__ = ["NO_EVALUATION", "Evaluation", "Measurements", "measure"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,26 +17,24 @@ from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.cte_json import Document, read_json
 
 DIRECTION: Literal["noising"] = "noising"
-"""Of the second trace: what is needed, which is the paper's."""
-
-PARTS = ("polarity", "claims", "retrieval", "collapse")
-"""The suites of the benchmark that are run."""
+"""Direction of the trace: necessity, as in the NAST paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What is measured before and after."""
+    """Settings of the measurements before and after a fine-tuning."""
 
-    suites: tuple[str, ...] = PARTS
-    """Of the benchmark; none to leave it out."""
+    suites: tuple[str, ...] = ("polarity", "claims", "retrieval", "collapse")
+    """Suites of the benchmark; none leaves the benchmark out."""
     data: str | Path | None = None
-    """What the benchmark asks about, as in `bench.BenchConfig`; where it is not said, the phantom
-    is asked about its radiographs, and every other model about texts."""
+    """Data of the suites, as in `BenchConfig`; by default the phantom's radiographs for the
+    phantom, and texts for every other model."""
     count: int = 600
-    """Questions, claim sets and statements."""
+    """Number of questions, claim sets and statements."""
     pairs: int | Sequence[Pair] = 48
-    """Pairs of the second trace, or about how many of the built-in ones; 0 to leave it out."""
+    """Pairs to trace, or about how many of the built-in pairs; 0 leaves the trace out."""
     seed: int = 0
+    """Seed of the questions and the built-in pairs."""
 
 
 NO_EVALUATION = Evaluation(suites=(), pairs=0)
@@ -45,15 +43,15 @@ NO_EVALUATION = Evaluation(suites=(), pairs=0)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measurements:
-    """What was measured of a model."""
+    """What was measured of a model at one time."""
 
     reports: Mapping[str, Report]
-    """By suite."""
+    """Report of each suite of the benchmark, by name."""
     document: Document | None
-    """The trace, noising."""
+    """The trace; None if there is none."""
 
-    def numbers(self) -> dict[str, float]:
-        """The headline figures that were measured, by name."""
+    def headlines(self) -> dict[str, float]:
+        """Return the main figures of the suites that were run, by name."""
         return {
             name: row.estimate
             for name, suite, wanted in _HEADLINES
@@ -64,13 +62,8 @@ class Measurements:
 
 
 def _accuracy(series: str, axis: str = "all", level: str = "all") -> dict[str, str]:
-    return {
-        "measure": "accuracy",
-        "scorer": "model",
-        "series": series,
-        "axis": axis,
-        "level": level,
-    }
+    row = {"measure": "accuracy", "scorer": "model"}
+    return {**row, "series": series, "axis": axis, "level": level}
 
 
 def _recall(series: str, axis: str) -> dict[str, str]:
@@ -93,42 +86,49 @@ _HEADLINES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("similarity to the negation", "collapse", {"measure": "similarity", "series": "negation"}),
     ("margin of paraphrases", "collapse", {"measure": "margin"}),
 )
+"""Name of a figure, its suite, and the fields of its row in the report."""
 
 
 def measure(
     encoder: Encoder, evaluation: Evaluation, folder: Path, *, progress: bool | None = None
 ) -> Measurements:
-    """Measure a model; what is in `folder` already is read and not measured again.
+    """Measure a model, and write the reports and the trace into a folder.
 
-    The trace is made by `negtrace.experiments.trace`: fine-tuning itself reads layer scores alone.
+    A report or trace that is already in the folder is read instead of measured again.
+
+    Args:
+        encoder: the model.
+        evaluation: what to measure.
+        folder: folder of the files; its name stands for the model in the reports.
+        progress: show a bar; None shows it on a terminal only.
     """
     reports = {suite: _suite(encoder, suite, evaluation, folder) for suite in evaluation.suites}
-    document = _traced(encoder, evaluation, folder, progress) if evaluation.pairs else None
+    document = _trace(encoder, evaluation, folder, progress) if evaluation.pairs else None
     return Measurements(reports=reports, document=document)
 
 
-def _traced(
+def _trace(
     encoder: Encoder, evaluation: Evaluation, folder: Path, progress: bool | None
 ) -> Document:
     path = folder / f"{DIRECTION}.json"
     if path.is_file():
         return read_json(path)
-    pairs = _pairs(evaluation, _asked(encoder, evaluation))
+    pairs = _pairs(evaluation, _data(encoder, evaluation))
     [document] = run_trace(
         encoder, folder, pairs, directions=(DIRECTION,), formats=("png",), progress=progress
     )
     return document
 
 
-def _asked(encoder: Encoder, evaluation: Evaluation) -> str | Path:
-    """Return what is asked about: synthetic films would say nothing of a model of real ones."""
+def _data(encoder: Encoder, evaluation: Evaluation) -> str | Path:
+    """Return the data of the suites. Synthetic radiographs say little about other models."""
     return evaluation.data or ("phantom" if encoder.name == "phantom" else "text")
 
 
-def _pairs(evaluation: Evaluation, asked: str | Path) -> Sequence[Pair]:
+def _pairs(evaluation: Evaluation, data: str | Path) -> Sequence[Pair]:
     if not isinstance(evaluation.pairs, int):
         return evaluation.pairs
-    if asked == "phantom":
+    if data == "phantom":
         return phantom_pairs(evaluation.pairs, seed=evaluation.seed)
     pairs = radiology_pairs()
     return pairs[:: -(-len(pairs) // evaluation.pairs)]
@@ -138,10 +138,8 @@ def _suite(encoder: Encoder, suite: str, evaluation: Evaluation, folder: Path) -
     path = folder / f"{suite}-{folder.name}.json"
     if path.is_file():
         return bench.read_report(path)
-    asked = _asked(encoder, evaluation)
-    config = bench.BenchConfig(
-        suite=suite, data=asked, count=evaluation.count, seed=evaluation.seed
-    )
+    data = _data(encoder, evaluation)
+    config = bench.BenchConfig(suite=suite, data=data, count=evaluation.count, seed=evaluation.seed)
     [report] = bench.run(encoder, config)
     report = replace(report, model={**report.model, "name": folder.name})
     write_report(report, path)

@@ -1,8 +1,8 @@
-"""Selective fine-tuning: each block of the text tower moves as far as its score says.
+"""Selective fine-tuning: train an encoder so that each block moves as far as its score says.
 
-After NAST (arXiv 2602.12498): lambda * contrastive + (1 - lambda) * claims, on adapters of the
-text tower, block l scaled by alpha_l ** beta. Anchors are embedded once, for they do not change:
-image towers are frozen. The report's second trace is `negtrace.experiments.trace`'s.
+The method is that of NAST (arXiv 2602.12498): the loss is balance * contrastive + (1 - balance) *
+claims, the weights are adapters on the text tower, and block l is scaled by alpha_l ** beta. Image
+towers are frozen, so anchors are embedded once.
 """
 
 __all__ = ["selective_finetune"]
@@ -17,11 +17,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from negtrace._files import canonical, sha256
+from negtrace._messages import listed
 from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.experiments.before_after import NO_EVALUATION, Evaluation, measure
-from negtrace.experiments.finetune_report import Finetuned, write_report
+from negtrace.experiments.finetune_report import Finetuned, write_finetuned
 from negtrace.experiments.run_folder import RunFolder
 from negtrace.results.cte_json import Document, read_json
 from negtrace.results.layer_scores import LayerScores
@@ -32,50 +33,58 @@ from negtrace.training.multipliers import require_names
 from negtrace.training.trainer import training_arguments
 from negtrace.version import __version__
 
-Scores = LayerScores | Document | Path | str | Mapping[str, float]
-
 
 def selective_finetune(
     encoder: Encoder,
     data: str | Path | Sequence[ClaimSet],
-    scores: Scores,
+    scores: BlockScores | Document | Path | str,
+    config: FinetuneConfig | None = None,
     *,
-    method: str | None = None,
     out: Path | str | None = None,
     evaluation: Evaluation | None = None,
-    config: FinetuneConfig | None = None,
     trainer: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     **settings: Any,
 ) -> Finetuned:
-    """Fine-tune an encoder's text tower in place, each block scaled by its layer score.
+    """Fine-tune the text tower of an encoder in place, each block scaled by its layer score.
+
+    After an error the weights of the encoder are as before.
 
     Args:
-        encoder: what to train; after an error its weights are as they were.
-        data: `phantom` or `text` (ready-made), a JSONL file of claim sets, or claim sets.
-        scores: layer scores of this encoder; a CTE JSON, or its path, with a `method`; or the
-            multiplier of each block by name, used as it is.
-        method: which layer scores of a CTE JSON.
-        out: folder for checkpoints, weights and report; nothing is kept when not given. Run the
-            same again after an interruption, and it goes on to the same result.
+        encoder: the encoder to train.
+        data: name of ready-made training data, the path of a JSONL file of claim sets, or claim
+            sets.
+        scores: layer scores of this encoder; or a CTE JSON, or its path, together with
+            `method="transport"` or another of its layer scores; or the multiplier of each block by
+            name, which is used as it is.
+        config: the settings.
+        out: folder of the run, for checkpoints, weights and report. Without it nothing is written.
+            The same call again goes on after an interruption, to the same result.
         evaluation: what to measure before and after training. Without it, everything is measured
             if there is an `out`, and nothing otherwise.
-        config: the settings; single ones may be given by name: `mode="lr"`, `beta=1.0`,
-            `floor=0.1`, `adapter="lora"`, ...
-        trainer: further `transformers.TrainingArguments`, such as `{"bf16": True}`.
+        trainer: further `transformers.TrainingArguments`, such as `{"bf16": True}`. They win over
+            those made from the config.
         progress: show bars; None shows them on a terminal only.
+        settings: fields of the config by name, such as `beta=2.0` or `adapter="full"`. They win
+            over those of `config`.
 
     Raises:
-        FinetuneError: for scores of another model, data or settings that cannot be used, or a loss
-            that is no longer a number, with the step and the last good checkpoint.
+        FinetuneError: for scores of another model, for data or settings that cannot be used, or
+            when the loss or a weight becomes NaN or infinite.
+        CTEError: when the CTE JSON cannot be read, or has no such layer scores.
         OutputError: when `out` holds another run, or cannot be written.
     """
     config = _config(config, settings)
-    found, about = _scores(scores, method, encoder)
-    layers = found.layers if isinstance(found, LayerScores) else tuple(found)
-    require_names(layers, encoder.block_names, encoder.name)
+    block_scores, about = _block_scores(scores, config, encoder)
     sets = usable(training_sets(data, seed=config.seed), encoder, balance=config.balance)
-    run = _run(encoder, sets, config, found, about, trainer)
+    run = {
+        "version": __version__,
+        "model": {"name": encoder.name, "weights_digest": encoder.digest},
+        "data": _digest(sets),
+        "scores": {**about, "values": _values(block_scores)},
+        "config": asdict(config),
+        "trainer": {name: str(value) for name, value in (trainer or {}).items()},
+    }
     with ExitStack() as stack:
         folder = Path(out) if out else Path(stack.enter_context(TemporaryDirectory()))
         args = training_arguments(
@@ -87,14 +96,11 @@ def selective_finetune(
             overrides=trainer,
         )
         RunFolder(folder).lock(run, write=args.should_save)
-        wanted = (
-            (evaluation or (Evaluation() if out else NO_EVALUATION))
-            if args.should_save
-            else NO_EVALUATION
-        )
-        before = measure(encoder, wanted, folder / "before", progress=progress)
-        fitted = fit(encoder, sets, found, config, args, folder if out else None)
-        after = measure(encoder, wanted, folder / "after", progress=progress)
+        default = Evaluation() if out else NO_EVALUATION
+        evaluation = evaluation or default if args.should_save else NO_EVALUATION
+        before = measure(encoder, evaluation, folder / "before", progress=progress)
+        fitted = fit(encoder, sets, block_scores, config, args, folder if out else None)
+        after = measure(encoder, evaluation, folder / "after", progress=progress)
         result = Finetuned(
             encoder=encoder,
             config=config,
@@ -103,42 +109,41 @@ def selective_finetune(
             after=after,
             run=run,
             folder=Path(out) if out else None,
-            **vars(fitted),
+            multipliers=fitted.multipliers,
+            losses=fitted.losses,
+            change=fitted.change,
         )
         if out and args.should_save:
-            _told(result, folder)
+            write_finetuned(result, folder)
     return result
 
 
-def _told(result: Finetuned, folder: Path) -> None:
-    # Imported here, so that a run that keeps nothing needs no matplotlib.
-    from negtrace.experiments.finetune_figures import draw
-
-    write_report(result, folder)
-    draw(result, folder)
-
-
 def _config(config: FinetuneConfig | None, settings: Mapping[str, Any]) -> FinetuneConfig:
+    """Return the config with some fields changed."""
     known = [field.name for field in fields(FinetuneConfig)]
     if unknown := [name for name in settings if name not in known]:
         raise FinetuneError(f"no setting {unknown[0]!r}; known: {', '.join(known)}")
     return replace(config or FinetuneConfig(), **settings)
 
 
-def _scores(
-    scores: Scores, method: str | None, encoder: Encoder
+def _block_scores(
+    scores: BlockScores | Document | Path | str, config: FinetuneConfig, encoder: Encoder
 ) -> tuple[BlockScores, dict[str, Any]]:
-    """Return the scores, or multipliers, and what a report says of them."""
-    if isinstance(scores, str | Path):
-        scores = read_json(scores)
-    if isinstance(scores, Document):
-        if method is None:
-            there = sorted({one.method for one in scores.scores})
-            raise FinetuneError(f"a CTE JSON holds several layer scores; method= {there}")
-        if scores.provenance.weights_digest != encoder.digest:
-            _warn(f"the CTE JSON was traced on other weights than those of {encoder.name}")
-        scores = scores.layer_scores(method)
+    """Return the layer scores or multipliers, and what a report says about them."""
+    if isinstance(scores, str | Path | Document):
+        scores = _stored_scores(scores, config.method, encoder)
+    elif config.method is not None:
+        raise FinetuneError(
+            f"method is {config.method!r}, but no CTE JSON was given to choose from; leave it out"
+        )
+    layers = scores.layers if isinstance(scores, LayerScores) else tuple(scores)
+    require_names(layers, encoder.block_names, encoder.name)
     if not isinstance(scores, LayerScores):
+        if changed := config.changed():
+            raise FinetuneError(
+                f"{listed(changed)} would change nothing, because the multiplier of each block was "
+                "given; leave the setting out, or give layer scores"
+            )
         return scores, {"method": "given", "scales": dict(scores)}
     if not scores.stable:
         _warn(f"{scores.method}: {scores.note}")
@@ -152,26 +157,32 @@ def _scores(
     return scores, about
 
 
+def _stored_scores(
+    document: Document | Path | str, method: str | None, encoder: Encoder
+) -> LayerScores:
+    """Return the layer scores of one method in a CTE JSON."""
+    if not isinstance(document, Document):
+        document = read_json(document)
+    if method is None:
+        methods = sorted({one.method for one in document.scores})
+        raise FinetuneError(
+            f"the CTE JSON holds several layer scores; say which with method= {methods}"
+        )
+    if document.provenance.weights_digest != encoder.digest:
+        _warn(f"the CTE JSON was traced on other weights than those of {encoder.name}")
+    return document.layer_scores(method)
+
+
 def _warn(message: str) -> None:
     warnings.warn(message, NegtraceWarning, stacklevel=4)
 
 
-def _run(
-    encoder: Encoder,
-    sets: Sequence[ClaimSet],
-    config: FinetuneConfig,
-    scores: BlockScores,
-    about: Mapping[str, Any],
-    trainer: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """Return what decides the result."""
-    told = [[one.anchor.digest, one.caption, one.right, *one.wrong] for one in sets]
-    values = scores.alpha.tolist() if isinstance(scores, LayerScores) else list(scores.values())
-    return {
-        "version": __version__,
-        "model": {"name": encoder.name, "weights_digest": encoder.digest},
-        "data": {"sets": len(sets), "digest": sha256(canonical(told))},
-        "scores": {**about, "values": values},
-        "config": asdict(config),
-        "trainer": {name: str(value) for name, value in (trainer or {}).items()},
-    }
+def _digest(sets: Sequence[ClaimSet]) -> dict[str, Any]:
+    """Return the number of the sets and a digest of their content."""
+    content = [[one.anchor.digest, one.caption, one.right, *one.wrong] for one in sets]
+    return {"sets": len(sets), "digest": sha256(canonical(content))}
+
+
+def _values(scores: BlockScores) -> list[float]:
+    """Return the number of each block, as it was given."""
+    return scores.alpha.tolist() if isinstance(scores, LayerScores) else list(scores.values())

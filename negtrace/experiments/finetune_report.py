@@ -1,13 +1,15 @@
-"""What a fine-tuning gives: the scales, how far blocks moved, and figures before and after."""
+"""Result of a fine-tuning, and its report: multipliers, change of the blocks, before and after."""
 
-__all__ = ["REPORT", "Finetuned", "write_report"]
+__all__ = ["Finetuned", "write_finetuned"]
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from negtrace._files import write_bytes
 from negtrace.encoders.base import Encoder
@@ -18,106 +20,133 @@ from negtrace.version import __version__
 
 REPORT = "report.json"
 TABLE = "report.md"
+FORMATS = ("png",)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Finetuned:
-    """A fine-tuned encoder and all that is known of how it came to be."""
+    """A fine-tuned encoder, how it was trained, and what was measured before and after."""
 
     encoder: Encoder
-    """The one that was given, its weights changed."""
+    """The encoder that was given, with changed weights."""
     config: FinetuneConfig
     multipliers: Mapping[str, float]
-    """Multiplier of each block."""
+    """Multiplier of each block by name."""
     scores: Mapping[str, Any]
-    """Which layer scores they come from, and how stable their ranking is."""
+    """Name of the layer scores, their model, their number of pairs and the note on their rank
+    stability; or the multipliers, if they were given."""
     change: Change
+    """Realised change of each block."""
     losses: tuple[Mapping[str, float], ...]
-    """What was logged, by step."""
+    """Losses, learning rate and gradient norm, an entry for each logged step."""
     before: Measurements
     after: Measurements
     run: Mapping[str, Any]
-    """What decides the result: digests of the model and the data, the configuration, versions."""
+    """Everything that decides the result: digests of model and data, settings, version."""
     folder: Path | None
-    """Where everything was written."""
+    """Folder with everything that was written."""
 
     @property
-    def closed(self) -> float:
-        """The share of the polarity gap that was closed; NaN where it was not measured."""
-        before = self.before.numbers().get("gap", float("nan"))
-        after = self.after.numbers().get("gap", float("nan"))
-        return (before - after) / before if before else float("nan")
+    def gap_closed(self) -> float:
+        """Share of the polarity gap that was closed: (before - after) / before.
+
+        Negative if the gap has widened; NaN if it was not measured, or was 0 before.
+        """
+        before = self.before.headlines().get("gap", nan)
+        after = self.after.headlines().get("gap", nan)
+        return (before - after) / before if before else nan
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON values; it holds no statement and no image path."""
+        after = self.after.headlines()
         return {
             "made": {"package_version": __version__},
             "run": dict(self.run),
             "config": asdict(self.config),
             "scores": dict(self.scores),
-            "blocks": [
-                {
-                    "block": block,
-                    "scale": self.multipliers[block],
-                    "norm": norm,
-                    "relative": relative,
-                    "share": share,
-                }
-                for block, norm, relative, share in zip(
-                    self.change.blocks,
-                    self.change.norms.tolist(),
-                    self.change.relative.tolist(),
-                    self.change.shares.tolist(),
-                    strict=True,
-                )
-            ],
+            "blocks": self._blocks(),
             "share_of_top": {"3": self.change.top(3), "5": self.change.top(5)},
             "losses": [
                 {name: value if isfinite(value) else None for name, value in entry.items()}
                 for entry in self.losses
             ],
             "figures": {
-                name: {"before": old, "after": self.after.numbers().get(name)}
-                for name, old in self.before.numbers().items()
+                name: {"before": value, "after": after.get(name)}
+                for name, value in self.before.headlines().items()
             },
-            "gap_closed": self.closed if isfinite(self.closed) else None,
+            "gap_closed": self.gap_closed if isfinite(self.gap_closed) else None,
         }
 
+    def _blocks(self) -> list[dict[str, Any]]:
+        change = self.change
+        columns = (change.norms.tolist(), change.relative.tolist(), change.shares.tolist())
+        return [
+            {
+                "block": block,
+                "scale": self.multipliers[block],
+                "norm": norm,
+                "relative": relative,
+                "share": share,
+            }
+            for block, norm, relative, share in zip(change.blocks, *columns, strict=True)
+        ]
+
     def lines(self) -> list[str]:
-        """Return the report in words, as Markdown."""
+        """Return the report as lines of Markdown."""
         document = self.document()
-        table = _table(
-            ("", "before", "after"),
-            [
-                (name, f"{found['before']:.3f}", f"{found['after']:.3f}")
-                for name, found in document["figures"].items()
-            ],
-        )
-        blocks = _table(
-            ("block", "multiplier", "norm of the change", "share"),
-            [
-                (row["block"], f"{row['scale']:.3f}", f"{row['norm']:.4g}", f"{row['share']:.3f}")
-                for row in document["blocks"]
-            ],
-        )
+        figures = [
+            (name, f"{values['before']:.3f}", f"{values['after']:.3f}")
+            for name, values in document["figures"].items()
+        ]
+        blocks = [
+            (row["block"], f"{row['scale']:.3f}", f"{row['norm']:.4g}", f"{row['share']:.3f}")
+            for row in document["blocks"]
+        ]
         top = document["share_of_top"]
-        said = [f"Top 3 blocks: {top['3']:.3f} of the change; top 5: {top['5']:.3f}."]
+        sentences = [f"Top 3 blocks: {top['3']:.3f} of the change; top 5: {top['5']:.3f}."]
         if (closed := document["gap_closed"]) is not None:
-            way = "closed" if closed >= 0 else "widened"
-            said.append(f"The polarity gap {way} by {100 * abs(closed):.0f} %.")
-        return [*(table if document["figures"] else []), "", *blocks, "", *said]
+            verb = "closed" if closed >= 0 else "widened"
+            sentences.append(f"The polarity gap {verb} by {100 * abs(closed):.0f} %.")
+        head = ("block", "multiplier", "norm of the change", "share")
+        return [
+            *(_table(("", "before", "after"), figures) if figures else []),
+            "",
+            *_table(head, blocks),
+            "",
+            *sentences,
+        ]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 
-def write_report(found: Finetuned, folder: Path) -> None:
-    """Write `report.json` and `report.md`.
+def write_finetuned(result: Finetuned, folder: Path) -> None:
+    """Write `report.json`, `report.md`, `change.png`, `trace.png` and a figure of each suite.
 
     Raises:
-        OutputError: when the place cannot be written.
+        OutputError: when the folder cannot be written.
     """
-    text = json.dumps(found.document(), indent=1, allow_nan=False)
+    text = json.dumps(result.document(), indent=1, allow_nan=False)
     write_bytes(folder / REPORT, (text + "\n").encode())
-    write_bytes(folder / TABLE, ("\n".join(found.lines()) + "\n").encode())
+    write_bytes(folder / TABLE, ("\n".join(result.lines()) + "\n").encode())
+    _draw(result, folder)
+
+
+def _draw(result: Finetuned, folder: Path) -> None:
+    # Imported here, so that a fine-tuning that writes nothing needs no matplotlib.
+    from negtrace.plots.bench import draw as draw_reports
+    from negtrace.plots.heatmaps import save_figure
+    from negtrace.plots.training import before_after_figure, change_figure, change_table
+
+    table = change_table(
+        np.array([result.multipliers[block] for block in result.change.blocks]),
+        result.change.shares,
+        training=f"{result.config.weighting}, mode {result.config.mode}",
+    )
+    save_figure(change_figure(table), folder / "change", FORMATS)
+    if result.before.document and result.after.document:
+        effects = (result.before.document.effect(), result.after.document.effect())
+        save_figure(before_after_figure(*effects), folder / "trace", FORMATS)
+    for suite, report in result.before.reports.items():
+        draw_reports([report, result.after.reports[suite]], folder / suite, FORMATS)

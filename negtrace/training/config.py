@@ -76,6 +76,8 @@ class FinetuneConfig(MultiplierOptions):
         FinetuneError: for a setting out of its range, or one that nothing would use.
     """
 
+    method: str | None = None
+    """Layer scores of a CTE JSON to use; None when layer scores or multipliers are given."""
     mode: Literal["lr", "grad"] = "lr"
     """Scale the learning rate of each block, or its gradient (as the NAST paper does)."""
     adapter: Literal["lora", "full"] = "lora"
