@@ -2,13 +2,16 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import peft
 import pytest
 import torch
@@ -18,11 +21,12 @@ from golden import results
 from models import bert, clip
 
 import negtrace
+from negtrace.bench import Report, Row
 from negtrace.cli import main
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning, OutputError
 from negtrace.experiments import Evaluation, selective_finetune
-from negtrace.experiments.before_after import measure
+from negtrace.experiments.before_after import Measurements, measure
 from negtrace.phantom import CHECKPOINT
 from negtrace.results.cte_json import write_json
 from negtrace.training import FinetuneConfig, objective
@@ -77,7 +81,7 @@ def test_all_ones_are_plain_fine_tuning_bit_for_bit(
 @ADAPTERS
 @MODES
 @QUIETLY
-def test_a_block_of_scale_0_is_bit_identical(adapter: str, mode: str) -> None:
+def test_a_block_with_multiplier_0_does_not_change(adapter: str, mode: str) -> None:
     encoder, before = clip(), weights(clip())
     still = encoder.block_names[1]
     found = tuned({**ones(encoder), still: 0.0}, adapter=adapter, mode=mode, weight_decay=0.1)
@@ -89,7 +93,7 @@ def test_a_block_of_scale_0_is_bit_identical(adapter: str, mode: str) -> None:
 
 @MODES
 @QUIETLY
-def test_scales_follow_names_and_not_their_order(mode: str) -> None:
+def test_multipliers_are_matched_by_name_not_by_order(mode: str) -> None:
     names = clip().block_names
     scales = dict(zip(names, (0.25, 1.0, 2.0), strict=True))
     one = tuned(scales, mode=mode)
@@ -99,7 +103,7 @@ def test_scales_follow_names_and_not_their_order(mode: str) -> None:
     assert not same(weights(one.encoder), weights(swapped.encoder))
 
 
-def test_under_sgd_scaled_gradients_are_scaled_rates_also_accumulated_and_clipped() -> None:
+def test_under_sgd_scaled_gradients_equal_scaled_rates_with_accumulation_and_clipping() -> None:
     scales = dict(zip(clip().block_names, (0.5, 1.0, 2.0), strict=True))  # exact in binary
     found = [
         selective_finetune(
@@ -117,7 +121,7 @@ def test_under_sgd_scaled_gradients_are_scaled_rates_also_accumulated_and_clippe
         torch.testing.assert_close(weight, other[name], rtol=1e-6, atol=1e-9)
 
 
-def test_adam_undoes_scaled_gradients_and_not_scaled_rates() -> None:
+def test_adam_undoes_scaled_gradients_but_not_scaled_rates() -> None:
     scales = dict(zip(clip().block_names, (0.1, 0.1, 2.8), strict=True))
     by_rate = tuned(scales, mode="lr", adapter="full")
     with pytest.warns(NegtraceWarning, match="constant factor cancels"):
@@ -134,12 +138,17 @@ def test_only_the_text_blocks_move() -> None:
     assert moved
 
 
-def test_it_leaves_no_trace_but_the_weights() -> None:
+def test_nothing_but_the_weights_is_changed() -> None:
     encoder = clip()
     torch.manual_seed(5)
+    random.seed(5)
+    np.random.seed(5)
     state = torch.random.get_rng_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     selective_finetune(encoder, claim_sets(), ones(encoder), config=quick())
     assert torch.equal(torch.random.get_rng_state(), state)
+    assert random.getstate() == python_state
+    assert all(map(np.array_equal, np.random.get_state(), numpy_state))
     assert not any(module.training for module in encoder.model.modules())
     assert all(weight.requires_grad for weight in encoder.model.parameters())
     assert not hasattr(encoder.model, "peft_config")
@@ -159,7 +168,7 @@ def test_a_text_encoder_is_trained_on_text_anchors() -> None:
     assert (found.change.norms > 0).all()
 
 
-def test_precision_is_mixed_by_the_trainer() -> None:
+def test_the_trainer_can_mix_precisions() -> None:
     encoder = clip()
     mixed = selective_finetune(
         encoder, claim_sets(), ones(encoder), config=quick(), trainer={"bf16": True}
@@ -168,6 +177,23 @@ def test_precision_is_mixed_by_the_trainer() -> None:
     assert {weight.dtype for weight in encoder.model.parameters()} == {torch.float32}
     assert mixed.losses[0]["loss"] != plain.losses[0]["loss"]
     assert mixed.losses[0]["loss"] == pytest.approx(plain.losses[0]["loss"], rel=0.05)
+
+
+def test_clipping_bounds_the_first_step() -> None:
+    config = {"adapter": "full", "optimizer": "sgd", "steps": 1, "rate": 1.0}
+    clipped, free = tuned(**config, clip=0.01), tuned(**config, clip=0.0)
+    # Without momentum, the step of SGD is the rate times the gradient, here of norm 0.01.
+    assert np.linalg.norm(clipped.change.norms) == pytest.approx(0.01, rel=1e-3)
+    gradient = np.linalg.norm(free.change.norms)
+    assert gradient == pytest.approx(free.losses[0]["grad_norm"], rel=1e-3)
+    assert gradient > 0.02
+
+
+def test_the_rate_rises_in_the_warmup_and_then_falls_linearly() -> None:
+    rates = [entry["learning_rate"] for entry in tuned(steps=6, rate=0.3, warmup=0.5).losses]
+    assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.2, 0.1])
+    rates = [entry["learning_rate"] for entry in tuned(steps=4, rate=0.3, warmup=0.0).losses]
+    assert rates == pytest.approx([0.3, 0.225, 0.15, 0.075])
 
 
 def test_a_longer_training_lowers_the_loss() -> None:
@@ -197,7 +223,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return found, out
 
 
-def test_the_report_holds_both_looks_and_every_block(written: Any) -> None:
+def test_the_report_holds_both_measurements_and_every_block(written: Any) -> None:
     found, out = written
     report = json.loads((out / "report.json").read_text())
     assert report["figures"].keys() >= {"gap", "claims, existence", "margin of paraphrases"}
@@ -214,6 +240,36 @@ def test_the_report_holds_both_looks_and_every_block(written: Any) -> None:
         assert (out / f"{figure}.png").stat().st_size > 5000
     assert found.before.document.effect().values.shape == found.after.document.effect().values.shape
     assert "| gap |" in (out / "report.md").read_text()
+
+
+def gap_of(estimate: float) -> Measurements:
+    numbers = {"estimate": estimate, "low": estimate, "high": estimate, "n": 8}
+    row = Row(measure="gap", scorer="model", series="", axis="all", level="all", **numbers)
+    empty = {"model": {}, "data": {}, "config": {}, "made": {}}
+    return Measurements(
+        reports={"polarity": Report(suite="polarity", rows=(row,), **empty)}, document=None
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "closed", "sentence"),
+    [
+        (0.25, 0.05, 0.8, "The polarity gap closed by 80 %."),
+        (0.20, 0.30, -0.5, "The polarity gap widened by 50 %."),
+    ],
+)
+def test_the_closed_share_of_the_gap_is_relative_to_the_gap_before(
+    written: Any, before: float, after: float, closed: float, sentence: str
+) -> None:
+    result = replace(written[0], before=gap_of(before), after=gap_of(after))
+    assert result.gap_closed == pytest.approx(closed)
+    assert result.lines()[-1] == sentence
+
+
+def test_a_gap_of_zero_before_cannot_be_closed(written: Any) -> None:
+    result = replace(written[0], before=gap_of(0.0), after=gap_of(0.1))
+    assert np.isnan(result.gap_closed)
+    assert result.document()["gap_closed"] is None
 
 
 def test_no_statement_is_written(written: Any) -> None:
@@ -258,7 +314,7 @@ def test_whole_weights_load_here_and_in_transformers(tmp_path: Path) -> None:
     assert same(weights(again), {name: w.detach() for name, w in plain.named_parameters()})
 
 
-def test_the_command_trains_and_says_what_came_out(
+def test_the_command_trains_and_prints_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
@@ -294,7 +350,7 @@ def test_the_command_trains_and_says_what_came_out(
     ("model", "data", "place"),
     [("phantom", None, "phantom"), (CHECKPOINT, None, "text"), (CHECKPOINT, "phantom", "phantom")],
 )
-def test_films_are_asked_of_the_phantom_alone_unless_it_is_said(
+def test_only_the_phantom_is_measured_on_radiographs_by_default(
     model: str | Path, data: str | None, place: str, tmp_path: Path
 ) -> None:
     encoder = negtrace.load(model, self_check=False)
@@ -332,7 +388,28 @@ def test_a_cte_json_needs_a_method(tmp_path: Path) -> None:
     refused(r"method= \[.*'nast'", None, None, path)
 
 
-def test_scores_of_other_weights_are_warned_of(tmp_path: Path) -> None:
+def test_a_method_without_a_cte_json_is_refused() -> None:
+    refused("method is 'nast', but no CTE JSON was given", method="nast")
+
+
+def test_a_weighting_of_given_multipliers_is_refused() -> None:
+    multipliers = ones(clip())
+    refused(
+        "weighting, beta would change nothing",
+        None,
+        None,
+        multipliers,
+        weighting="inverted",
+        beta=2.0,
+    )
+    refused("equal_budget would change nothing", None, None, multipliers, equal_budget=False)
+
+
+def test_a_rank_without_low_rank_adapters_is_refused() -> None:
+    refused("rank is 4; expected 8, the default: adapter='full'", adapter="full", rank=4)
+
+
+def test_scores_of_other_weights_give_a_warning(tmp_path: Path) -> None:
     encoder = clip()
     cte = negtrace.trace(encoder, negtrace.radiology_pairs()[:8], direction="noising")
     path = write_json(cte, tmp_path / "noising.json", resamples=20)
@@ -351,7 +428,7 @@ def test_scores_of_other_weights_are_warned_of(tmp_path: Path) -> None:
     assert "traced on other weights than those of clip" in str(said[0].message)
 
 
-def test_unstable_scores_are_warned_of() -> None:
+def test_unstable_scores_give_a_warning() -> None:
     encoder = clip()
     unstable = scores_for(encoder, rank_stability=0.4)
     with pytest.warns(NegtraceWarning, match=r"NOT stable: rank stability 0\.40 over 20 pairs"):
@@ -385,12 +462,12 @@ def test_statements_too_long_are_left_out() -> None:
         )
 
 
-def test_images_for_a_tower_that_sees_none_are_refused() -> None:
+def test_images_for_an_encoder_of_texts_are_refused() -> None:
     encoder = bert()
     refused("bert-mean sees no images", encoder, claim_sets(), ones(encoder))
 
 
-def test_an_unknown_setting_lists_the_known() -> None:
+def test_an_unknown_setting_is_answered_with_the_known_ones() -> None:
     refused("no setting 'betta'; known: weighting, beta", betta=1)
 
 
@@ -413,7 +490,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[Any], An
     return calls
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
+def test_a_loss_of_nan_stops_the_training_and_keeps_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopping(monkeypatch, 4, lambda loss: loss * float("nan"))
@@ -422,9 +499,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
     assert (kept / "model.safetensors").is_file()
 
 
-def test_weights_that_are_no_numbers_are_never_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_of_nan_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(torch.autograd.Function):
         @staticmethod
         def forward(_: Any, loss: torch.Tensor) -> torch.Tensor:
@@ -443,7 +518,7 @@ class Killed(BaseException):
 
 
 @ADAPTERS
-def test_a_killed_run_goes_on_to_the_same_result(
+def test_a_killed_run_resumes_to_the_same_result(
     adapter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(_: Any) -> None:
