@@ -188,7 +188,7 @@ def test_scales_are_read_from_a_json_and_an_unstable_ranking_is_said(document: P
 
 @pytest.mark.filterwarnings("ignore::negtrace.errors.NegtraceWarning")
 def test_scores_that_are_not_there_are_named(document: Path) -> None:
-    with pytest.raises(CTEError, match="no layer score"):
+    with pytest.raises(CTEError, match=r"layer score 'component' needs .* attn_out, mlp_out"):
         trainers.read_multipliers(document, "component")
 
 
