@@ -20,23 +20,26 @@ from negtrace.language.negation import is_negated
 Row = Mapping[str, str]
 
 
-def places(concept: str, sentence: str) -> list[tuple[int, int]]:
-    """Return where the annotated concept stands: in capitals, or else in any case."""
+def concept_spans(concept: str, sentence: str) -> list[tuple[int, int]]:
+    """Return the characters of the annotated concept: in capitals, or else in any case."""
     pattern = r"\s+".join(map(re.escape, concept.split()))
     capitals = r"\s+".join(map(re.escape, concept.upper().split()))
-    found = list(re.finditer(capitals, sentence))
-    return [hit.span() for hit in found or re.finditer(pattern, sentence, re.IGNORECASE)]
+    hits = list(re.finditer(capitals, sentence))
+    return [hit.span() for hit in hits or re.finditer(pattern, sentence, re.IGNORECASE)]
 
 
 def score(rows: Sequence[Row]) -> dict[str, float]:
-    """Return how well the kit's question is answered: is this concept negated in its sentence?"""
-    said = [
-        any(is_negated(row["Sentence"], *span) for span in places(row["Concept"], row["Sentence"]))
+    """Return precision and recall of the answers whether each row's concept is negated."""
+    answers = [
+        any(
+            is_negated(row["Sentence"], *span)
+            for span in concept_spans(row["Concept"], row["Sentence"])
+        )
         for row in rows
     ]
     gold = [row["Negation"] == "Negated" for row in rows]
-    hits = sum(a and b for a, b in zip(said, gold, strict=True))
-    precision, recall = hits / sum(said), hits / sum(gold)
+    hits = sum(a and b for a, b in zip(answers, gold, strict=True))
+    precision, recall = hits / sum(answers), hits / sum(gold)
     return {
         "rows": len(rows),
         "negated": sum(gold),
@@ -47,24 +50,24 @@ def score(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def half(row: Row) -> int:
-    """Return the half a row's report is in; the rules were written with the first in view."""
+    """Return the half of the row's report. The rules were revised with half 0 in view."""
     return hashlib.sha256(row["Report No."].encode()).digest()[0] % 2
 
 
-def per_second(work: Callable[[str], object], sentences: Sequence[str], repeats: int) -> float:
-    """Return the sentences a second of the fastest of some runs."""
+def per_second(read: Callable[[str], object], sentences: Sequence[str], repeats: int) -> float:
+    """Return the sentences a second in the fastest of several runs."""
 
     def seconds() -> float:
         start = time.perf_counter()
         for sentence in sentences:
-            work(sentence)
+            read(sentence)
         return time.perf_counter() - start
 
     return len(sentences) / min(seconds() for _ in range(repeats))
 
 
 def captions(data: Path) -> dict[str, int]:
-    """Count what is marked in real radiology captions."""
+    """Return the number of cues, doubts and pseudo-negations in real radiology captions."""
     with (data / "roco" / "captions_ccby_part.tsv").open(newline="", encoding="utf-8") as file:
         readings = [read_cues(row["caption"]) for row in csv.DictReader(file, delimiter="\t")]
     return {
@@ -78,7 +81,7 @@ def captions(data: Path) -> dict[str, int]:
 
 
 def main() -> None:
-    """Print, and write, the figures."""
+    """Measure, print the figures and write them to the file given on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--repeats", type=int, default=5)

@@ -1,12 +1,13 @@
-"""Claims say what their finding can have, and counterfactuals change one thing of them."""
+"""Claims state only what their finding can have; a counterfactual changes one attribute."""
 
 from dataclasses import fields, replace
 from typing import get_args
 
 import pytest
+from every_claim import plain_claims
 
 from negtrace.errors import LanguageError, UnknownNameError
-from negtrace.language.claims import SEVERITIES, SIDES, ZONES, Claim, check_claim
+from negtrace.language.claims import Claim, check_claim
 from negtrace.language.counterfactuals import (
     OPPOSITES,
     Attribute,
@@ -34,7 +35,7 @@ def test_the_vocabulary_covers_both_label_sets() -> None:
 
 
 @pytest.mark.parametrize("finding", VOCABULARY.values(), ids=VOCABULARY)
-def test_every_entry_is_whole(finding) -> None:
+def test_every_entry_of_the_vocabulary_is_complete(finding) -> None:
     assert set(finding.allowed) <= {"side", "zone", "severity"}
     assert len(set(finding.allowed)) == len(finding.allowed)
     assert len(finding.names) >= 2
@@ -46,7 +47,7 @@ def test_every_entry_is_whole(finding) -> None:
         assert not name.counted or (name.article == "an") == (name.words[0] in "aeiou")
 
 
-def test_a_claim_is_held_to_what_its_finding_can_have() -> None:
+def test_a_claim_that_its_finding_cannot_have_is_refused() -> None:
     right = Claim(finding="effusion", present=True, side="left", zone="lower", severity="small")
     assert check_claim(right) is right
     wrong: list[tuple[dict[str, object], str]] = [
@@ -59,7 +60,7 @@ def test_a_claim_is_held_to_what_its_finding_can_have() -> None:
     for change, message in wrong:
         with pytest.raises(LanguageError, match=message):
             check_claim(replace(right, **change))
-    # As a record read from a file may have it.
+    # A record that was read from a file may hold any value.
     object.__setattr__(misread := replace(right), "side", "up")
     with pytest.raises(LanguageError, match="side is 'up'; expected one of left, right, bilateral"):
         check_claim(misread)
@@ -67,55 +68,47 @@ def test_a_claim_is_held_to_what_its_finding_can_have() -> None:
         check_claim(Claim(finding="gout", present=True))
 
 
-def test_a_claim_shows_what_is_stated() -> None:
+def test_the_repr_of_a_claim_shows_what_it_states() -> None:
     claim = Claim(finding="mass", present=True, zone="upper", denied="place")
     assert repr(claim) == "Claim(finding='mass', present=True, zone='upper', denied='place')"
     assert eval(repr(claim)) == claim  # noqa: S307
 
 
-def test_to_negate_twice_is_to_affirm() -> None:
+def test_negating_twice_gives_the_claim_again() -> None:
     claim = Claim(finding="mass", present=True, zone="upper")
     assert claim.negate().negate() == claim
     assert deny(claim, "place").negate() == claim
     assert not replace(claim, certainty="possible").negate().certainty
 
 
-CLAIMS = [
-    Claim(finding=key, present=present, side=side, zone=zone, severity=severity)
-    for key, finding in VOCABULARY.items()
-    for present in (True, False)
-    for side in ((None, *SIDES) if "side" in finding.allowed else (None,))
-    for zone in ((None, *ZONES) if "zone" in finding.allowed else (None,))
-    for severity in ((None, *SEVERITIES) if "severity" in finding.allowed else (None,))
-]
+CLAIMS = [claim for finding in VOCABULARY for claim in plain_claims(finding)]
 
 
 def test_a_counterfactual_differs_in_exactly_one_attribute() -> None:
     for claim in CLAIMS:
         made = counterfactuals(claim)
-        assert [m.changed for m in made] == sorted(
-            (m.changed for m in made), key=get_args(Attribute).index
-        )
-        assert len({m.claim for m in made}) == len(made)
-        for one in made:
-            before, after = vars(claim), vars(one.claim)
+        order = [wrong.changed for wrong in made]
+        assert order == sorted(order, key=get_args(Attribute).index)
+        assert len({wrong.claim for wrong in made}) == len(made)
+        for wrong in made:
+            before, after = vars(claim), vars(wrong.claim)
             changed = [f.name for f in fields(claim) if before[f.name] != after[f.name]]
-            assert changed == ["present" if one.changed == "presence" else one.changed]
-            assert check_claim(one.claim)
-        wanted = 1 + sum(len(OPPOSITES[v]) for v in (claim.side, claim.zone, claim.severity) if v)
-        assert len(made) == wanted
+            assert changed == ["present" if wrong.changed == "presence" else wrong.changed]
+            assert check_claim(wrong.claim)
+        values = [value for value in (claim.side, claim.zone, claim.severity) if value]
+        assert len(made) == 1 + sum(len(OPPOSITES[value]) for value in values)
 
 
 @pytest.mark.parametrize(
-    ("one", "between", "other"),
+    ("low", "middle", "high"),
     [("left", "bilateral", "right"), ("upper", "middle", "lower"), ("small", "moderate", "large")],
 )
-def test_what_is_changed_is_changed_to_the_far_end(one: str, between: str, other: str) -> None:
-    assert (OPPOSITES[one], OPPOSITES[other]) == ((other,), (one,))
-    assert OPPOSITES[between] in ((one, other), (other, one))
+def test_a_value_is_changed_to_the_opposite_end(low: str, middle: str, high: str) -> None:
+    assert (OPPOSITES[low], OPPOSITES[high]) == ((high,), (low,))
+    assert OPPOSITES[middle] in ((low, high), (high, low))
 
 
-def test_counterfactuals_of_some_attributes() -> None:
+def test_counterfactuals_in_chosen_attributes() -> None:
     claim = Claim(finding="nodule", present=True, side="bilateral", zone="middle")
     assert [c.claim.side for c in counterfactuals(claim, ["side"])] == ["left", "right"]
     assert counterfactuals(claim, ["severity"]) == ()
@@ -123,7 +116,7 @@ def test_counterfactuals_of_some_attributes() -> None:
         counterfactuals(Claim(finding="hernia", present=True, side="left"))
 
 
-def test_only_what_must_be_wrong_contradicts_a_claim() -> None:
+def test_contradictions_are_the_counterfactuals_that_must_be_wrong() -> None:
     both = Claim(finding="effusion", present=True, side="bilateral", zone="upper", severity="large")
     assert [c.changed for c in contradictions(both)] == ["presence", "zone", "severity"]
     left = replace(both, side="left")

@@ -1,4 +1,4 @@
-"""Cues of a file: rows by line, words only where asked for, bad records named."""
+"""Cues of a file: a row for each cue, words only on request, bad records named by line."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ def test_a_text_file_is_read_line_by_line(tmp_path: Path) -> None:
     assert (doubted.category, doubted.scope_text) == ("uncertain", "edema")
 
 
-def test_no_words_of_a_report_are_told_unless_asked_for(tmp_path: Path) -> None:
+def test_rows_contain_no_words_of_the_file_unless_requested(tmp_path: Path) -> None:
     path = tmp_path / "reports.txt"
     path.write_text("No xanthoma.\n", "utf-8")
     [row] = cue_rows(path)
@@ -27,23 +27,23 @@ def test_no_words_of_a_report_are_told_unless_asked_for(tmp_path: Path) -> None:
     assert "xanthoma" not in repr(row)
 
 
-def test_tables_and_records_give_the_same(tmp_path: Path) -> None:
+def test_csv_tsv_and_jsonl_give_the_same_rows(tmp_path: Path) -> None:
     reports = ["No mass,\nno 'effusion'", "Clear.", "Mass is absent", "x " * 100_000 + "no mass"]
     for suffix, mark in ((".csv", ","), (".tsv", "\t")):
         with (tmp_path / f"r{suffix}").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, delimiter=mark).writerows([["id", "report"], *enumerate(reports)])
     lines = [json.dumps({"report": report}) for report in reports]
     (tmp_path / "r.jsonl").write_text("\n".join(lines), "utf-8")
-    told = [
+    rows = [
         [(row.start, row.end, row.scope, row.reason) for row in cue_rows(path, column="report")]
         for path in (tmp_path / "r.csv", tmp_path / "r.tsv", tmp_path / "r.jsonl")
     ]
-    assert told[0] == told[1] == told[2]
-    assert len(told[0]) == 4
+    assert rows[0] == rows[1] == rows[2]
+    assert len(rows[0]) == 4
     assert [row.line for row in cue_rows(tmp_path / "r.csv", column="report")] == [3, 3, 5, 6]
 
 
-def test_rows_come_before_the_file_is_read_to_its_end(tmp_path: Path) -> None:
+def test_the_file_is_read_row_by_row(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text('{"t": "No mass."}\n[1]\n', "utf-8")
     rows = cue_rows(path, column="t")
@@ -63,7 +63,7 @@ def test_rows_come_before_the_file_is_read_to_its_end(tmp_path: Path) -> None:
         ("r.jsonl", '{"t": 3}', "t", "no text under 't'"),
     ],
 )
-def test_what_cannot_be_read_is_named(
+def test_a_bad_file_is_refused_with_the_line(
     tmp_path: Path, name: str, content: str, column: str | None, message: str
 ) -> None:
     (tmp_path / name).write_text(content, "utf-8")
@@ -71,12 +71,12 @@ def test_what_cannot_be_read_is_named(
         list(cue_rows(tmp_path / name, column=column))
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LanguageError, match="cannot be read"):
         list(cue_rows(tmp_path / "none.txt"))
 
 
-def test_bytes_that_are_no_text_are_passed_over(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_replaced(tmp_path: Path) -> None:
     path = tmp_path / "r.txt"
     path.write_bytes(b"\xff\xfe\x00 caf\xe9\nNo mass.\n")
     assert [row.line for row in cue_rows(path)] == [2]

@@ -1,4 +1,4 @@
-"""Cues are found where language negates, and nowhere else."""
+"""Cues are found where a text negates, and nowhere else."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from negtrace.language.lexicon import load_lexicon
 from negtrace.language.negation import is_negated
 from negtrace.language.twins import finding_twins
 
-# Statement, its cue, what is negated, the subject.
+# Text, cue, scope, subject.
 NEGATED = [
     ("There is no evidence of pneumothorax.", "no evidence of", "pneumothorax", "pneumothorax"),
     ("No effusion is seen.", "No", "effusion is seen", "effusion"),
@@ -68,24 +68,24 @@ AFFIRMATIVE = [
 
 
 @pytest.mark.parametrize(("text", "cue", "scope", "subject"), NEGATED)
-def test_one_cue_and_what_it_negates(text: str, cue: str, scope: str, subject: str | None) -> None:
-    [found] = find_cues(text)
-    assert (found.text, text[slice(*found.scope)]) == (cue, scope)
-    assert text[found.start : found.end] == found.text
-    assert subject_of(text, found) == subject
+def test_a_cue_its_scope_and_subject(text: str, cue: str, scope: str, subject: str | None) -> None:
+    [match] = find_cues(text)
+    assert (match.text, text[slice(*match.scope)]) == (cue, scope)
+    assert text[match.start : match.end] == match.text
+    assert subject_of(text, match) == subject
 
 
 @pytest.mark.parametrize("text", AFFIRMATIVE)
-def test_no_cue(text: str) -> None:
+def test_affirmative_texts_have_no_cue(text: str) -> None:
     assert find_cues(text) == ()
 
 
-def test_nor_negates_only_where_nothing_else_does() -> None:
+def test_nor_within_a_scope_is_no_cue() -> None:
     text = "There is no effusion, nor is there oedema. Nor a mass."
     assert [cue.text for cue in find_cues(text)] == ["no", "Nor"]
 
 
-def test_categories_and_reasons() -> None:
+def test_a_cue_has_its_category_and_reason() -> None:
     before, after = find_cues("No mass; the line is absent.")
     assert (before.category, before.reason) == ("before", "before: no")
     assert after.category == "after"
@@ -93,7 +93,7 @@ def test_categories_and_reasons() -> None:
 
 
 @pytest.mark.parametrize("finding", FINDINGS.values(), ids=lambda finding: finding.key)
-def test_twins_hold_one_cue_on_their_finding(finding) -> None:
+def test_the_negated_twin_has_one_cue_on_its_finding(finding) -> None:
     for affirmed, negated in finding_twins(finding):
         assert find_cues(affirmed) == ()
         [cue] = find_cues(negated)
@@ -106,7 +106,7 @@ def test_twins_hold_one_cue_on_their_finding(finding) -> None:
         st.sampled_from(["no", "not", "isn't", "absent", "seen", ",", ".", "but", "mass", "nor"])
     )
 )
-def test_spans_lie_in_the_text_and_scopes_beside_their_cue(text: str | list[str]) -> None:
+def test_spans_are_inside_the_text_and_scopes_beside_their_cue(text: str | list[str]) -> None:
     text = text if isinstance(text, str) else " ".join(text)
     cues = find_cues(text)
     assert list(cues) == sorted(cues, key=lambda cue: cue.start)
@@ -119,7 +119,7 @@ def test_spans_lie_in_the_text_and_scopes_beside_their_cue(text: str | list[str]
         assert subject is None or subject in text[start:end]
 
 
-def test_a_lexicon_of_ones_own() -> None:
+def test_a_lexicon_in_another_language() -> None:
     lexicon = load_lexicon(
         'before = ["sans|minus any?"]\nterminating = ["mais"]\nlight = ["le"]\nclosing = ["dans"]'
     )
@@ -131,7 +131,7 @@ def test_a_lexicon_of_ones_own() -> None:
     assert find_cues("no nodule", lexicon) == ()
 
 
-def test_a_subject_is_found_nearest_to_its_cue() -> None:
+def test_the_subject_nearest_to_the_cue_counts() -> None:
     text = "Effusion before; no EFFUSION now."
     assert subject_span(text, "effusion", cue=(17, 19)) == (20, 28)
     assert subject_span(text, "effusion") == (0, 8)
@@ -140,35 +140,35 @@ def test_a_subject_is_found_nearest_to_its_cue() -> None:
     assert subject_span("no no", "no", cue=(0, 2)) == (3, 5)
 
 
-def places(concept: str, sentence: str) -> list[tuple[int, int]]:
-    """Where the annotated concept stands: in capitals, or else in any case."""
+def concept_spans(concept: str, sentence: str) -> list[tuple[int, int]]:
+    """Return the characters of the annotated concept: in capitals, or else in any case."""
 
     def search(words: str, flags: re.RegexFlag) -> list[re.Match[str]]:
         return list(re.finditer(r"\s+".join(map(re.escape, words.split())), sentence, flags))
 
-    found = search(concept.upper(), re.NOFLAG) or search(concept, re.IGNORECASE)
-    return [hit.span() for hit in found]
+    hits = search(concept.upper(), re.NOFLAG) or search(concept, re.IGNORECASE)
+    return [hit.span() for hit in hits]
 
 
 def test_precision_and_recall_on_negex(data_dir: Path) -> None:
-    """The kit's own question; the reference implementation has .953 and .959 on the whole kit."""
+    """The reference implementation of NegEx has .953 and .959 on the whole kit."""
     with (data_dir / "negex" / "annotations_part.tsv").open(newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    called = [
+    answers = [
         any(
             is_negated(row["Sentence"], start, end)
-            for start, end in places(row["Concept"], row["Sentence"])
+            for start, end in concept_spans(row["Concept"], row["Sentence"])
         )
         for row in rows
     ]
     gold = [row["Negation"] == "Negated" for row in rows]
-    hits = sum(a and b for a, b in zip(called, gold, strict=True))
+    hits = sum(a and b for a, b in zip(answers, gold, strict=True))
     assert sum(gold) == 246
-    assert hits / sum(called) >= 0.985
+    assert hits / sum(answers) >= 0.985
     assert hits / sum(gold) >= 0.98
 
 
-def test_every_general_caption_with_a_negation_has_its_cue(data_dir: Path) -> None:
+def test_general_captions_have_a_cue_where_they_negate(data_dir: Path) -> None:
     rows = json.loads((data_dir / "valse" / "existence_part.json").read_text("utf-8"))
     negating = {"something_to_zero": "foil", "zero_to_something": "caption"}
     wrong = [
@@ -177,11 +177,11 @@ def test_every_general_caption_with_a_negation_has_its_cue(data_dir: Path) -> No
         for kind in ("caption", "foil")
         if bool(find_cues(row[kind])) != (kind == negating[row["provenance_of_foils"]])
     ]
-    # The one affirmative statement of these that negates something else.
+    # The only affirmative statement of the file that negates something else.
     assert wrong == ["There is a person not wearing a dress."]
 
 
-def test_radiology_captions_are_marked_where_they_negate(data_dir: Path) -> None:
+def test_radiology_captions_have_a_cue_only_where_they_negate(data_dir: Path) -> None:
     with (data_dir / "roco" / "captions_ccby_part.tsv").open(newline="", encoding="utf-8") as file:
         captions = [row["caption"] for row in csv.DictReader(file, delimiter="\t")]
     cued = [caption for caption in captions if find_cues(caption)]

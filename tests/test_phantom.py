@@ -1,4 +1,4 @@
-"""Laws of the phantom: what is claimed is painted, what is bundled can be made again."""
+"""The phantom: films show what the claims say, and the bundled checkpoint can be made again."""
 
 import json
 import re
@@ -38,12 +38,12 @@ SIDED = [finding for finding in PHANTOM_FINDINGS if "side" in FINDINGS[finding].
 
 
 def change(claim: Claim, seed: int = 3, size: int = 96) -> np.ndarray:
-    """Return how much each pixel differs from the same patient's healthy film."""
-    sick = render([claim], seed=seed, size=size).astype(float)
-    return np.abs(sick - render([], seed=seed, size=size).astype(float))
+    """Return the absolute difference of each pixel from the same patient's healthy film."""
+    film = render([claim], seed=seed, size=size).astype(float)
+    return np.abs(film - render([], seed=seed, size=size).astype(float))
 
 
-def test_films_are_seeded() -> None:
+def test_a_film_depends_on_the_seed() -> None:
     patient = draw_patient(5)
     assert patient == draw_patient(5)
     assert patient.image().dtype == np.uint8
@@ -51,7 +51,7 @@ def test_films_are_seeded() -> None:
     assert not np.array_equal(draw_patient(5).image(), draw_patient(6).image())
 
 
-def test_films_do_not_depend_on_the_cores() -> None:
+def test_films_do_not_depend_on_the_number_of_processes() -> None:
     patients = [draw_patient(seed) for seed in range(520)]
     assert np.array_equal(radiographs(patients, workers=2)[::130], radiographs(patients[::130]))
 
@@ -63,9 +63,9 @@ def test_a_larger_film_shows_the_same_patient() -> None:
 
 
 @pytest.mark.parametrize("finding", PHANTOM_FINDINGS)
-def test_every_sign_shows(finding: str) -> None:
-    shown = [change(Claim(finding=finding, present=True), seed, 48).max() for seed in range(5)]
-    assert min(shown) > 20
+def test_every_sign_is_visible(finding: str) -> None:
+    changes = [change(Claim(finding=finding, present=True), seed, 48).max() for seed in range(5)]
+    assert min(changes) > 20
 
 
 @pytest.mark.parametrize("finding", PHANTOM_FINDINGS)
@@ -96,7 +96,7 @@ def test_zones_are_in_order(finding: str) -> None:
 
 
 @pytest.mark.parametrize("finding", [f for f in PHANTOM_FINDINGS if f != "device"])
-def test_graver_signs_change_more(finding: str) -> None:
+def test_larger_signs_change_more_of_the_film(finding: str) -> None:
     claims = [Claim(finding=finding, present=True, severity=severity) for severity in SEVERITIES]
     sizes = [change(claim).sum() for claim in claims]
     assert sizes == sorted(sizes)
@@ -108,13 +108,13 @@ def test_findings_without_a_sign_are_refused() -> None:
         render([Claim(finding="fracture", present=True)], seed=0)
 
 
-def test_training_and_held_out_studies_are_disjoint() -> None:
+def test_training_and_held_out_patients_are_disjoint() -> None:
     assert not set(TRAIN_SEEDS[:5000]) & set(HELD_OUT_SEEDS)
-    asked = {contrast.patient.seed for contrast in draw_contrasts(50, seed=0)}
-    assert all(seed in HELD_OUT_SEEDS and seed not in TRAIN_SEEDS for seed in asked)
+    seeds = {contrast.patient.seed for contrast in draw_contrasts(50, seed=0)}
+    assert all(seed in HELD_OUT_SEEDS and seed not in TRAIN_SEEDS for seed in seeds)
 
 
-def test_studies_claim_every_finding_within_its_attributes() -> None:
+def test_a_patient_has_a_valid_claim_on_every_finding() -> None:
     for seed in range(200):
         patient = draw_patient(seed)
         assert tuple(claim.finding for claim in patient.claims) == PHANTOM_FINDINGS
@@ -124,7 +124,7 @@ def test_studies_claim_every_finding_within_its_attributes() -> None:
             assert claim.present or not stated
 
 
-def test_reports_deny_only_when_they_may() -> None:
+def test_reports_deny_findings_at_the_given_rate() -> None:
     denial = re.compile(r"\b(no|without|absent|negative)\b", re.IGNORECASE)
     for seed in range(300):
         patient = draw_patient(seed)
@@ -133,7 +133,7 @@ def test_reports_deny_only_when_they_may() -> None:
     assert sum(bool(denial.search(text)) for text in denying) > 90
 
 
-def test_reports_name_nothing_that_is_not_there() -> None:
+def test_reports_without_denials_name_no_absent_finding() -> None:
     for seed in range(300):
         patient = draw_patient(seed)
         text = report(patient, seed=seed, rate=0.0).lower()
@@ -156,14 +156,14 @@ def test_contrasts_are_twins_about_the_claim() -> None:
         assert cued != contrast.claim.present
 
 
-def test_locality_charges_for_what_lies_beyond_the_window() -> None:
+def test_locality_penalizes_attention_beyond_the_window() -> None:
     mask = torch.ones(1, 6, dtype=torch.long)
     near = torch.eye(6)[None, None]
     far = near.clone()
     far[..., 5, :] = torch.eye(6)[2]
     assert locality([near] * 8, mask) == 0
     reach = sum(window < 3 for window in WINDOWS)
-    # One of six queries looks three back; it is the end token, so it is charged for once more.
+    # One query of six looks three tokens back. It is the end token, so it counts twice.
     assert locality([far] * 8, mask) == pytest.approx(reach / 6 + reach)
 
 
@@ -195,7 +195,7 @@ def test_importing_the_phantom_is_light() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
 
 
-def test_training_reproduces_itself(tmp_path: Path) -> None:
+def test_a_short_training_repeats_bit_for_bit(tmp_path: Path) -> None:
     recipe = Recipe(seed=1, steps=3, vision_steps=2, patients=40, batch=8)
     for name in ("first", "again"):
         make_checkpoint(recipe, tmp_path / name, questions=4, candidates=10)
@@ -210,7 +210,7 @@ def test_training_reproduces_itself(tmp_path: Path) -> None:
     assert checkpoint_digest(tmp_path / "other") != checkpoint_digest(tmp_path / "first")
 
 
-def test_bundled_figures_hold() -> None:
+def test_the_bundled_figures_are_measured_again() -> None:
     record = json.loads((CHECKPOINT / "training.json").read_text("utf-8"))
     held_out = record["held_out"]
     assert held_out["affirmative"] >= 0.85

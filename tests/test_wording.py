@@ -1,15 +1,14 @@
-"""Laws of the wording: seeded, grammatical for every finding, and minimal where it must be."""
+"""Sentences, captions and reports: grammatical for every finding, and chosen by the seed."""
 
 import re
 from functools import cache
-from itertools import product
 
 import pytest
+from every_claim import plain_claims
 
 from negtrace.errors import UnknownNameError
-from negtrace.language.claims import SEVERITIES, SIDES, ZONES, Claim
-from negtrace.language.findings import FINDINGS, Finding
-from negtrace.language.twins import FINDING_TWINS, finding_twins
+from negtrace.language.claims import Claim
+from negtrace.language.findings import FINDINGS
 from negtrace.language.wording import (
     ABSENT,
     PRESENT,
@@ -31,22 +30,13 @@ PLURALS = {
 
 
 def claims_of(finding: str) -> list[Claim]:
-    """Return every claim that may be made of a finding."""
-    stated = FINDINGS[finding].attributes
-    return [
-        Claim(finding=finding, present=present, side=side, zone=zone, severity=severity)
-        for present, side, zone, severity in product(
-            (True, False),
-            (None, *SIDES) if "side" in stated else (None,),
-            (None, *ZONES) if "zone" in stated else (None,),
-            (None, *SEVERITIES) if "severity" in stated else (None,),
-        )
-    ]
+    """Return every claim whose attributes the phantom draws."""
+    return list(plain_claims(finding, FINDINGS[finding].attributes))
 
 
 @cache
 def every_sentence(finding: str) -> list[tuple[Claim, str]]:
-    """Return each claim in enough seeds to meet every template."""
+    """Return a sentence of each claim for 40 seeds, so that every template occurs."""
     return [
         (claim, sentence(claim, seed=seed)) for claim in claims_of(finding) for seed in range(40)
     ]
@@ -65,21 +55,21 @@ def test_articles_and_numbers_agree(finding: str) -> None:
     counted = FINDINGS[finding].article != ""
     for claim, text in every_sentence(finding):
         lower = text.lower()
-        many = counted and claim.side == "bilateral"
-        noun = PLURALS[finding] if many else FINDINGS[finding].term
+        plural = counted and claim.side == "bilateral"
+        noun = PLURALS[finding] if plural else FINDINGS[finding].term
         assert re.search(rf"\b{noun}\b", lower), text
-        assert not (many and re.search(r"\ban? (\w+ )*" + noun, lower)), text
-        assert (" are " in lower) <= many, text
-        if claim.present and counted and not many:
+        assert not (plural and re.search(r"\ban? (\w+ )*" + noun, lower)), text
+        assert (" are " in lower) <= plural, text
+        if claim.present and counted and not plural:
             assert re.search(rf"\ban? (\w+ )*{noun}", lower), text
-        if many and re.match(r"there (is|are) (?!no evidence)", lower):
+        if plural and re.match(r"there (is|are) (?!no evidence)", lower):
             assert lower.startswith("there are"), text
         if counted or claim.severity:
             assert "some" not in lower.split(), text
 
 
 @pytest.mark.parametrize("finding", FINDINGS)
-def test_attributes_are_said(finding: str) -> None:
+def test_sentences_state_the_attributes(finding: str) -> None:
     sized = FINDINGS[finding].article != ""
     grades = {"small": "mild", "moderate": "moderate", "large": "severe"}
     for claim, text in every_sentence(finding):
@@ -93,7 +83,7 @@ def test_attributes_are_said(finding: str) -> None:
 
 
 @pytest.mark.parametrize("finding", FINDINGS)
-def test_every_template_is_met(finding: str) -> None:
+def test_every_template_occurs(finding: str) -> None:
     texts = {
         present: {text for claim, text in every_sentence(finding) if claim.present == present}
         for present in (True, False)
@@ -105,7 +95,7 @@ def test_every_template_is_met(finding: str) -> None:
 
 
 @pytest.mark.parametrize("finding", FINDINGS)
-def test_polarity_is_said(finding: str) -> None:
+def test_absent_findings_are_denied_and_present_ones_are_not(finding: str) -> None:
     cues = {"no", "without", "absent", "negative"}
     for claim, text in every_sentence(finding):
         assert bool(cues & set(re.findall(r"[a-z]+", text.lower()))) != claim.present, text
@@ -124,7 +114,7 @@ def test_equivalents_neither_name_nor_negate(finding: str) -> None:
     )
 
 
-def test_captions_differ_only_in_the_flipped_claim() -> None:
+def test_negating_one_claim_changes_only_its_part_of_a_caption() -> None:
     kept = [Claim(finding="edema", present=True), Claim(finding="nodule", present=True)]
     asked = Claim(finding="effusion", present=True)
     for seed in range(40):
@@ -133,7 +123,7 @@ def test_captions_differ_only_in_the_flipped_claim() -> None:
         assert affirmed.replace("a pleural effusion", "no pleural effusion") == denied
 
 
-def test_captions_list_in_order() -> None:
+def test_a_caption_lists_its_claims_in_order() -> None:
     names = ["edema", "nodule", "effusion"]
     text = caption([Claim(finding=name, present=False) for name in names], seed=2).lower()
     assert "no pulmonary edema, no nodule and no pleural effusion." in text
@@ -143,25 +133,20 @@ def test_realize_says_every_claim_once() -> None:
     claims = [Claim(finding=finding, present=False) for finding in FINDINGS]
     for seed in range(20):
         text = realize(claims, seed=seed).lower()
-        places = [re.findall(rf"\b{f.term}\b", text) for f in FINDINGS.values()]
-        assert [len(found) for found in places] == [1] * len(FINDINGS)
+        mentions = [re.findall(rf"\b{f.term}\b", text) for f in FINDINGS.values()]
+        assert [len(names) for names in mentions] == [1] * len(FINDINGS)
 
 
-def test_wording_is_seeded() -> None:
+def test_realize_depends_on_the_seed() -> None:
     claims = claims_of("nodule")[:5]
     assert realize(claims, seed=3) == realize(claims, seed=3)
     assert len({realize(claims, seed=seed) for seed in range(20)}) > 10
 
 
-def test_nothing_to_say() -> None:
+def test_no_claims_give_no_text() -> None:
     assert realize([]) == ""
+
+
+def test_an_unknown_finding_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="unknown finding 'gout'"):
         sentence(Claim(finding="gout", present=True))
-
-
-@pytest.mark.parametrize("finding", FINDINGS.values(), ids=FINDINGS)
-def test_twins_differ_in_one_word(finding: Finding) -> None:
-    for affirmed, negated in finding_twins(finding):
-        pairs = list(zip(affirmed.split(), negated.split(), strict=True))
-        assert sum(a != b for a, b in pairs) == 1
-    assert len(finding_twins(finding)) == len(FINDING_TWINS)

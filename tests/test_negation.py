@@ -1,4 +1,4 @@
-"""What a text says of a concept: denied, left open or affirmed, with a reason."""
+"""Decisions on a concept in a text: negated, uncertain or affirmed, with a reason."""
 
 import csv
 import re
@@ -15,7 +15,7 @@ from negtrace.language.lexicon import load_lexicon
 from negtrace.language.negation import is_negated, negation_of
 from negtrace.language.words import split
 
-# In brackets a concept, after N where it is negated, U uncertain, A affirmed.
+# Each concept is in brackets, after N for negated, U for uncertain or A for affirmed.
 SENTENCES = """
 No [N pneumothorax] or [N effusion]; [A cardiomegaly] is stable.
 No [N effusion] is seen and the [A heart] is enlarged.
@@ -90,18 +90,18 @@ No [N trauma] as per Dr. Low or [N fracture].
 
 
 def marked(line: str) -> tuple[str, list[tuple[str, int, int]]]:
-    """Return the bare text of a line and the marks of its concepts."""
-    text, found, place = "", [], 0
+    """Return the text of a line without brackets, and mark and characters of each concept."""
+    text, concepts, end = "", [], 0
     for hit in re.finditer(r"\[([NAU]) ([^\]]+)\]", line):
-        text += line[place : hit.start()]
-        found.append((hit[1], len(text), len(text) + len(hit[2])))
+        text += line[end : hit.start()]
+        concepts.append((hit[1], len(text), len(text) + len(hit[2])))
         text += hit[2]
-        place = hit.end()
-    return text + line[place:], found
+        end = hit.end()
+    return text + line[end:], concepts
 
 
 @pytest.mark.parametrize("line", SENTENCES)
-def test_concepts_are_read_in_their_clause(line: str) -> None:
+def test_each_concept_gets_its_status(line: str) -> None:
     text, concepts = marked(line)
     for mark, start, end in concepts:
         decision = negation_of(text, start, end)
@@ -131,7 +131,7 @@ def test_every_decision_has_its_reason(text: str, concept: str, reason: str) -> 
     )
 
 
-def test_of_several_cues_the_nearest_decides() -> None:
+def test_the_nearest_of_several_cues_decides() -> None:
     text = "No mass, node without calcification."
     decision = negation_of(text, 22, 35)
     assert decision.cue is not None
@@ -159,7 +159,7 @@ def test_characters_outside_the_text_are_refused(span: tuple[int, int]) -> None:
         negation_of("No mass.", *span)
 
 
-def test_spans_are_counted_in_words_too() -> None:
+def test_cues_give_their_spans_in_words_too() -> None:
     text = "The lung doesn't show a mass; clear."
     [cue] = find_cues(text)
     words = split(text)
@@ -169,7 +169,7 @@ def test_spans_are_counted_in_words_too() -> None:
     assert cue.bound == ";"
 
 
-def test_doubts_and_pseudo_negations_are_no_cues() -> None:
+def test_doubts_and_pseudo_negations_are_not_cues() -> None:
     text = "No change. Possible effusion. Pneumonia cannot be ruled out."
     reading = read_cues(text)
     assert find_cues(text) == reading.cues == ()
@@ -207,11 +207,11 @@ SCRIPTS = [
 
 
 @pytest.mark.parametrize("text", SCRIPTS)
-def test_no_cue_is_invented_where_there_is_no_english(text: str) -> None:
+def test_texts_in_other_languages_have_no_cue(text: str) -> None:
     assert find_cues(text) == read_cues(text).cues == ()
 
 
-def test_newlines_and_stray_quotes_leave_the_cue_standing() -> None:
+def test_newlines_and_quotes_do_not_hide_a_cue() -> None:
     assert is_negated('"No pleural\n effusion', 4, 21)
     assert not is_negated("No mass\n\nEffusion", 9, 17)
 
@@ -244,7 +244,7 @@ def test_any_text_can_be_read(text: str, parts: list[str]) -> None:
         "x. not seen nor is ",
     ],
 )
-def test_time_is_linear(words: str) -> None:
+def test_find_cues_takes_linear_time(words: str) -> None:
     def seconds(text: str) -> float:
         start = time.perf_counter()
         find_cues(text)
@@ -256,8 +256,8 @@ def test_time_is_linear(words: str) -> None:
     assert seconds(whole) < 40 * fastest + 0.5
 
 
-def test_what_a_concept_in_a_kit_row_is_called(data_dir: Path) -> None:
-    """The halves of the kit's part, by report: neither falls short of the whole."""
+def test_both_halves_of_the_negex_kit_are_answered_equally_well(data_dir: Path) -> None:
+    """Rules that fit one half of the reports only would fall short on the other."""
     with (data_dir / "negex" / "annotations_part.tsv").open(newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     for half in (0, 1):
@@ -266,9 +266,9 @@ def test_what_a_concept_in_a_kit_row_is_called(data_dir: Path) -> None:
             if int(row["Report No."]) % 4 // 2 != half:
                 continue
             words = r"\s+".join(map(re.escape, row["Concept"].split()))
-            places = list(re.finditer(words.upper(), row["Sentence"]))
-            places = places or list(re.finditer(words, row["Sentence"], re.IGNORECASE))
-            said = any(is_negated(row["Sentence"], *place.span()) for place in places)
+            spans = list(re.finditer(words.upper(), row["Sentence"]))
+            spans = spans or list(re.finditer(words, row["Sentence"], re.IGNORECASE))
+            said = any(is_negated(row["Sentence"], *span.span()) for span in spans)
             is_gold = row["Negation"] == "Negated"
             hits, called, gold = hits + (said and is_gold), called + said, gold + is_gold
         assert hits / called >= 0.96
