@@ -18,10 +18,10 @@ from pathlib import Path
 
 from record import machine, record
 
-from negtrace.datasets import Config, build_dataset
-from negtrace.datasets.readers.labels import CHEXPERT
+from negtrace.datasets import DatasetConfig, build_dataset
+from negtrace.datasets.readers.chexpert import CHEXPERT_LABELS
 
-LABELS = [label for label in CHEXPERT if label != "Nodule"]
+LABELS = [label for label in CHEXPERT_LABELS if label != "Nodule"]
 SIDES = ("left", "right", "bilateral")
 ZONES = ("upper", "middle", "lower")
 SIZES = ("small", "moderate", "large")
@@ -77,7 +77,7 @@ SOURCES: dict[str, tuple[str, Callable[[random.Random, int], Iterator[str]]]] = 
 def measure(source: Path, out: Path) -> dict[str, float]:
     """Build once, in this process, and return what it took."""
     start, used = time.perf_counter(), time.process_time()
-    card = build_dataset(source, out, Config())
+    card = build_dataset(source, out, DatasetConfig())
     wall, used = time.perf_counter() - start, time.process_time() - used
     records = card.counts["records/read"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -6,9 +6,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from negtrace.datasets.readers.labels import CHEXPERT, NIH
+from negtrace.datasets.readers.chexpert import CHEXPERT_LABELS
+from negtrace.datasets.readers.nih import NIH_LABELS
 
-LABELS = [label for label in CHEXPERT if label != "Nodule"]
+LABELS = [label for label in CHEXPERT_LABELS if label != "Nodule"]
 HEADER = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "No Finding", *LABELS]
 REPORTS = [
     "FINDINGS: There is a small left pleural effusion. No pneumothorax.\nHeart size is normal.",
@@ -62,7 +63,7 @@ def nih(path: Path, count: int, *, seed: int = 0) -> Path:
     rng = Random(seed)  # noqa: S311
     lines = ["Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender"]
     for number in range(count):
-        found = "|".join(sorted(rng.sample(list(NIH), rng.randrange(3)))) or "No Finding"
+        found = "|".join(sorted(rng.sample(list(NIH_LABELS), rng.randrange(3)))) or "No Finding"
         lines.append(f"{number:08d}_000.png,{found},0,{number // 2},58,M")
     path.write_text("\n".join(lines) + "\n", "utf-8")
     return path

@@ -18,13 +18,15 @@ from negtrace import bench, load
 from negtrace.bench import question_files
 from negtrace.bench.candidates import CandidateSet, text_candidates
 from negtrace.bench.cases import LabelledCases
-from negtrace.bench.chexpert import LABELS, read_cases
+from negtrace.bench.chexpert import read_cases
 from negtrace.bench.collapse import radiology_triples, read_triples
 from negtrace.bench.polarity import polarity_questions
 from negtrace.bench.question_files import read_candidates, read_choices, read_valse
-from negtrace.bench.tables import garbled, read_table
+from negtrace.datasets.readers.chexpert import CHEXPERT_LABELS
+from negtrace.datasets.readers.csv import garbled
+from negtrace.datasets.readers.files import read_table
 from negtrace.encoders.base import Encoder
-from negtrace.errors import BenchError, PairError
+from negtrace.errors import BenchError, DatasetError, PairError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -67,15 +69,15 @@ def every_pattern(place: Path) -> list[str]:
 
 def test_labels_are_read_as_chexpert_writes_them(tmp_path: Path) -> None:
     name = film(tmp_path / "a.png")
-    cohort = read_cases(folder_of(tmp_path, [f"{name},Frontal,1.0,-1.0,"]))
-    assert [dict(case.labels) for case in cohort.cases] == [{"cardiomegaly": True}]
-    cohort = read_cases(folder_of(tmp_path, [f"{name},Frontal,0,1,0.0"]))
-    assert dict(cohort.cases[0].labels) == {
+    cases, notes = read_cases(folder_of(tmp_path, [f"{name},Frontal,1.0,-1.0,"]))
+    assert [dict(case.labels) for case in cases] == [{"cardiomegaly": True}]
+    cases, notes = read_cases(folder_of(tmp_path, [f"{name},Frontal,0,1,0.0"]))
+    assert dict(cases[0].labels) == {
         "cardiomegaly": False,
         "edema": True,
         "effusion": False,
     }
-    assert not cohort.noted
+    assert not notes
 
 
 def test_the_real_columns_and_folders_of_chexpert_are_read(tmp_path: Path) -> None:
@@ -83,17 +85,17 @@ def test_the_real_columns_and_folders_of_chexpert_are_read(tmp_path: Path) -> No
     view = "train/patient00001/study1/view1_frontal.jpg"
     film(root / view)
     film(root / view.replace("1_frontal", "2_lateral"))
-    labels = ["No Finding", *[label for label in LABELS if label != "Nodule"]]
+    labels = ["No Finding", *[label for label in CHEXPERT_LABELS if label != "Nodule"]]
     header = ",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *labels])
     values = ",".join(["", *("1.0" for _ in labels[1:])])
     rows = [
         f"CheXpert-v1.0-small/{view},Female,68,Frontal,AP,{values}",
         f"CheXpert-v1.0-small/{view.replace('1_frontal', '2_lateral')},Female,68,Lateral,,{values}",
     ]
-    cohort = read_cases(folder_of(root, rows, header))
-    assert len(cohort.cases) == 1
-    assert len(cohort.cases[0].labels) == 13
-    assert [(note.row, note.code) for note in cohort.noted] == [(3, "duplicate_study")]
+    cases, notes = read_cases(folder_of(root, rows, header))
+    assert len(cases) == 1
+    assert len(cases[0].labels) == 13
+    assert [(note.row, note.code) for note in notes] == [(3, "duplicate_study")]
 
 
 def test_mimic_is_found_by_its_study(tmp_path: Path) -> None:
@@ -101,9 +103,9 @@ def test_mimic_is_found_by_its_study(tmp_path: Path) -> None:
     film(tmp_path / "files" / "p10" / "p10000032" / "s50414267" / "a.jpg")
     rows = ["10000032,50414267,1.0,0.0,", "10000032,50414268,1.0,0.0,"]
     path = folder_of(tmp_path, rows, ",".join(["subject_id", "study_id", *NAMES]))
-    cohort = read_cases(path, tmp_path / "files")
-    assert [Path(str(case.anchor.image)).name for case in cohort.cases] == ["a.jpg"]
-    assert [(note.row, note.code) for note in cohort.noted] == [(3, "missing_image")]
+    cases, notes = read_cases(path, tmp_path / "files")
+    assert [Path(str(case.anchor.image)).name for case in cases] == ["a.jpg"]
+    assert [(note.row, note.code) for note in notes] == [(3, "missing_image")]
 
 
 def test_every_bad_row_is_named_and_the_rest_is_used(
@@ -136,16 +138,16 @@ def test_every_bad_row_is_named_and_the_rest_is_used(
     path = folder_of(tmp_path, [*rows, *bad, '"good1.png\n",Frontal,1,1,1'])
     with path.open("ab") as file:
         file.write(b"\xff\xfe.png,Frontal,1,0,0\n")
-    cohort = read_cases(path)
-    assert len(cohort.cases) == 10
-    codes = {note.row: note.code for note in cohort.noted}
+    cases, notes = read_cases(path)
+    assert len(cases) == 10
+    codes = {note.row: note.code for note in notes}
     assert codes == {
         **dict(enumerate(bad.values(), start=10)),
         23: "duplicate_study",
         25: "mojibake",
     }
-    assert all(note.file == "train.csv" and note.detail for note in cohort.noted)
-    kept = {note.code for note in cohort.noted if not note.skipped}
+    assert all(note.file == "train.csv" and note.detail for note in notes)
+    kept = {note.code for note in notes if not note.skipped}
     assert kept == {"transparent", "sixteen_bit"}
     config = bench.BenchConfig(data=path, count=8, resamples=20)
     report = bench.run(phantom, config, out=tmp_path / "out")[0]
@@ -160,22 +162,22 @@ def test_every_bad_row_is_named_and_the_rest_is_used(
 def test_columns_are_checked(tmp_path: Path) -> None:
     name = film(tmp_path / "a.png")
     for header in ("Image,Edema", "Path,Sex", "Path,Path,Edema"):
-        with pytest.raises(BenchError, match="columns"):
+        with pytest.raises(DatasetError, match="columns"):
             read_cases(folder_of(tmp_path, [f"{name},1"], header))
-    cohort = read_cases(folder_of(tmp_path, [f"{name},1,0"], "Path,Edema,Age of film"))
-    assert [(n.code, n.skipped, n.row) for n in cohort.noted] == [("unknown_column", False, 1)]
+    _, notes = read_cases(folder_of(tmp_path, [f"{name},1,0"], "Path,Edema,Age of film"))
+    assert [(n.code, n.skipped, n.row) for n in notes] == [("unknown_column", False, 1)]
     with pytest.raises(BenchError, match="no usable row"):
         read_cases(folder_of(tmp_path, ["gone.png,Frontal,1,0,0"]))
-    with pytest.raises(BenchError, match="cannot be read"):
+    with pytest.raises(DatasetError, match="cannot be read"):
         read_cases(tmp_path / "gone.csv")
     (tmp_path / "empty.csv").write_bytes(b"")
-    with pytest.raises(BenchError, match="no header"):
+    with pytest.raises(DatasetError, match="no header"):
         read_cases(tmp_path / "empty.csv")
 
 
 def test_a_limit_draws_rows_by_the_seed(tmp_path: Path) -> None:
     path = folder_of(tmp_path, every_pattern(tmp_path))
-    ids = [[case.id for case in read_cases(path, limit=4, seed=s).cases] for s in (0, 0, 1)]
+    ids = [[case.id for case in read_cases(path, limit=4, seed=s)[0]] for s in (0, 0, 1)]
     assert len(ids[0]) == 4
     assert ids[0] == ids[1] != ids[2]
 
@@ -198,7 +200,7 @@ def test_a_stray_quote_costs_its_own_line_alone(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text('a,b\n1,"2\n3,4\n5,"6\n7,8\n9,"ten\neleven"\n')
     table = read_table(path)
-    assert [(n.row, n.code) for n in table.noted] == [(2, "stray_quote"), (4, "stray_quote")]
+    assert [(n.row, n.code) for n in table.notes] == [(2, "stray_quote"), (4, "stray_quote")]
     assert [list(r.cells.values()) for r in table.records] == [
         ["3", "4"],
         ["7", "8"],
@@ -442,11 +444,11 @@ def test_real_radiographs_run_from_a_folder(
     from nih_folder import SEEN, as_folder
 
     path = as_folder(data_dir / "nih_cxr14_starter" / "nih_starter_64.npz", tmp_path, SEEN)
-    cohort = read_cases(path)
-    assert len(cohort.cases) == 621
-    assert not cohort.noted
-    asked = polarity_questions(LabelledCases(cohort.cases), 60, seed=0)
-    labels = {case.id: case.labels for case in cohort.cases}
+    cases, notes = read_cases(path)
+    assert len(cases) == 621
+    assert not notes
+    asked = polarity_questions(LabelledCases(cases), 60, seed=0)
+    labels = {case.id: case.labels for case in cases}
     for question in asked:
         truth = labels[question.case.id]
         assert all(truth[c.finding] == c.present for c in question.options[question.answer])
@@ -490,10 +492,9 @@ def test_collapse_compares_with_paraphrases(minilm: Encoder, tmp_path: Path) -> 
     path.write_text("\n".join([json.dumps(good), "{", json.dumps({**good, "negation": "A cat."})]))
     triples, noted = read_triples(path)
     assert len(triples) == 1
-    assert [note.row for note in noted] == [2, 3]
-    assert bench.run(minilm, bench.BenchConfig(suite="collapse", data=path))[0].counts == {
-        "triple": 2
-    }
+    assert [(note.row, note.code) for note in noted] == [(2, "json"), (3, "triple")]
+    report = bench.run(minilm, bench.BenchConfig(suite="collapse", data=path))[0]
+    assert report.counts == {"json": 1, "triple": 1}
 
 
 def test_radiology_triples_deny_and_paraphrase() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from negtrace import build_dataset, read_pairs
 from negtrace.bench.claims import claim_items
-from negtrace.datasets import SPLITS, Card, Config, read_card
+from negtrace.datasets import SPLITS, Card, DatasetConfig, read_card
 from negtrace.datasets.claim_sets import read_claim_sets
 from negtrace.datasets.splits import Splits, _pools, frame
 from negtrace.errors import DatasetError
@@ -45,7 +45,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     names = list(MAKERS) if request.param in ("all", "texts") else [request.param]
     sources = [MAKERS[name](place / name, 80, seed=n) for n, name in enumerate(names)]
     anchors: Any = "text" if request.param == "texts" else "image"
-    config = Config(seed=3, val=0.2, test=0.2, per_study=2, anchors=anchors)
+    config = DatasetConfig(seed=3, val=0.2, test=0.2, per_study=2, anchors=anchors)
     build_dataset(sources, place / "out", config)
     return place / "out"
 
@@ -80,7 +80,7 @@ def test_no_statement_and_no_patient_is_in_two_splits(built: Path) -> None:
 
 def test_text_anchors_of_reports_do_not_leak_either(tmp_path: Path) -> None:
     source = cohorts.reports(tmp_path / "r.jsonl", 150)
-    build_dataset(source, tmp_path / "out", Config(val=0.2, test=0.2, per_study=0))
+    build_dataset(source, tmp_path / "out", DatasetConfig(val=0.2, test=0.2, per_study=0))
     rows = {s: [r for k in KINDS for r in cohorts.lines(tmp_path / "out", k, s)] for s in SPLITS}
     said = {
         split: {part for row in found for text in _all_texts(row) for part in sentences(text)}
@@ -124,7 +124,7 @@ def _changed(one: Claim, other: Claim) -> str:
 
 def test_the_right_statement_is_what_the_source_says(tmp_path: Path) -> None:
     source = cohorts.claims(tmp_path / "c.jsonl", 120)
-    build_dataset(source, tmp_path / "out", Config(per_study=0))
+    build_dataset(source, tmp_path / "out", DatasetConfig(per_study=0))
     known = {f"c.jsonl:{n}": line for n, line in enumerate(source.read_text().splitlines(), 1)}
     kinds = Counter[str]()
     for split in SPLITS:
@@ -187,7 +187,7 @@ def test_denials_are_right_about_as_often_as_not(tmp_path: Path) -> None:
 
 def test_a_statement_on_several_findings_states_and_denies(tmp_path: Path) -> None:
     source = cohorts.chexpert(tmp_path / "t.csv", 150)
-    build_dataset(source, tmp_path / "out", Config(val=0.0, test=0.0))
+    build_dataset(source, tmp_path / "out", DatasetConfig(val=0.0, test=0.0))
     mixed = alike = 0
     for row in cohorts.lines(tmp_path / "out", "claims", "train"):
         polarities = {claim.present for claim in parse_claims(row["right"])}
@@ -208,11 +208,11 @@ def test_every_split_has_words_for_every_claim(seed: int) -> None:
     for key, finding in VOCABULARY.items():
         for claim in (Claim(finding=key, present=True), Claim(finding=key, present=False)):
             for split in SPLITS:
-                assert next(splits.says(split, claim), None)
+                assert next(splits.phrasings(split, claim), None)
                 assert next(splits.twins(split, Claim(finding=key, present=True)), None)
             if "severity" in finding.allowed:
                 graded = Claim(finding=key, present=claim.present, severity="moderate")
-                assert all(next(splits.says(split, graded), None) for split in SPLITS)
+                assert all(next(splits.phrasings(split, graded), None) for split in SPLITS)
 
 
 @pytest.mark.parametrize("key", VOCABULARY)
@@ -285,7 +285,7 @@ def test_the_bytes_hang_on_the_seed_alone(tmp_path: Path) -> None:
             env={**os.environ, "PYTHONHASHSEED": hashing},
         )
     assert cohorts.content(tmp_path / "1") == cohorts.content(tmp_path / "2")
-    build_dataset(source, tmp_path / "3", Config(seed=1))
+    build_dataset(source, tmp_path / "3", DatasetConfig(seed=1))
     assert cohorts.content(tmp_path / "1") != cohorts.content(tmp_path / "3")
 
 
@@ -299,9 +299,9 @@ def test_frames_are_never_empty_where_there_are_words(one: str, other: str) -> N
 
 def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"give shares from 0 whose sum is below 1"):
-        Config(val=0.5, test=0.5)
+        DatasetConfig(val=0.5, test=0.5)
     with pytest.raises(DatasetError, match="per_study is -1"):
-        Config(per_study=-1)
+        DatasetConfig(per_study=-1)
     with pytest.raises(DatasetError, match="no source"):
         build_dataset([], tmp_path / "out")
     twice = [cohorts.nih(tmp_path / "n.csv", 2)] * 2
@@ -314,7 +314,7 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
 
 def test_without_held_out_shares_all_is_trained_on(tmp_path: Path) -> None:
     source = cohorts.nih(tmp_path / "n.csv", 40)
-    card = build_dataset(source, tmp_path / "out", Config(val=0.0, test=0.0))
+    card = build_dataset(source, tmp_path / "out", DatasetConfig(val=0.0, test=0.0))
     assert isinstance(card, Card)
     assert card.of("claims") == {"train": 40}
     assert not cohorts.lines(tmp_path / "out", "claims", "val")

@@ -13,8 +13,8 @@ import pytest
 
 from negtrace import build_dataset
 from negtrace.cli import main
-from negtrace.datasets import Config, build, folder, read_card
-from negtrace.datasets.folder import Folder
+from negtrace.datasets import DatasetConfig, build, folder, read_card
+from negtrace.datasets.folder import DatasetFolder
 from negtrace.errors import DatasetError, ExtraError, OutputError
 
 BUILD = """
@@ -50,21 +50,21 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(build, "EVERY", 7)
-    real = Folder.is_new
+    real = DatasetFolder.is_new
 
-    def stopping(self: Folder, number: int, *study: str) -> bool:
+    def stopping(self: DatasetFolder, number: int, *study: str) -> bool:
         if number >= stop:
             raise KeyboardInterrupt
         return real(self, number, *study)
 
     out = tmp_path / "out"
     for _ in range(2):
-        monkeypatch.setattr(Folder, "is_new", stopping)
+        monkeypatch.setattr(DatasetFolder, "is_new", stopping)
         with pytest.raises(KeyboardInterrupt):
             build_dataset(sources, out)
         assert [path.name for path in out.iterdir()] == [".partial"]
         stop += 1
-    monkeypatch.setattr(Folder, "is_new", real)
+    monkeypatch.setattr(DatasetFolder, "is_new", real)
     build_dataset(sources, out)
     assert cohorts.content(out) == whole
 
@@ -97,15 +97,15 @@ def test_a_run_goes_on_and_does_not_begin_anew(
 ) -> None:
     monkeypatch.setattr(build, "EVERY", 7)
     met: list[int] = []
-    real = Folder.is_new
+    real = DatasetFolder.is_new
 
-    def noting(self: Folder, number: int, *study: str) -> bool:
+    def noting(self: DatasetFolder, number: int, *study: str) -> bool:
         met.append(number)
         if number == 20 and met.count(20) == 1:
             raise KeyboardInterrupt
         return real(self, number, *study)
 
-    monkeypatch.setattr(Folder, "is_new", noting)
+    monkeypatch.setattr(DatasetFolder, "is_new", noting)
     with pytest.raises(KeyboardInterrupt):
         build_dataset(sources, tmp_path / "out")
     del met[:-1]
@@ -118,11 +118,11 @@ def test_a_run_that_was_killed_ends_in_the_same_bytes(
 ) -> None:
     dying = (
         "import os\nfrom negtrace.datasets import folder\n"
-        "real = folder.Folder.is_new\n"
+        "real = folder.DatasetFolder.is_new\n"
         "def is_new(self, number, *study):\n"
         "    if number == 30: os._exit(9)\n"
         "    return real(self, number, *study)\n"
-        "folder.Folder.is_new = is_new\n"
+        "folder.DatasetFolder.is_new = is_new\n"
     )
     command = [sys.executable, "-c", dying + BUILD, *map(str, sources), str(tmp_path / "out")]
     assert subprocess.run(command, check=False).returncode == 9  # noqa: S603
@@ -176,7 +176,7 @@ def test_what_is_there_already_is_not_built_again(
     sources: list[Path], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert whole
-    monkeypatch.setattr(folder.Folder, "is_new", None)
+    monkeypatch.setattr(folder.DatasetFolder, "is_new", None)
     card = build_dataset(sources, tmp_path / "whole")
     assert card == read_card(tmp_path / "whole")
 
@@ -186,7 +186,7 @@ def test_another_data_set_in_the_folder_is_refused(sources: list[Path], tmp_path
     build_dataset(sources, out)
     before = cohorts.content(out)
     with pytest.raises(OutputError, match="holds a data set of another config; name an empty"):
-        build_dataset(sources, out, Config(seed=1))
+        build_dataset(sources, out, DatasetConfig(seed=1))
     with pytest.raises(OutputError, match="another config and sources"):
         build_dataset(sources[:1], out)
     sources[0].write_text(sources[0].read_text("utf-8").replace("1.0", "0.0"), "utf-8")
@@ -204,17 +204,17 @@ def test_another_data_set_in_the_folder_is_refused(sources: list[Path], tmp_path
 def test_another_config_cannot_take_over_a_stopped_run(
     sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Folder, "is_new", None)
+    monkeypatch.setattr(DatasetFolder, "is_new", None)
     with pytest.raises(TypeError):
         build_dataset(sources, tmp_path / "out")
     with pytest.raises(OutputError, match="another config"):
-        build_dataset(sources, tmp_path / "out", Config(seed=1))
+        build_dataset(sources, tmp_path / "out", DatasetConfig(seed=1))
 
 
 def test_parquet_holds_the_same_rows(sources: list[Path], tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    card = build_dataset(sources, tmp_path / "out", Config(parquet=True))
+    card = build_dataset(sources, tmp_path / "out", DatasetConfig(parquet=True))
     assert sum(name.endswith(".parquet") for name in card.files) == 9
     for kind in ("claims", "captions", "pairs"):
         for split in ("train", "val", "test"):
@@ -232,7 +232,7 @@ def test_parquet_without_its_package_says_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ExtraError, match=r"pip install 'negtrace\[parquet\]'"):
-        build_dataset(sources, tmp_path / "out", Config(parquet=True))
+        build_dataset(sources, tmp_path / "out", DatasetConfig(parquet=True))
 
 
 def test_the_command_says_what_it_made(

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from negtrace import build_dataset, read_pairs
-from negtrace.datasets import SPLITS, Card, Config
+from negtrace.datasets import SPLITS, Card, DatasetConfig
 from negtrace.datasets.claim_sets import read_claim_sets
 from negtrace.datasets.note import Note
-from negtrace.datasets.readers.csv import Row, stream
-from negtrace.datasets.readers.labels import CHEXPERT
-from negtrace.datasets.readers.layouts import layout_of
-from negtrace.datasets.readers.records import cad_chest, claims
+from negtrace.datasets.readers.base import layout_of
+from negtrace.datasets.readers.cad_chest import CadChest
+from negtrace.datasets.readers.chexpert import CHEXPERT_LABELS
+from negtrace.datasets.readers.csv import CsvRow, csv_rows
+from negtrace.datasets.readers.records import ClaimRecords
 from negtrace.datasets.study import Study
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
@@ -50,7 +51,7 @@ def told(card: Card) -> dict[str, list[list[Any]]]:
 def test_a_layout_is_recognised(name: str, layout: str, tmp_path: Path) -> None:
     make = {"chexpert": cohorts.chexpert, "nih": cohorts.nih, "claims": cohorts.claims}
     make |= {"cad-chest": cohorts.cad_chest, "reports": cohorts.reports}
-    assert layout_of(make[layout](tmp_path / name, 5), Config()) == layout
+    assert layout_of(make[layout](tmp_path / name, 5), DatasetConfig()).name == layout
 
 
 def test_what_is_no_source_is_told_with_what_it_has(tmp_path: Path) -> None:
@@ -63,13 +64,13 @@ def test_what_is_no_source_is_told_with_what_it_has(tmp_path: Path) -> None:
         ("reports", "expected text in one of report, text"),
     ):
         with pytest.raises(DatasetError, match=f"height, weight; {expected}|{expected}"):
-            build_dataset(tmp_path / "a.csv", tmp_path / layout, Config(layout=layout))
+            build_dataset(tmp_path / "a.csv", tmp_path / layout, DatasetConfig(layout=layout))
     (tmp_path / "b.csv").write_text("")
     with pytest.raises(DatasetError, match=r"b.csv has no header of distinct columns"):
         build_dataset(tmp_path / "b.csv", tmp_path / "out")
     (tmp_path / "r.csv").write_text("report\nNo mass.\n")
     with pytest.raises(DatasetError, match="expected patient in one of mrn"):
-        build_dataset(tmp_path / "r.csv", tmp_path / "out", Config(patient="mrn"))
+        build_dataset(tmp_path / "r.csv", tmp_path / "out", DatasetConfig(patient="mrn"))
 
 
 def test_every_bad_row_of_a_label_file_is_named(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_every_bad_row_of_a_label_file_is_named(tmp_path: Path) -> None:
     with source.open("ab") as file:
         file.write(b"\xff" + ROW.format(n=112).encode() + ALL.encode() + b"\n")
         file.write(b'"' + ROW.format(n=113).replace(",", '\n",', 1).encode() + ALL.encode())
-    card = build_dataset(source, tmp_path / "out", Config(per_study=0))
+    card = build_dataset(source, tmp_path / "out", DatasetConfig(per_study=0))
     expected: dict[str, list[int]] = {}
     for row, code in enumerate([*bad.values(), "mojibake"], start=6):
         expected.setdefault(code, []).append(row)
@@ -102,7 +103,7 @@ def test_every_bad_row_of_a_label_file_is_named(tmp_path: Path) -> None:
 def test_columns_may_be_missing_and_more_are_noted(tmp_path: Path) -> None:
     source = tmp_path / "few.csv"
     source.write_text("subject_id,study_id,dicom_id,Edema,Weight\n10000032,5,a-b,1.0,80\n", "utf-8")
-    card = build_dataset(source, tmp_path / "out", Config(images=tmp_path / "files"))
+    card = build_dataset(source, tmp_path / "out", DatasetConfig(images=tmp_path / "files"))
     assert card.of("records/noted") == {"unknown_column": 1}
     [row] = everything(tmp_path / "out")
     assert row["anchor"] == {"image": "../files/p10/p10000032/s5/a-b.jpg"}
@@ -118,12 +119,12 @@ def test_mimic_images_are_found_where_the_list_names_none(tmp_path: Path) -> Non
     rows = ["10000032,50414267,1.0,0.0,-1.0", "10000032,50414268,1.0,,"]
     source = tmp_path / "mimic-cxr-2.0.0-chexpert.csv"
     source.write_text("\n".join([header, *rows]) + "\n")
-    card = build_dataset(source, tmp_path / "out", Config(images=tmp_path / "files"))
+    card = build_dataset(source, tmp_path / "out", DatasetConfig(images=tmp_path / "files"))
     assert card.skipped == {"no_anchor": 1}
     assert card.of("findings") == {"uncertain": 1}
     [row] = everything(tmp_path / "out")
     assert row["anchor"]["image"].endswith("s50414267/a.jpg")
-    card = build_dataset(source, tmp_path / "texts", Config(anchors="text"))
+    card = build_dataset(source, tmp_path / "texts", DatasetConfig(anchors="text"))
     assert card.counts["records/used"] == 2
 
 
@@ -133,7 +134,7 @@ def test_chexperts_own_folder_is_not_said_twice(tmp_path: Path) -> None:
     image.parent.mkdir(parents=True)
     Image.new("L", (4, 4)).save(image)
     source = cohorts.chexpert(root / "train.csv", 0, rows=[f"{root.name}/{ROW.format(n=1)}{ALL}"])
-    build_dataset(source, tmp_path / "out", Config(check_images=True))
+    build_dataset(source, tmp_path / "out", DatasetConfig(check_images=True))
     [row] = everything(tmp_path / "out")
     split = next(s for s in SPLITS if cohorts.lines(tmp_path / "out", "claims", s))
     assert (tmp_path / "out" / row["anchor"]["image"]).resolve() == image.resolve()
@@ -154,7 +155,7 @@ def test_images_are_opened_where_asked_for(tmp_path: Path, monkeypatch: pytest.M
     rows = [{"patient": name, "image": f"{name}.png", "claims": said} for name in names]
     source = tmp_path / "c.jsonl"
     source.write_text("\n".join(map(json.dumps, rows)))
-    card = build_dataset(source, tmp_path / "out", Config(check_images=True))
+    card = build_dataset(source, tmp_path / "out", DatasetConfig(check_images=True))
     assert card.skipped == {"huge_image": 1, "missing_image": 1, "unreadable_image": 1}
     assert card.of("records/noted") == {"sixteen_bit": 1, "transparent": 1}
     assert told(card)["unreadable_image"] == [2]
@@ -188,7 +189,7 @@ def test_structured_claims_are_held_to_the_vocabulary(tmp_path: Path) -> None:
     source.write_text("\n".join([*lines, "{", "[" * 100_000, ""]), "utf-8")
     with source.open("ab") as file:
         file.write(b'{"patient": "\xff"}\n')
-    card = build_dataset(source, tmp_path / "out", Config(layout="claims"))
+    card = build_dataset(source, tmp_path / "out", DatasetConfig(layout="claims"))
     assert card.counts["records/used"] == 1
     assert told(card) == {
         "claim": [2, 3, 4, 5, 6, 7, 8],
@@ -212,7 +213,7 @@ def test_contradictions_and_doubts_are_not_stated(tmp_path: Path) -> None:
     ]
     source = tmp_path / "c.jsonl"
     source.write_text(json.dumps({"patient": "p", "text": "A film.", "claims": made}))
-    [study] = claims(source, Config())
+    [study] = ClaimRecords().read(source, DatasetConfig())
     assert isinstance(study, Study)
     assert study.claims == (
         Claim(finding="effusion", present=True, side="left"),
@@ -247,7 +248,7 @@ def test_cad_chest_is_read_as_it_is_published(tmp_path: Path) -> None:
     source = tmp_path / "cad_disease.json"
     text = json.dumps([{**record, "entity": entities}, {**record, "study_id": "5", "entity": {}}])
     source.write_text(text)
-    study, empty = cad_chest(source, Config())
+    study, empty = CadChest().read(source, DatasetConfig())
     assert isinstance(study, Study)
     assert study.claims == (
         Claim(finding="pneumothorax", present=False),
@@ -266,15 +267,17 @@ def test_cad_chest_is_read_as_it_is_published(tmp_path: Path) -> None:
 def test_a_broken_array_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     source = cohorts.cad_chest(tmp_path / "cad.json", 3000)
     assert source.stat().st_size > 1 << 20
-    assert len(list(cad_chest(source, Config()))) == 3000
+    assert len(list(CadChest().read(source, DatasetConfig()))) == 3000
     text = source.read_text()
     source.write_text(text[:-2])
-    found = list(cad_chest(source, Config()))
+    found = list(CadChest().read(source, DatasetConfig()))
     assert len(found) == 3001
     assert isinstance(found[-1], Note)
     assert (found[-1].code, found[-1].row) == ("json", 3001)
     source.write_text(text.replace('"d1500"', "d1500"))
-    assert [type(one) for one in cad_chest(source, Config())] == [Study] * 1500 + [Note]
+    assert [type(one) for one in CadChest().read(source, DatasetConfig())] == [Study] * 1500 + [
+        Note
+    ]
 
 
 def test_nih_labels_that_are_not_listed_are_absent(tmp_path: Path) -> None:
@@ -282,7 +285,7 @@ def test_nih_labels_that_are_not_listed_are_absent(tmp_path: Path) -> None:
     rows = ["a.png,Effusion|Mass,1", "b.png,No Finding,2", "c.png,Gout,3", "a.png,Mass,1"]
     source = tmp_path / "Data_Entry_2017.csv"
     source.write_text("\n".join([header, *rows]))
-    card = build_dataset(source, tmp_path / "out", Config(per_study=0))
+    card = build_dataset(source, tmp_path / "out", DatasetConfig(per_study=0))
     assert card.skipped == {"duplicate_study": 1, "label": 1}
     rows = everything(tmp_path / "out")
     assert len(rows) == 28
@@ -303,7 +306,7 @@ def test_reports_of_every_kind_are_read(tmp_path: Path) -> None:
         (folder / f"p{number}" / f"s{number}.txt").write_text(text)
     told = []
     for name in ("r.csv", "r.tsv", "r.jsonl", "r"):
-        config = Config(per_study=0, val=0.0, test=0.0)
+        config = DatasetConfig(per_study=0, val=0.0, test=0.0)
         card = build_dataset(tmp_path / name, tmp_path / f"out-{name}", config)
         assert card.counts["records/used"] == 2
         rows = everything(tmp_path / f"out-{name}", "captions")
@@ -331,7 +334,7 @@ def test_bad_reports_are_named_and_the_rest_is_used(tmp_path: Path) -> None:
         file.write('j,"a quote that never closes\n')
         file.write("k,No fracture.\n")
     start = time.perf_counter()
-    config = Config(per_study=0, val=0.0, test=0.0)
+    config = DatasetConfig(per_study=0, val=0.0, test=0.0)
     card = build_dataset(source, tmp_path / "out", config)
     assert time.perf_counter() - start < 60
     assert card.skipped == {
@@ -360,7 +363,7 @@ def test_real_labels_captions_and_sentences(data_dir: Path, tmp_path: Path) -> N
     roco = build_dataset(data_dir / "roco" / "captions_ccby_part.tsv", tmp_path / "roco")
     assert roco.of("captions/train/polarity")["report"] > 100
     assert roco.skipped["nothing_to_say"] < 650
-    config = Config(column="Sentence", patient="Report No.")
+    config = DatasetConfig(column="Sentence", patient="Report No.")
     negex = build_dataset(data_dir / "negex" / "annotations_part.tsv", tmp_path / "negex", config)
     assert negex.counts["records/read"] == 1188
     assert sum(negex.of("captions").values()) > 150
@@ -370,8 +373,8 @@ def test_real_labels_captions_and_sentences(data_dir: Path, tmp_path: Path) -> N
 @given(st.lists(st.text(alphabet='a,"\n1é', max_size=20), max_size=12))
 def test_any_lines_are_read_or_named(lines: list[str]) -> None:
     content = "\n".join(["x,y", *lines]).encode()
-    rows = list(stream(content.splitlines(keepends=True)))
-    assert rows[0] == Row(1, ["x", "y"])
+    rows = list(csv_rows(content.splitlines(keepends=True)))
+    assert rows[0] == CsvRow(1, ["x", "y"])
     assert [row.row for row in rows] == sorted({row.row for row in rows})
     assert all((row.cells is None) == bool(row.trouble) for row in rows)
 
@@ -389,4 +392,4 @@ def test_rows_are_used_or_counted(
     assert card.counts.get("records/used", 0) + sum(card.skipped.values()) == len(rows)
     bad = sum(len(row) == 13 and bool({"2", "x"} & set(row)) for row in cells)
     assert card.skipped.get("label", 0) == bad
-    assert len(CHEXPERT) == 14
+    assert len(CHEXPERT_LABELS) == 14

@@ -12,9 +12,11 @@ from open_clips import biomed_folder
 
 from negtrace._registry import Registry
 from negtrace.bench import SUITES
+from negtrace.datasets import LAYOUTS
+from negtrace.pairs import SOURCES
 from negtrace.training import WEIGHTINGS
 
-IMPORTED = (SUITES, WEIGHTINGS)
+IMPORTED = (LAYOUTS, SOURCES, SUITES, WEIGHTINGS)
 """Registries that have to exist before a page registers something."""
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -7,7 +7,6 @@ the embeddings of two statements; no anchor takes part.
 
 __all__ = ["Triple", "radiology_triples", "read_triples"]
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,8 +20,8 @@ from negtrace.bench.report import ReportRow
 from negtrace.bench.result import Bootstrap, SuiteResult, describe_data
 from negtrace.bench.scoring import text_similarities
 from negtrace.bench.suites import SUITES
-from negtrace.bench.tables import json_lines
 from negtrace.datasets.note import NOWHERE, Note, Origin
+from negtrace.datasets.readers.files import json_objects
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.findings import FINDINGS
@@ -104,16 +103,19 @@ def read_triples(path: Path | str) -> tuple[list[Triple], list[Note]]:
     A line that cannot be used is left out and noted.
 
     Raises:
-        BenchError: for a file that cannot be read, or without a usable line.
+        DatasetError: for a file that cannot be read.
+        BenchError: for a file without a usable line.
     """
     path = Path(path)
     triples, notes = [], []
-    for number, line in json_lines(path):
+    for number, record in json_objects(path):
+        if isinstance(record, Note):
+            notes.append(record)
+            continue
         try:
-            row = json.loads(line.decode())
-            texts = {key: str(row[key]) for key in ("caption", "negation", "paraphrase")}
+            texts = {key: str(record[key]) for key in ("caption", "negation", "paraphrase")}
             triples.append(Triple(**texts, group=str(number), source=(path.name, number)))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError) as error:
             notes.append(Note(file=path.name, row=number, code="triple", detail=repr(error)))
     if not triples:
         raise BenchError(

@@ -17,7 +17,7 @@ from negtrace.bench.question_files import read_choices, read_valse
 from negtrace.bench.result import SuiteResult
 from negtrace.bench.retrieval import retrieve_from_file
 from negtrace.bench.suites import SUITES
-from negtrace.bench.tables import read_table
+from negtrace.datasets.readers.files import read_table
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 

@@ -119,8 +119,8 @@ def _case_source(
     if data == "text":
         return TextCases(), ()
     require_images(encoder)
-    cohort = read_cases(data, config.images, limit=config.limit, seed=config.seed)
-    return LabelledCases(cohort.cases), cohort.noted
+    cases, notes = read_cases(data, config.images, limit=config.limit, seed=config.seed)
+    return LabelledCases(cases), notes
 
 
 def polarity_questions(source: CaseSource, count: int, *, seed: int) -> list[PolarityQuestion]:

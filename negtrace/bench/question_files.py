@@ -18,8 +18,8 @@ from random import Random
 
 from negtrace.bench.candidates import CandidateSet
 from negtrace.bench.items import Item
-from negtrace.bench.tables import Record, Table, read_table
 from negtrace.datasets.note import Note, Origin, image_note
+from negtrace.datasets.readers.files import Record, Table, read_table
 from negtrace.errors import BenchError, PairError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.valse import ValseRow, read_valse_rows
@@ -66,7 +66,7 @@ def read_choices(
     _require_columns(table, CHOICE_COLUMNS, "multiple choice")
     texts = _object_texts(read_table(anchors)) if anchors else {}
     rng = Random(f"negbench {seed}")  # noqa: S311
-    items, notes = [], [*_unknown_columns(table, CHOICE_COLUMNS), *table.noted]
+    items, notes = [], [*_unknown_columns(table, CHOICE_COLUMNS), *table.notes]
     answers: Counter[str] = Counter()
     for record in table.records:
         anchor, anchor_notes = _anchor(table.file, record, "image_path", images, texts)
@@ -177,7 +177,7 @@ def read_candidates(
     """
     table = read_table(path)
     _require_columns(table, RETRIEVAL_COLUMNS, "retrieval")
-    objects, notes = _object_texts(table), list(table.noted)
+    objects, notes = _object_texts(table), list(table.notes)
     rows: dict[Anchor, tuple[str, Origin]] = {}
     for record in table.records:
         captions = _list_in(record.cells["captions"])

@@ -4,11 +4,20 @@ __all__ = ["Dataset"]
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional
 
+from negtrace.cli.names import named
 from negtrace.cli.printing import say, say_written
-from negtrace.datasets.config import Config
+from negtrace.datasets.config import AUTO, DatasetConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(DatasetConfig):
+    """Settings of a data set."""
+
+    layout: Annotated[str, named("negtrace.datasets:LAYOUTS")] = AUTO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +27,11 @@ class Dataset:
     sources: Positional[tuple[Path, ...]] = ()
     """Label files (CheXpert, MIMIC-CXR, NIH), CAD-Chest, claims (JSONL), reports or folders."""
     out: Path = Path("negtrace-data")
-    """Folder to write into; a run that was stopped goes on when it is started again."""
-    config: OmitArgPrefixes[Config] = field(default_factory=Config)
+    """Folder to write into. A run that was stopped goes on when it is started again."""
+    config: OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
     def run(self) -> None:
-        """Build it, and say how much there is and what was left out."""
+        """Build the data set, and print how much it holds and what was left out."""
         from negtrace.datasets import SPLITS, build_dataset
 
         card = build_dataset(self.sources, self.out, self.config)

@@ -4,21 +4,23 @@ from .card import Card as Card
 from .card import read_card as read_card
 from .claim_sets import ClaimSet as ClaimSet
 from .claim_sets import read_claim_sets as read_claim_sets
+from .claim_sets import write_claim_sets as write_claim_sets
 
 # For the rooms that build on this one.
 from .claim_sets import wrongs as wrongs
-from .config import LAYOUTS as LAYOUTS
-from .config import Config as Config
+from .config import AUTO as AUTO
+from .config import DatasetConfig as DatasetConfig
 from .note import NOWHERE as NOWHERE
 from .note import Note as Note
 from .note import Origin as Origin
 from .note import image_note as image_note
-from .readers.csv import garbled as garbled
-from .readers.csv import judge as judge
-from .readers.csv import stream as stream
-from .readers.labels import BESIDE as BESIDE
-from .readers.labels import CHEXPERT as CHEXPERT
-from .readers.labels import VALUES as VALUES
-from .readers.labels import label as label
-from .readers.labels import study_of as study_of
+from .readers.base import LAYOUTS as LAYOUTS
+from .readers.base import Layout as Layout
+from .readers.chexpert import LabelRow as LabelRow
+from .readers.chexpert import open_label_file as open_label_file
+from .readers.files import Record as Record
+from .readers.files import Table as Table
+from .readers.files import json_objects as json_objects
+from .readers.files import read_table as read_table
 from .splits import SPLITS as SPLITS
+from .study import Study as Study

@@ -1,4 +1,4 @@
-"""The data card: what a data set holds, what was left out of its sources, and how it came to be."""
+"""Data cards: what a data set holds, what was left out of its sources, and how it was made."""
 
 __all__ = ["Card", "read_card"]
 
@@ -16,19 +16,20 @@ _AXES = ("finding", "polarity", "attribute", "source", "options", "answer")
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """Counts and provenance; it holds no statement, no path and no patient."""
+    """Counts and provenance of a data set; without statements, paths and patients."""
 
     identity: Mapping[str, Any]
-    """Version, settings, and name and digest of each source: what makes the bytes."""
+    """Version, settings, and name, layout and digest of each source: all the bytes depend on."""
     counts: Mapping[str, int]
-    """As in `claims/train`, `claims/train/finding/effusion`, `records/skipped/label`."""
+    """Counts by names such as `claims/train`, `claims/train/finding/effusion` and
+    `records/skipped/label`."""
     examples: Mapping[str, list[list[Any]]]
-    """File and row of the first remarks of each code."""
+    """File and row of the first notes of each code."""
     files: Mapping[str, Mapping[str, Any]]
-    """Bytes and SHA-256 of each file."""
+    """Size in bytes and SHA-256 of each file."""
 
     def of(self, prefix: str) -> dict[str, int]:
-        """Return the counts one step below a place, by their last name.
+        """Return the counts one level below a name, by the last part of their names.
 
         >>> Card(identity={}, counts={"pairs/val/source/nih": 2}, examples={}, files={}).of(
         ...     "pairs/val/source"
@@ -36,12 +37,12 @@ class Card:
         {'nih': 2}
         """
         start = f"{prefix}/"
-        found = {k[len(start) :]: n for k, n in self.counts.items() if k.startswith(start)}
-        return {name: n for name, n in sorted(found.items()) if "/" not in name}
+        below = {k[len(start) :]: n for k, n in self.counts.items() if k.startswith(start)}
+        return {name: n for name, n in sorted(below.items()) if "/" not in name}
 
     @property
     def skipped(self) -> dict[str, int]:
-        """How many records were left out, by reason."""
+        """Number of records that were left out, by reason."""
         return self.of("records/skipped")
 
     def as_json(self) -> bytes:
@@ -94,13 +95,13 @@ class Card:
         yield f"| all | {' | '.join(str(self.counts[f'{kind}/{s}']) for s in splits)} |"
         for axis in _AXES:
             by = {split: self.of(f"{kind}/{split}/{axis}") for split in splits}
-            for level in sorted({level for found in by.values() for level in found}):
-                told = " | ".join(str(by[split].get(level, 0)) for split in splits)
-                yield f"| {axis}: {level} | {told} |"
+            for level in sorted({level for counts in by.values() for level in counts}):
+                cells = " | ".join(str(by[split].get(level, 0)) for split in splits)
+                yield f"| {axis}: {level} | {cells} |"
 
 
 def read_card(path: Path | str) -> Card:
-    """Read a data card: the `card.json` of a data set, or its folder.
+    """Read a data card, from the `card.json` of a data set or from its folder.
 
     Raises:
         DatasetError: for a file that cannot be read or is no data card.

@@ -1,23 +1,26 @@
 """Claim sets: a right statement about an anchor, and statements that are wrong in one attribute.
 
-`read_claim_sets` reads them from JSONL. The benchmark asks a model to rank them, and fine-tuning
-trains on them.
+`read_claim_sets` and `write_claim_sets` use JSONL files. The benchmark asks a model to rank the
+statements of a set, and fine-tuning trains on them.
 """
 
-__all__ = ["ClaimSet", "read_claim_sets", "wrongs"]
+__all__ = ["ClaimSet", "read_claim_sets", "write_claim_sets", "wrongs"]
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from negtrace._files import write_bytes
 from negtrace.datasets.note import NOWHERE, Note, Origin, image_note
-from negtrace.datasets.readers.files import objects
+from negtrace.datasets.readers.files import json_objects
 from negtrace.errors import DatasetError, PairError
 from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import ASPECTS, contradictions
 from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.jsonl import anchor_as_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +85,7 @@ def read_claim_sets(path: Path | str) -> tuple[list[ClaimSet], list[Note]]:
     path = Path(path)
     sets: dict[str, ClaimSet] = {}
     notes: list[Note] = []
-    for row, record in objects(path):
+    for row, record in json_objects(path):
         if isinstance(record, Note):
             notes.append(record)
             continue
@@ -147,3 +150,32 @@ def _anchor(value: Any, folder: Path) -> Anchor:
         case {"image": str(image)}:
             return Anchor(image=folder / image)
     raise DatasetError('`anchor` must be {"text": ...} or {"image": "path"}')
+
+
+def write_claim_sets(sets: Iterable[ClaimSet], path: str | Path) -> None:
+    """Write claim sets in the format of `read_claim_sets`.
+
+    Images in memory become PNG files in `<stem>_images/` beside the file.
+
+    Raises:
+        DatasetError: for no sets, or an id that occurs twice.
+        OutputError: when the file or an image cannot be written.
+    """
+    path, sets = Path(path), list(sets)
+    ids = {claim_set.id for claim_set in sets}
+    if len(ids) < len(sets) or not sets:
+        trouble = "an id occurs twice" if sets else "there is none"
+        raise DatasetError(f"{len(sets)} claim sets cannot be written: {trouble}")
+    lines = [json.dumps(_as_json(claim_set, path), ensure_ascii=False) for claim_set in sets]
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def _as_json(claim_set: ClaimSet, path: Path) -> dict[str, Any]:
+    wrong = [{"text": text, "attribute": attribute} for attribute, text in claim_set.wrong]
+    return {
+        "id": claim_set.id,
+        "anchor": anchor_as_json(claim_set.anchor, path),
+        "right": claim_set.right,
+        "wrong": wrong,
+        **({"caption": claim_set.caption} if claim_set.caption else {}),
+    }

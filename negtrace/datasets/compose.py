@@ -1,18 +1,24 @@
-"""Rows of the data set, made from a study in the words of its split."""
+"""Rows of a data set, made from a study in the words of its split."""
 
 __all__ = ["KINDS", "Composer", "Kind", "Line"]
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from negtrace.datasets.claim_sets import wrongs
-from negtrace.datasets.config import Config
-from negtrace.datasets.speech import Lot, Scene, Speaker, Spoken
-from negtrace.datasets.splits import Split, Splits, draw
-from negtrace.datasets.study import Said, Study
-from negtrace.datasets.wordings import Twin
+from negtrace.datasets.config import DatasetConfig
+from negtrace.datasets.splits import Split, Splits, stable_hash
+from negtrace.datasets.study import NegatedSentence, Study
+from negtrace.datasets.wording import (
+    Realizer,
+    SeededDraws,
+    StudyContext,
+    TwinStatements,
+    WordedClaim,
+)
 from negtrace.language.claims import Claim
+from negtrace.language.words import Span
 
 T = TypeVar("T")
 Kind = Literal["claims", "captions", "pairs"]
@@ -20,7 +26,9 @@ Kind = Literal["claims", "captions", "pairs"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 COMPANIONS = 2
-"""Further claims in a statement on one that can be wrong in one way only."""
+"""Most further claims that are stated together with a claim that can be wrong in one way only."""
+
+Anchor = Mapping[str, str] | None
 
 
 class Line(NamedTuple):
@@ -35,184 +43,199 @@ class Line(NamedTuple):
 class Composer:
     """Makes claim sets, captions and pairs of studies."""
 
-    def __init__(self, config: Config, splits: Splits) -> None:
+    def __init__(self, config: DatasetConfig, splits: Splits) -> None:
         self._config = config
         self._splits = splits
-        self._speaker = Speaker(config, splits)
-        self._tag = lru_cache(maxsize=256)(self._named)
+        self._realizer = Realizer(config, splits)
+        self._tag = lru_cache(maxsize=256)(self._pseudonym)
 
-    def _named(self, patient: str) -> str:
-        return f"{draw('tag', self._config.seed, patient) >> 208:012x}"
+    def _pseudonym(self, patient: str) -> str:
+        return f"{stable_hash('tag', self._config.seed, patient) >> 208:012x}"
 
     def split_of(self, study: Study) -> Split:
-        """Return the split of the study's patient; without one, that of its words."""
+        """Return the split of the study's patient, or else of its text."""
         if study.patient:
             return self._splits.of_patient(study.patient)
         return self._splits.of_statement(study.text or study.key)
 
     def lines(self, study: Study, split: Split, root: str) -> Iterator[Line]:
-        """Yield the rows of a study, `per_study` of each kind where there is enough to say."""
+        """Yield the rows of a study: `per_study` of each kind, or fewer if it says too little."""
         tag = self._tag(study.patient or study.text or study.key)
         claims = study.claims if self._config.anchors == "image" else _plain(study.claims)
-        scene = Scene(study, claims, split, root, tag)
-        lot = Lot("study", self._config.seed, study.id)
-        for make in (self._sets, self._captions, self._pairs):
-            yield from make(scene, lot)
+        context = StudyContext(study, claims, split, root, tag)
+        draws = SeededDraws("study", self._config.seed, study.id)
+        for make in (self._claim_sets, self._captions, self._pairs):
+            yield from make(context, draws)
 
-    def _sets(self, scene: Scene, lot: Lot) -> Iterator[Line]:
-        for number, claim in enumerate(self._turns(_by_polarity(scene.claims), lot)):
-            if line := self._set(scene, claim, lot, number):
+    def _claim_sets(self, context: StudyContext, draws: SeededDraws) -> Iterator[Line]:
+        for number, claim in enumerate(self._turns(_by_polarity(context.claims), draws)):
+            if line := self._claim_set(context, claim, draws, number):
                 yield line
 
-    def _set(self, scene: Scene, claim: Claim, lot: Lot, number: int) -> Line | None:
-        """Return a right statement and wrong ones; one attribute of one claim sets each apart."""
-        alone = _alone(claim, scene.claims)
-        primary = self._maybe_denied(scene, claim, lot) if alone else claim
+    def _claim_set(
+        self, context: StudyContext, claim: Claim, draws: SeededDraws, number: int
+    ) -> Line | None:
+        """Return a right statement and wrong ones, each wrong in one attribute of one claim."""
+        alone = _only_on_its_finding(claim, context.claims)
+        primary = self._sometimes_denied(context, claim, draws) if alone else claim
+        # Only the existence of a finding is changed if several claims are about it.
         false = [wrongs(primary) if alone else wrongs(primary)[:1]]
         facts = [claim]
         if len(false[0]) < 2:
-            facts += _companions(scene.claims, claim, lot)
+            facts += _companions(context.claims, claim, draws)
             false += [wrongs(fact)[:1] for fact in facts[1:]]
-        spoken = [self._speaker.say(fact, scene.split, lot) for fact in (primary, *facts[1:])]
-        texts = [one.text for one in spoken]
-        anchor = self._speaker.anchor(scene, facts, texts, lot)
+        said = [self._realizer.say(fact, context.split, draws) for fact in (primary, *facts[1:])]
+        texts = [worded.text for worded in said]
+        anchor = self._realizer.anchor(context, facts, texts, draws)
         if anchor is None:
             return None
         row: dict[str, Any] = {
-            "id": f"{scene.study.id}-{number}",
+            "id": f"{context.study.id}-{number}",
             "anchor": anchor,
             "right": " ".join(texts),
-            "wrong": self._wrong(scene, spoken, false, lot),
+            "wrong": self._wrong(context, said, false, draws),
             "finding": claim.finding,
             "present": claim.present,
-            "patient": scene.tag,
-            "source": scene.study.source,
+            "patient": context.tag,
+            "source": context.study.source,
         }
         tags = [f"finding/{claim.finding}", f"polarity/{_polarity(primary)}"]
-        tags += [f"attribute/{one['attribute']}" for one in row["wrong"]]
+        tags += [f"attribute/{wrong['attribute']}" for wrong in row["wrong"]]
         return Line("claims", row, (*tags, f"options/{1 + len(row['wrong'])}"))
 
     def _wrong(
         self,
-        scene: Scene,
-        spoken: Sequence[Spoken],
+        context: StudyContext,
+        said: Sequence[WordedClaim],
         false: Sequence[Sequence[tuple[str, Claim]]],
-        lot: Lot,
+        draws: SeededDraws,
     ) -> list[dict[str, str]]:
-        """Return what was said with one of its claims wrong, by each claim and aspect in turn."""
-        texts = [one.text for one in spoken]
-        made: dict[str, dict[str, str]] = {}
-        for place, one in enumerate(spoken):
-            for aspect, other in false[place]:
-                instead = self._speaker.instead(one, other, scene.split, lot)
-                text = " ".join([*texts[:place], instead, *texts[place + 1 :]])
-                made[text] = {"text": text, "attribute": aspect, "finding": one.claim.finding}
-        return list(made.values())
+        """Return what was said with one claim replaced by each of its wrong versions in turn."""
+        texts = [worded.text for worded in said]
+        wrong: dict[str, dict[str, str]] = {}
+        for position, worded in enumerate(said):
+            for attribute, other in false[position]:
+                replacement = self._realizer.say_alike(worded, other, context.split, draws)
+                text = " ".join([*texts[:position], replacement, *texts[position + 1 :]])
+                finding = worded.claim.finding
+                wrong[text] = {"text": text, "attribute": attribute, "finding": finding}
+        return list(wrong.values())
 
-    def _maybe_denied(self, scene: Scene, claim: Claim, lot: Lot) -> Claim:
-        """Return now and then, of a finding that is there, the denial of what it is not."""
-        choices = self._speaker.deniable(claim, scene.split)
-        return choices[lot.below(len(choices))] if choices and not lot.below(4) else claim
+    def _sometimes_denied(self, context: StudyContext, claim: Claim, draws: SeededDraws) -> Claim:
+        """Return, in one of four cases, the denial of an attribute the finding does not have."""
+        choices = self._realizer.denials(claim, context.split)
+        return choices[draws.below(len(choices))] if choices and not draws.below(4) else claim
 
-    def _captions(self, scene: Scene, lot: Lot) -> Iterator[Line]:
-        lawful = [s for s in scene.study.said if self._speaker.lawful(s.text, scene.split)]
-        absent = [(claim, claim) for claim in scene.claims if not claim.present]
+    def _captions(self, context: StudyContext, draws: SeededDraws) -> Iterator[Line]:
+        realizer, split = self._realizer, context.split
+        quotes = [s for s in context.study.negated_sentences if realizer.may_quote(s.text, split)]
+        absent = [(claim, claim) for claim in context.claims if not claim.present]
         denied = [
             (claim, denial)
-            for claim in scene.claims
-            if claim.present and _alone(claim, scene.claims)
-            for denial in self._speaker.deniable(claim, scene.split)
+            for claim in context.claims
+            if claim.present and _only_on_its_finding(claim, context.claims)
+            for denial in realizer.denials(claim, split)
         ]
-        choices: list[list[Any]] = [lawful, absent, denied]
-        for number, choice in enumerate(self._turns(choices, lot)):
-            if isinstance(choice, Said):
-                yield self._quoted(scene, choice, lot, number)
-            elif line := self._caption(scene, choice, lot, number):
+        choices: list[list[Any]] = [quotes, absent, denied]
+        for number, choice in enumerate(self._turns(choices, draws)):
+            if isinstance(choice, NegatedSentence):
+                yield self._quoted(context, choice, draws, number)
+            elif line := self._caption(context, choice, draws, number):
                 yield line
 
     def _caption(
-        self, scene: Scene, told: tuple[Claim, Claim], lot: Lot, number: int
+        self, context: StudyContext, choice: tuple[Claim, Claim], draws: SeededDraws, number: int
     ) -> Line | None:
-        """Return a denial that holds because a fact does."""
-        fact, claim = told
-        text = self._speaker.say(claim, scene.split, lot).text
-        anchor = self._speaker.anchor(scene, [fact], [text], lot)
-        cue = self._speaker.wordings.cue(text)
+        """Return a caption that denies something, from a fact and the denial that follows."""
+        fact, claim = choice
+        text = self._realizer.say(claim, context.split, draws).text
+        anchor = self._realizer.anchor(context, [fact], [text], draws)
+        cue = self._realizer.cue(text)
         if anchor is None or cue is None:
             return None
-        return _captioned(scene, number, (text, cue, claim.finding, _polarity(claim)), anchor)
+        caption = _Caption(text, cue, claim.finding, _polarity(claim))
+        return _caption_line(context, number, caption, anchor)
 
-    def _quoted(self, scene: Scene, said: Said, lot: Lot, number: int) -> Line:
-        """Return a report's own sentence; without an image its anchor says the same otherwise."""
+    def _quoted(
+        self, context: StudyContext, sentence: NegatedSentence, draws: SeededDraws, number: int
+    ) -> Line:
+        """Return a report's own sentence; a text anchor states the same in other words."""
         facts = [
             claim
-            for claim, sentence in zip(scene.study.claims, scene.study.sentences, strict=True)
-            if sentence == said.text and claim in scene.claims
+            for claim, text in zip(context.study.claims, context.study.sentences, strict=True)
+            if text == sentence.text and claim in context.claims
         ]
-        anchor = self._speaker.anchor(scene, facts, [said.text], lot)
-        return _captioned(scene, number, (said.text, said.cue, said.finding, "report"), anchor)
+        anchor = self._realizer.anchor(context, facts, [sentence.text], draws)
+        caption = _Caption(sentence.text, sentence.cue, sentence.finding, "report")
+        return _caption_line(context, number, caption, anchor)
 
-    def _pairs(self, scene: Scene, lot: Lot) -> Iterator[Line]:
-        for number, claim in enumerate(self._turns(_by_polarity(scene.claims), lot)):
-            twins = self._speaker.wordings.twins(claim, scene.split)
-            if not twins:
+    def _pairs(self, context: StudyContext, draws: SeededDraws) -> Iterator[Line]:
+        for number, claim in enumerate(self._turns(_by_polarity(context.claims), draws)):
+            choices = self._realizer.twins(claim, context.split)
+            if not choices:
                 continue
-            twin = twins[lot.below(len(twins))]
-            anchor = self._speaker.anchor(scene, [claim], [twin.affirmative, twin.negated], lot)
+            twins = choices[draws.below(len(choices))]
+            texts = [twins.affirmative, twins.negated]
+            anchor = self._realizer.anchor(context, [claim], texts, draws)
             if anchor is None:
                 continue
-            yield _paired(scene, number, claim, twin, anchor)
+            yield _pair_line(context, number, claim, twins, anchor)
 
-    def _turns(self, lists: Sequence[list[T]], lot: Lot) -> Iterator[T]:
+    def _turns(self, lists: Sequence[list[T]], draws: SeededDraws) -> Iterator[T]:
         """Draw from the lists in turn, `per_study` times or until all are empty."""
-        filled = [list(one) for one in lists if one]
+        filled = [list(items) for items in lists if items]
         left = self._config.per_study or sum(map(len, filled))
-        turn = lot.below(len(filled)) if filled else 0
+        turn = draws.below(len(filled)) if filled else 0
         while left and filled:
-            now = filled[turn % len(filled)]
-            yield now.pop(lot.below(len(now)))
+            items = filled[turn % len(filled)]
+            yield items.pop(draws.below(len(items)))
             left -= 1
             turn += 1
-            filled = [one for one in filled if one] if not now else filled
+            filled = [items for items in filled if items]
 
 
-def _paired(scene: Scene, number: int, claim: Claim, twin: Twin, anchor: dict[str, str]) -> Line:
-    texts = (twin.affirmative, twin.negated)
+class _Caption(NamedTuple):
+    text: str
+    cue: Span
+    finding: str
+    denied: str
+    """`absent`, `place denied`, `severity denied`, or `report` for a quoted sentence."""
+
+
+def _caption_line(context: StudyContext, number: int, caption: _Caption, anchor: Anchor) -> Line:
     row = {
-        "id": f"{scene.study.id}-{number}",
+        "id": f"{context.study.id}-{number}",
+        "anchor": anchor,
+        "caption": caption.text,
+        "cue": caption.cue,
+        "finding": caption.finding,
+        "denied": caption.denied,
+        "patient": context.tag,
+        "source": context.study.source,
+    }
+    tags = (f"finding/{caption.finding or 'other'}", f"polarity/{caption.denied}")
+    return Line("captions", row, tags)
+
+
+def _pair_line(
+    context: StudyContext, number: int, claim: Claim, twins: TwinStatements, anchor: Anchor
+) -> Line:
+    texts = (twins.affirmative, twins.negated)
+    tags = {"finding": claim.finding, "patient": context.tag, "source": context.study.source}
+    row = {
+        "id": f"{context.study.id}-{number}",
         "true": texts[not claim.present],
         "false": texts[claim.present],
         "anchor": anchor,
-        **({"subject": twin.subject} if twin.subject else {}),
+        **({"subject": twins.subject} if twins.subject else {}),
         "negated": "false" if claim.present else "true",
-        "cue": twin.cue,
-        "tags": {"finding": claim.finding, "patient": scene.tag, "source": scene.study.source},
+        "cue": twins.cue,
+        "tags": tags,
     }
     return Line("pairs", row, (f"finding/{claim.finding}", f"polarity/{_polarity(claim)}"))
 
 
-def _captioned(
-    scene: Scene,
-    number: int,
-    said: tuple[str, tuple[int, int], str, str],
-    anchor: dict[str, str] | None,
-) -> Line:
-    text, cue, finding, denied = said
-    row = {
-        "id": f"{scene.study.id}-{number}",
-        "anchor": anchor,
-        "caption": text,
-        "cue": cue,
-        "finding": finding,
-        "denied": denied,
-        "patient": scene.tag,
-        "source": scene.study.source,
-    }
-    return Line("captions", row, (f"finding/{finding or 'other'}", f"polarity/{denied}"))
-
-
-def _alone(claim: Claim, claims: Sequence[Claim]) -> bool:
-    """Tell whether a claim is the only one on its finding."""
+def _only_on_its_finding(claim: Claim, claims: Sequence[Claim]) -> bool:
     return sum(other.finding == claim.finding for other in claims) == 1
 
 
@@ -224,21 +247,20 @@ def _by_polarity(claims: Sequence[Claim]) -> list[list[Claim]]:
     return [[c for c in claims if c.present], [c for c in claims if not c.present]]
 
 
-def _companions(claims: Sequence[Claim], claim: Claim, lot: Lot) -> list[Claim]:
-    """Return up to `COMPANIONS` claims, each on a finding of its own, polarities in turn.
+def _companions(claims: Sequence[Claim], claim: Claim, draws: SeededDraws) -> list[Claim]:
+    """Return up to `COMPANIONS` claims, each on another finding, present and absent in turn.
 
-    Were they drawn as they come, most would be denials, and the right statement would be the one
-    that denies most.
+    Drawn at random, most would be denials, and the statement with most denials would be right.
     """
-    sides = _by_polarity([other for other in claims if other.finding != claim.finding])
+    by_polarity = _by_polarity([other for other in claims if other.finding != claim.finding])
     turn = int(claim.present)
-    found: dict[str, Claim] = {}
-    while any(sides) and len(found) < COMPANIONS:
-        side = sides[turn] or sides[1 - turn]
-        other = side.pop(lot.below(len(side)))
-        found.setdefault(other.finding, other)
+    companions: dict[str, Claim] = {}
+    while any(by_polarity) and len(companions) < COMPANIONS:
+        choices = by_polarity[turn] or by_polarity[1 - turn]
+        other = choices.pop(draws.below(len(choices)))
+        companions.setdefault(other.finding, other)
         turn = 1 - turn
-    return list(found.values())
+    return list(companions.values())
 
 
 def _plain(claims: Sequence[Claim]) -> tuple[Claim, ...]:

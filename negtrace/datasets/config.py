@@ -1,44 +1,44 @@
-"""What a data set is built with."""
+"""Settings of a data set."""
 
-__all__ = ["LAYOUTS", "Config", "Layout"]
+__all__ = ["AUTO", "DatasetConfig"]
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from negtrace.errors import DatasetError
 
-Layout = Literal["claims", "cad-chest", "chexpert", "nih", "reports"]
-
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+AUTO = "auto"
+"""Setting of `layout` with which the layout of each source is recognised."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """Settings of a data set; the same settings and sources give the same bytes.
+class DatasetConfig:
+    """Settings of a data set. The same settings and sources give the same bytes.
 
     Raises:
-        DatasetError: for shares that leave nothing to train on, or no set a study.
+        DatasetError: for shares that leave nothing to train on, or a negative `per_study`.
     """
 
-    layout: Layout | Literal["auto"] = "auto"
-    """How the sources are laid out; `auto` looks at each."""
+    layout: str = AUTO
+    """Layout of the sources by name; `auto` recognises the layout of each source."""
     images: Path | None = None
-    """Folder that image paths start from; each source's own folder when not given."""
+    """Folder that image paths start from; by default, each source's own folder."""
     anchors: Literal["image", "text"] = "image"
-    """What statements are about: images, or sentences that affirm what is so without naming it."""
+    """Anchors of the statements: images, or sentences that affirm a fact without naming the
+    finding."""
     column: str | None = None
-    """Column or key of a report's text; found by its name when not given."""
+    """Column or key of a report's text; by default, it is found by its name."""
     patient: str | None = None
-    """Column or key of the patient; found by its name when not given."""
+    """Column or key of the patient; by default, it is found by its name."""
     seed: int = 0
-    """Which split, which wordings, which findings."""
+    """Seed of the splits, the wordings and the choice of findings."""
     val: float = 0.1
     """Share of the patients in `val`."""
     test: float = 0.1
     """Share of the patients in `test`."""
     per_study: int = 1
-    """Claim sets, captions and pairs of one study, each on another claim; 0 for all it has."""
+    """Number of claim sets, captions and pairs of one study, each on another claim; 0 for all."""
     check_images: bool = False
     """Open every image, and leave out studies whose image cannot be read."""
     parquet: bool = False

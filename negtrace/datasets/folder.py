@@ -1,6 +1,6 @@
-"""The folder of a data set: what is being written stands apart until all of it is there."""
+"""The folder of a data set. Files are written in `.partial` and moved when all are complete."""
 
-__all__ = ["Folder", "Progress"]
+__all__ = ["DatasetFolder", "Progress"]
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from negtrace._files import require_writable, write_bytes
-from negtrace.datasets.splits import draw
+from negtrace.datasets.splits import stable_hash
 from negtrace.errors import OutputError
 
 CARD = "card.json"
@@ -23,24 +23,25 @@ PARTIAL = ".partial"
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a data set is: all that a run that goes on must know."""
+    """State of an unfinished data set, from which a later run goes on."""
 
     done: int = 0
-    """Records of the sources that are dealt with."""
+    """Number of records that have been gone through."""
     counts: Counter[str] = field(default_factory=Counter)
+    """Counts of the card."""
     examples: dict[str, list[list[Any]]] = field(default_factory=dict)
-    """File and row of the first remarks of each code."""
+    """File and row of the first notes of each code."""
     sizes: dict[str, int] = field(default_factory=dict)
-    """Bytes of each file that count."""
+    """Bytes of each file at the last checkpoint."""
     whole: bool = False
-    """Whether every record is dealt with, and the files wait to be put in place."""
+    """Whether all records have been gone through, and only the files are left to move."""
 
 
-class Folder:
-    """Where a data set is written; a context that leaves nothing open.
+class DatasetFolder:
+    """Folder in which a data set is written; a context that closes its files.
 
     Raises:
-        OutputError: when the place cannot be written, or holds another data set or other files.
+        OutputError: when it cannot be written, or holds another data set or other files.
     """
 
     def __init__(self, out: Path, names: Iterable[str], identity: Mapping[str, Any]) -> None:
@@ -52,25 +53,25 @@ class Folder:
         self.progress = Progress()
 
     def card(self) -> dict[str, Any] | None:
-        """Return the card of the data set that is there in full, or None."""
+        """Return the card of a data set that is complete, or None."""
         try:
-            found = json.loads((self.out / CARD).read_bytes())
+            card = json.loads((self.out / CARD).read_bytes())
         except OSError:
             return None
         except ValueError as error:
-            raise OutputError(f"{self.out / CARD} is no data card ({error}); {_WAY}") from error
-        self._require_same(found.get("identity"))
-        return dict(found)
+            raise OutputError(f"{self.out / CARD} is no data card ({error}); {_WAY_OUT}") from error
+        self._require_same(card.get("identity"))
+        return dict(card)
 
-    def __enter__(self) -> "Folder":
+    def __enter__(self) -> "DatasetFolder":
         require_writable(self.out)
         state = self.partial / "progress.json"
         if state.exists():
-            found = json.loads(state.read_bytes())
-            self._require_same(found.pop("identity"))
-            self.progress = Progress(**{**found, "counts": Counter(found["counts"])})
+            progress = json.loads(state.read_bytes())
+            self._require_same(progress.pop("identity"))
+            self.progress = Progress(**{**progress, "counts": Counter(progress["counts"])})
         elif strays := [name for name in self.names if (self.out / name).exists()]:
-            raise OutputError(f"{self.out} holds {strays[0]}, which has no data card; {_WAY}")
+            raise OutputError(f"{self.out} holds {strays[0]}, which has no data card; {_WAY_OUT}")
         else:
             shutil.rmtree(self.partial, ignore_errors=True)
             self.partial.mkdir()
@@ -84,15 +85,17 @@ class Folder:
     ) -> None:
         self._open.close()
 
-    def _require_same(self, found: Any) -> None:
-        if found != json.loads(json.dumps(self.identity)):
-            told = [k for k in self.identity if (found or {}).get(k) != self.identity[k]]
+    def _require_same(self, identity: Any) -> None:
+        """Raise an OutputError if the folder holds the data set of another identity."""
+        if identity != json.loads(json.dumps(self.identity)):
+            other = [k for k in self.identity if (identity or {}).get(k) != self.identity[k]]
             raise OutputError(
-                f"{self.out} holds a data set of another {' and '.join(told) or 'kind'}; {_WAY}"
+                f"{self.out} holds a data set of another {' and '.join(other) or 'kind'}; "
+                f"{_WAY_OUT}"
             )
 
     def _reopen(self) -> None:
-        """Open the files where they were last known to be good; what follows is cut off."""
+        """Open the files, and cut off what was written after the last checkpoint."""
         for name in self.names:
             file = self._open.enter_context((self.partial / name).open("ab", buffering=1 << 18))
             file.seek(file.truncate(self.progress.sizes.get(name, 0)))
@@ -108,18 +111,18 @@ class Folder:
         self._files[name].write(line)
 
     def is_new(self, number: int, *study: str) -> bool:
-        """Tell whether a study, met as record `number`, was not met in an earlier record."""
-        key = draw(*study) >> 193
+        """Tell whether the study of record `number` has not occurred in an earlier record."""
+        key = stable_hash(*study) >> 193
         if self._studies.execute(
             "INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, number)
         ).rowcount:
             return True
-        # A run that goes on may meet again what it met after its last checkpoint.
+        # After a stop, the records since the last checkpoint come again.
         [first] = self._studies.execute("SELECT number FROM seen WHERE key = ?", (key,)).fetchone()
         return bool(first == number)
 
     def checkpoint(self, done: int, *, whole: bool = False) -> None:
-        """Make good what was written so far."""
+        """Save the state of what was written so far."""
         for name, file in self._files.items():
             file.flush()
             self.progress.sizes[name] = file.tell()
@@ -129,16 +132,16 @@ class Folder:
         state = {**vars(self.progress), "identity": self.identity}
         write_bytes(self.partial / "progress.json", json.dumps(state).encode())
 
-    def whole(self, name: str) -> Path:
-        """Return where a file is, before or after it was put in its place."""
+    def current(self, name: str) -> Path:
+        """Return the path of a file, before or after it was moved to its place."""
         path = self.partial / name
         return path if path.exists() else self.out / name
 
     def publish(self, extra: Iterable[str], card: bytes, text: str) -> None:
-        """Put every file in its place, the card last, and take away what was needed for it."""
+        """Move every file to its place, the card last, and remove `.partial`."""
         self._open.close()
         for name in (*self.names, *extra):
-            # A run that was stopped right here has moved some of them.
+            # An earlier run that was stopped here has already moved some of them.
             if (self.partial / name).exists():
                 (self.partial / name).replace(self.out / name)
         write_bytes(self.out / "card.md", text.encode())
@@ -146,5 +149,5 @@ class Folder:
         shutil.rmtree(self.partial)
 
 
-_WAY = "name an empty folder, or delete this one"
+_WAY_OUT = "name an empty folder, or delete this one"
 _TABLE = "CREATE TABLE IF NOT EXISTS seen (key INTEGER PRIMARY KEY, number INTEGER) WITHOUT ROWID"

@@ -1,4 +1,4 @@
-"""JSONL rewritten as Parquet, a block of rows at a time."""
+"""Parquet files with the rows of a data set's JSONL files, written a block at a time."""
 
 __all__ = ["write_parquet"]
 
@@ -11,7 +11,7 @@ from typing import Any
 from negtrace.errors import require
 
 ROWS = 10_000
-"""Rows of a block."""
+"""Rows in a block."""
 
 
 def write_parquet(source: Path, path: Path) -> None:
@@ -31,7 +31,7 @@ def _fields(pa: Any) -> dict[str, list[Any]]:
     text, span = pa.string(), pa.list_(pa.int64(), 2)
     anchor = ("anchor", pa.struct([("image", text), ("text", text)]))
     wrong = pa.list_(pa.struct([("text", text), ("attribute", text), ("finding", text)]))
-    told = [("finding", text), ("patient", text), ("source", text)]
+    common = [("finding", text), ("patient", text), ("source", text)]
     return {
         "claims": [
             ("id", text),
@@ -40,7 +40,7 @@ def _fields(pa: Any) -> dict[str, list[Any]]:
             ("wrong", wrong),
             ("answer", pa.int64()),
             ("present", pa.bool_()),
-            *told,
+            *common,
         ],
         "captions": [
             ("id", text),
@@ -48,7 +48,7 @@ def _fields(pa: Any) -> dict[str, list[Any]]:
             ("caption", text),
             ("cue", span),
             ("denied", text),
-            *told,
+            *common,
         ],
         "pairs": [
             ("id", text),
@@ -58,7 +58,7 @@ def _fields(pa: Any) -> dict[str, list[Any]]:
             ("subject", text),
             ("negated", text),
             ("cue", span),
-            ("tags", pa.struct(told)),
+            ("tags", pa.struct(common)),
         ],
     }
 

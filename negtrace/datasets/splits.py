@@ -1,12 +1,12 @@
-"""Which split a patient is in, and which split a statement is in.
+"""Splits of patients and of statements.
 
-Both are functions of the seed alone, so they need no memory of what was seen. A statement's split
-hangs on its *frame*: the statement without the words for polarity, side, zone and severity. So a
-statement and what contradicts it by one of these words are always in one split, and no statement is
-in two. `Splits` sees to it that each finding has frames of every kind in every split.
+Both depend on the seed alone, so no memory of earlier records is needed. The split of a statement
+depends on its *frame*: the statement without its words for polarity, side, zone and severity. So a
+statement and its contradiction by one of these words are always in one split, and no statement is
+in two splits. `Splits` gives every finding frames of every kind in every split.
 """
 
-__all__ = ["SPLITS", "Split", "Splits", "draw", "frame"]
+__all__ = ["SPLITS", "Split", "Splits", "frame", "stable_hash"]
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,18 +33,18 @@ _FILLERS = frozenset(
 ).union(attribute_words())
 
 
-def draw(*what: object) -> int:
-    """Return 256 bits that hang on `what` and on nothing else.
+def stable_hash(*parts: object) -> int:
+    """Return a number of 256 bits that depends on `parts` alone, on every computer.
 
-    >>> draw("patient", 1) == draw("patient", 1) != draw("patient", 2)
+    >>> stable_hash("patient", 1) == stable_hash("patient", 1) != stable_hash("patient", 2)
     True
     """
-    text = "\x1f".join(map(str, what)).encode("utf-8", "surrogatepass")
+    text = "\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(text, digest_size=32).digest())
 
 
 def frame(text: str) -> str:
-    """Return a statement in lower case, without the words for polarity, side, zone and severity.
+    """Return a statement in lower case, without its words for polarity, side, zone and severity.
 
     >>> frame("There is a large left pleural effusion.") == frame("There is no pleural effusion.")
     True
@@ -56,65 +56,70 @@ def frame(text: str) -> str:
 
 
 class Splits:
-    """The three splits, by their shares and a seed."""
+    """The three splits, for given shares and a seed."""
 
     def __init__(self, *, seed: int, val: float, test: float) -> None:
         self.seed = seed
-        self._held = {"test": test, "val": test + val}
+        self._limits = {"test": test, "val": test + val}
         self.names = tuple(s for s, share in zip(SPLITS, (1, val, test), strict=True) if share)
-        self._dealt: Mapping[str, Split] = {}
-        self._dealt = dict(self._deal())
+        self._assigned: Mapping[str, Split] = self._assign_frames()
 
     def of_patient(self, patient: str) -> Split:
-        """Return the split of a patient, and of all that is known of them."""
-        return self._cut(draw("patient", self.seed, patient))
+        """Return the split of a patient."""
+        return self._by_hash(stable_hash("patient", self.seed, patient))
 
-    def says(self, split: Split, claim: Claim) -> Iterator[tuple[str, ...]]:
-        """Yield the phrasings of a claim that a split may use, in names as wide as the finding."""
+    def of_statement(self, text: str) -> Split:
+        """Return the split of a statement, whichever patient it is about."""
+        return self._of_frame(frame(text))
+
+    def phrasings(self, split: Split, claim: Claim) -> Iterator[tuple[str, ...]]:
+        """Yield the phrasings of a claim that a split may use.
+
+        Names that mean only a kind of the finding are left out.
+        """
         return (texts for texts in _wide(claim) if self.of_statement(texts[0]) == split)
 
     def twins(self, split: Split, claim: Claim) -> Iterator[tuple[str, str]]:
-        """Yield twins on a finding that is there and its absence that a split may use, likewise."""
-        return (t for t in _wide_twins(claim) if self.of_statement(t[0]) == split)
-
-    def of_statement(self, text: str) -> Split:
-        """Return the split that a statement may be in, whoever it is about."""
-        return self._of_frame(frame(text))
+        """Yield the twins on a present finding and its absence that a split may use."""
+        return (twins for twins in _wide_twins(claim) if self.of_statement(twins[0]) == split)
 
     def _of_frame(self, key: str) -> Split:
-        return self._dealt.get(key) or self._cut(draw("frame", self.seed, key))
+        return self._assigned.get(key) or self._by_hash(stable_hash("frame", self.seed, key))
 
-    def _cut(self, bits: int) -> Split:
-        place = bits / 2**256
-        if place < self._held["test"]:
+    def _by_hash(self, bits: int) -> Split:
+        share = bits / 2**256
+        if share < self._limits["test"]:
             return "test"
-        return "val" if place < self._held["val"] else "train"
+        return "val" if share < self._limits["val"] else "train"
 
-    def _deal(self) -> Iterator[tuple[str, Split]]:
-        """Yield frames whose split is set, so that every finding has some of every kind in each."""
-        dealt: dict[str, Split] = {}
+    def _assign_frames(self) -> dict[str, Split]:
+        """Return splits of some frames, so that every split has some of each pool."""
+        assigned: dict[str, Split] = {}
         for pool in sorted(_pools(), key=lambda pool: (len(pool), pool)):
-            there = {dealt[key] for key in pool if key in dealt}
-            free = sorted((k for k in pool if k not in dealt), key=lambda k: draw(self.seed, k))
+            have = {assigned[key] for key in pool if key in assigned}
+            free = sorted(
+                (key for key in pool if key not in assigned),
+                key=lambda key: stable_hash(self.seed, key),
+            )
             for split in reversed(self.names):
-                if split not in there and free:
-                    dealt[free.pop()] = split
-        return iter(dealt.items())
+                if split not in have and free:
+                    assigned[free.pop()] = split
+        return assigned
 
 
 @lru_cache(maxsize=1)
 def _pools() -> tuple[tuple[str, ...], ...]:
-    """Return the frames of every finding, of each kind of claim and of twins."""
+    """Return, for every finding, the frames of each kind of claim and of twins."""
     pools = [
         pool
         for finding in VOCABULARY.values()
-        for claim in _shapes(finding)
+        for claim in _kinds_of_claims(finding)
         for pool in (_frames(claim), _twin_frames(claim))
     ]
     return tuple(dict.fromkeys(pool for pool in pools if pool))
 
 
-def _shapes(finding: Finding) -> Iterator[Claim]:
+def _kinds_of_claims(finding: Finding) -> Iterator[Claim]:
     """Yield a claim of each kind that a finding can have, with few and with many attributes."""
     plain = Claim(finding=finding.key, present=True)
     graded = [plain, *([replace(plain, severity="small")] if "severity" in finding.allowed else [])]
@@ -131,28 +136,29 @@ def _shapes(finding: Finding) -> Iterator[Claim]:
 
 
 def _wide(claim: Claim) -> Iterator[tuple[str, ...]]:
-    """Yield phrasings without those whose name means a kind of the finding only."""
+    """Yield phrasings without names that mean only a kind of the finding."""
     return (texts for texts in phrasings(claim) if not _narrow(claim, texts[0]))
 
 
 def _wide_twins(claim: Claim) -> Iterator[tuple[str, str]]:
-    told = claim_twins(claim, claim.negate())
-    return (twins for twins in told if not _narrow(claim, twins[0]))
+    pairs = claim_twins(claim, claim.negate())
+    return (twins for twins in pairs if not _narrow(claim, twins[0]))
 
 
 def _narrow(claim: Claim, text: str) -> bool:
+    """Tell whether a text names only a kind of the finding, such as "pacemaker" for a device."""
     return any(name in text.casefold() for name in VOCABULARY[claim.finding].narrower)
 
 
 def _frames(claim: Claim) -> tuple[str, ...]:
-    return _distinct(together[0] for together in _wide(claim))
+    return _distinct_frames(texts[0] for texts in _wide(claim))
 
 
 def _twin_frames(claim: Claim) -> tuple[str, ...]:
     if claim.certainty or claim.denied or not claim.present:
         return ()
-    return _distinct(one for one, _ in _wide_twins(claim))
+    return _distinct_frames(affirmative for affirmative, _ in _wide_twins(claim))
 
 
-def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
+def _distinct_frames(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({frame(text) for text in texts}))

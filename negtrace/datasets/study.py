@@ -1,6 +1,6 @@
-"""Studies as sources yield them: what is known of one patient at one time, or why it is not."""
+"""Studies: what a source says about one patient at one time."""
 
-__all__ = ["Said", "Study", "finding_of", "stated"]
+__all__ = ["NegatedSentence", "Study", "certain_claims", "finding_named"]
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,71 +9,79 @@ from functools import cache
 
 from negtrace.language.claims import Claim
 from negtrace.language.findings import VOCABULARY
+from negtrace.language.words import Span
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Said:
-    """A sentence of a report that denies something."""
+class NegatedSentence:
+    """A sentence of a report with a negation cue."""
 
     text: str
-    cue: tuple[int, int]
+    cue: Span
     """Characters of the cue."""
     finding: str
-    """What is denied, where the vocabulary has it; else empty."""
+    """The finding it denies; blank if the vocabulary has none, or if it denies several."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """What is known of one patient at one time."""
+    """What a source says about one patient at one time."""
 
     id: str
-    """File and row; unique in the data set."""
+    """File and row, as in `train.csv:7`; unique in the data set."""
     file: str
+    """File name without its folder."""
     row: int
+    """Line, or position in a JSON array, from 1."""
     source: str
-    """The layout it came in."""
+    """Name of the layout it came in."""
     key: str
-    """Names the study wherever it occurs."""
+    """Name of the study. A second study of the same layout, patient and key is a duplicate."""
     patient: str
-    """Names the patient wherever they occur."""
+    """Name of the patient; blank if unknown."""
     claims: tuple[Claim, ...]
-    """What is certain."""
+    """Claims that are certain."""
     image: str | None = None
     """Path of its image, from the folder of images."""
     text: str | None = None
-    """What a text encoder is given in the image's place."""
+    """Text that takes the place of the image."""
     sentences: tuple[str, ...] = ()
-    """Of a report: the sentence that states each claim."""
-    said: tuple[Said, ...] = ()
-    """Of a report: its negated sentences."""
+    """For a report: the sentence that states each claim."""
+    negated_sentences: tuple[NegatedSentence, ...] = ()
+    """For a report: its sentences with a negation cue."""
     uncertain: int = 0
-    """How many findings are in doubt, and left out."""
+    """Number of findings that are uncertain, and left out."""
     contradicted: int = 0
-    """How many are both stated and denied, and left out."""
+    """Number of findings that are both stated and denied, and left out."""
     unknown: int = 0
-    """How many the vocabulary does not have."""
+    """Number of findings that the vocabulary does not have."""
 
 
-def stated(claims: Sequence[Claim]) -> tuple[list[int], int, int]:
-    """Return the places of the claims that are certain, and how many findings are not.
+def certain_claims(claims: Sequence[Claim]) -> tuple[list[int], int, int]:
+    """Return the positions of the claims to keep, and how many findings are left out and why.
 
-    A claim in doubt is left out, and so is every claim on a finding of which something is both
-    stated and denied; of equal claims the first counts.
+    The numbers are of findings in doubt, and of findings of which something is both stated and
+    denied. Of equal claims the first is kept.
 
     >>> yes, no = Claim(finding="edema", present=True), Claim(finding="edema", present=False)
-    >>> stated([yes, Claim(finding="mass", present=True)]), stated([yes, no])
+    >>> certain_claims([yes, Claim(finding="mass", present=True)]), certain_claims([yes, no])
     (([0, 1], 0, 0), ([], 0, 1))
     """
-    sure = {claim: n for n, claim in reversed(list(enumerate(claims))) if not claim.certainty}
-    absent = [claim for claim in sure if not claim.present]
-    clash = {a.finding for a in absent for c in sure if c.present and _denies(a, c)}
-    kept = sorted(place for claim, place in sure.items() if claim.finding not in clash)
+    certain = {
+        claim: position
+        for position, claim in reversed(list(enumerate(claims)))
+        if not claim.certainty
+    }
+    absent = [claim for claim in certain if not claim.present]
+    present = [claim for claim in certain if claim.present]
+    contradicted = {denial.finding for denial in absent for c in present if _denies(denial, c)}
+    kept = sorted(n for claim, n in certain.items() if claim.finding not in contradicted)
     doubted = {claim.finding for claim in claims if claim.certainty}
-    return kept, len(doubted), len(clash)
+    return kept, len(doubted), len(contradicted)
 
 
 def _denies(absent: Claim, present: Claim) -> bool:
-    """Tell whether what is denied is not there includes what is stated to be there."""
+    """Tell whether a denial covers what another claim states."""
     return absent.finding == present.finding and (
         absent.side in (None, present.side)
         and absent.zone in (None, present.zone)
@@ -81,25 +89,25 @@ def _denies(absent: Claim, present: Claim) -> bool:
     )
 
 
-def finding_of(name: str) -> str | None:
-    """Return the finding that a data set's name for it means, or None where there is none.
+def finding_named(name: str) -> str | None:
+    """Return the key of the finding that a data set calls `name`, or None if there is none.
 
-    >>> finding_of("Pleural_Thickening"), finding_of("enlargement of the cardiac silhouette")
+    >>> finding_named("Pleural_Thickening"), finding_named("enlargement of the cardiac silhouette")
     ('thickening', 'cardiomegaly')
     """
-    return _names().get(re.sub(r"[\s_]+", " ", name).strip().casefold())
+    return _findings_by_name().get(re.sub(r"[\s_]+", " ", name).strip().casefold())
 
 
 @cache
-def _names() -> Mapping[str, str]:
-    """Return findings by key, label, name and plural; what comes first in the vocabulary counts."""
-    found: dict[str, str] = {}
+def _findings_by_name() -> Mapping[str, str]:
+    """Return findings by key, label, name and plural. The first in the vocabulary has a name."""
+    findings: dict[str, str] = {}
     for key, finding in VOCABULARY.items():
         words = [key, finding.term, finding.label, finding.nih.replace("_", " ")]
         words += [word for name in finding.names for word in (name.words, name.plural)]
         for word in words:
-            found.setdefault(word.casefold(), key)
-    # CAD-Chest's own name, which its authors count as cardiomegaly too.
-    found["enlargement of the cardiac silhouette"] = "cardiomegaly"
-    found.pop("", None)
-    return found
+            findings.setdefault(word.casefold(), key)
+    # CAD-Chest's own name. Its authors also count it as cardiomegaly.
+    findings["enlargement of the cardiac silhouette"] = "cardiomegaly"
+    findings.pop("", None)
+    return findings

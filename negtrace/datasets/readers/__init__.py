@@ -1,1 +1,1 @@
-"""Readers of label files, structured records and reports, one module a layout."""
+"""Readers of source files: one module for each layout, behind the registry in `base`."""

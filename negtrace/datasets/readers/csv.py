@@ -1,6 +1,6 @@
-"""CSV files as they come, in memory of one record: a bad row is told by line and reason."""
+"""Rows of CSV files, read in constant memory; a bad row has a code for the reason."""
 
-__all__ = ["Row", "garbled", "judge", "stream"]
+__all__ = ["LONGEST", "CsvRow", "check_row", "csv_rows", "garbled"]
 
 import csv
 import io
@@ -10,53 +10,55 @@ from itertools import islice
 from typing import NamedTuple
 
 LONGEST = 50
-"""How many lines one record may span before its quote is held to be a stray one."""
+"""Most lines of one row. A quote that is open for longer counts as a stray one."""
 
-_CELL = 20_000_000
-"""Characters of the longest cell that is read; csv's own limit is shorter than a long report."""
+_LONGEST_CELL = 20_000_000
+"""Characters of the longest cell that is read. The limit of Python's csv is below a long report."""
 
-_TOLD = {"stray_quote": "a quote that is never closed", "mojibake": "not UTF-8"}
+_DETAILS = {"stray_quote": "a quote that is never closed", "mojibake": "not UTF-8"}
 
 
-class Row(NamedTuple):
-    """A record of a CSV file."""
+class CsvRow(NamedTuple):
+    """A row of a CSV file."""
 
     row: int
-    """The line of the file it starts on, from 1."""
+    """Line on which it starts, from 1."""
     cells: Sequence[str] | None
-    """None where it cannot be read."""
+    """None if it cannot be read."""
     trouble: str = ""
-    """`stray_quote` or `mojibake` where it cannot be read."""
+    """`stray_quote` or `mojibake` if it cannot be read."""
 
 
-def stream(file: Iterable[bytes], *, mark: str = ",", longest: int = LONGEST) -> Iterator[Row]:
-    """Yield the records of a file's lines, the header first; empty lines are none.
+def csv_rows(
+    file: Iterable[bytes], *, delimiter: str = ",", longest: int = LONGEST
+) -> Iterator[CsvRow]:
+    """Yield the rows of a file's lines, the header first. Empty lines are skipped.
 
-    A quoted cell may hold newlines, over at most `longest` lines. What a quote embraces that does
-    not make a record as wide as the header shows the quote to be a stray one: its line is given up
-    and the next is read for itself.
+    A quoted cell may hold newlines, over at most `longest` lines. If such lines do not make a row
+    as wide as the header, their quote is a stray one: the first line is given up, and the next
+    line is read as a row of its own.
     """
     lines = _Lines(file)
     width = 0
     while line := lines.peek(1):
         span = 1 if b'"' not in line[0] else _span(lines, longest)
-        cells, trouble = _parse(lines.peek(span), mark)
+        cells, trouble = _parse(lines.peek(span), delimiter)
         if span > 1 and width and (cells is None or len(cells) != width):
             span, cells, trouble = 1, None, "stray_quote"
         if trouble or any(cells or ()):
-            yield Row(lines.number, cells, trouble)
+            yield CsvRow(lines.number, cells, trouble)
         width = width or len(cells or ())
-        lines.pass_over(span)
+        lines.drop(span)
 
 
-def judge(row: Row, width: int) -> tuple[str, str]:
-    """Return the code and the detail of what is wrong with a row; blank where nothing is.
+def check_row(row: CsvRow, width: int) -> tuple[str, str]:
+    """Return a code and a detail for a row that cannot be used; both are blank if it can.
 
-    >>> judge(Row(2, ["a"]), 2)
+    >>> check_row(CsvRow(2, ["a"]), 2)
     ('columns', '1 cells, expected 2')
     """
     if row.cells is None:
-        return row.trouble, _TOLD[row.trouble]
+        return row.trouble, _DETAILS[row.trouble]
     if len(row.cells) != width:
         return "columns", f"{len(row.cells)} cells, expected {width}"
     if not "".join(row.cells).isascii() and any(map(garbled, row.cells)):
@@ -65,7 +67,7 @@ def judge(row: Row, width: int) -> tuple[str, str]:
 
 
 def garbled(text: str) -> bool:
-    """Tell whether a text was decoded with the wrong encoding.
+    """Tell whether a text was once decoded with the wrong encoding.
 
     >>> garbled("naÃ¯ve"), garbled("naïve"), garbled("caf\ufffd")
     (True, False, True)
@@ -81,13 +83,13 @@ def garbled(text: str) -> bool:
 
 
 class _Lines:
-    """The lines of a file, some of them looked at before they are taken."""
+    """The lines of a file. Lines can be looked at before they are dropped."""
 
     def __init__(self, file: Iterable[bytes]) -> None:
-        self._file = _cut(file)
+        self._file = _split(file)
         self._ahead: deque[bytes] = deque()
         self.number = 1
-        """Of the next line, from 1."""
+        """Number of the next line, from 1."""
 
     def peek(self, count: int) -> list[bytes]:
         """Return the next lines, fewer at the end of the file."""
@@ -95,44 +97,45 @@ class _Lines:
             self._ahead.extend(islice(self._file, count - len(self._ahead)))
         return list(islice(self._ahead, count))
 
-    def pass_over(self, count: int) -> None:
-        """Take lines."""
+    def drop(self, count: int) -> None:
+        """Go past the next lines."""
         for _ in range(min(count, len(self._ahead))):
             self._ahead.popleft()
         self.number += count
 
 
-def _cut(file: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield lines without their ends; a file may end them with a carriage return alone."""
+def _split(file: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines without their ends. Some files end their lines with a carriage return alone."""
     for number, line in enumerate(file):
         yield from (line if number else line.removeprefix(b"\xef\xbb\xbf")).splitlines()
 
 
 def _span(lines: _Lines, longest: int) -> int:
-    """Return how many lines the next record takes, until its quotes are even."""
+    """Return the number of lines until the quotes of the next row are even, or else 1."""
     quotes = 0
-    for place in range(longest):
-        ahead = lines.peek(place + 1)
-        if len(ahead) <= place:
+    for count in range(1, longest + 1):
+        ahead = lines.peek(count)
+        if len(ahead) < count:
             return 1
-        quotes += ahead[place].count(b'"')
+        quotes += ahead[-1].count(b'"')
         if quotes % 2 == 0:
-            return place + 1
+            return count
     return 1
 
 
-def _parse(lines: Sequence[bytes], mark: str) -> tuple[list[str] | None, str]:
+def _parse(lines: Sequence[bytes], delimiter: str) -> tuple[list[str] | None, str]:
+    """Return the cells of a row, or None and the code of its trouble."""
     try:
         text = b"\n".join(lines).decode()
     except UnicodeDecodeError:
         return None, "mojibake"
     if '"' not in text:
-        return text.split(mark) if text else [], ""
+        return text.split(delimiter) if text else [], ""
     if text.count('"') % 2:
         return None, "stray_quote"
-    limit = csv.field_size_limit(_CELL)
+    limit = csv.field_size_limit(_LONGEST_CELL)
     try:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         return next(rows, []), ""
     except csv.Error:
         return None, "stray_quote"

@@ -1,36 +1,58 @@
-"""Source files, opened and read a record at a time."""
+"""Source files, read one record at a time: tables (CSV, TSV) and JSON (JSONL or an array)."""
 
-__all__ = ["Table", "objects", "opened"]
+__all__ = [
+    "Record",
+    "Table",
+    "TableReader",
+    "is_json",
+    "is_table",
+    "json_objects",
+    "open_table",
+    "read_table",
+]
 
+import codecs
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, NamedTuple
 
 from negtrace.datasets.note import Note
-from negtrace.datasets.readers.csv import LONGEST, Row, judge, stream
+from negtrace.datasets.readers.csv import LONGEST, CsvRow, check_row, csv_rows
 from negtrace.errors import DatasetError
 
 _CHUNK = 1 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class Table:
+def is_table(path: Path) -> bool:
+    """Tell by its name whether a file is CSV or TSV."""
+    return not path.is_dir() and path.suffix.lower() in (".csv", ".tsv")
+
+
+def is_json(path: Path) -> bool:
+    """Tell by its name whether a file is JSON or JSONL."""
+    return not path.is_dir() and path.suffix.lower() in (".json", ".jsonl")
+
+
+class TableReader:
     """A CSV or TSV file with a header, read from top to bottom."""
 
-    def __init__(self, path: Path, rows: Iterator[Row]) -> None:
+    def __init__(self, path: Path, rows: Iterator[CsvRow]) -> None:
         self.file = path.name
         self._rows = rows
-        head = next(rows, None)
-        self.columns: Sequence[str] = [cell.strip() for cell in (head and head.cells) or ()]
+        header = next(rows, None)
+        self.columns: Sequence[str] = [cell.strip() for cell in (header and header.cells) or ()]
         if len(set(self.columns)) < len(self.columns) or not self.columns:
             raise DatasetError(f"{path.name} has no header of distinct columns in its first line")
 
     def rows(self) -> Iterator[tuple[int, Sequence[str] | Note]]:
-        """Yield each record's first line, and its cells or what is wrong with it."""
+        """Yield the first line of each row, and its cells or a note on why they cannot be used."""
         width = len(self.columns)
         for row in self._rows:
-            code, detail = judge(row, width)
+            code, detail = check_row(row, width)
             if code or row.cells is None:
                 yield row.row, Note(file=self.file, row=row.row, code=code, detail=detail)
             else:
@@ -38,20 +60,66 @@ class Table:
 
 
 @contextmanager
-def opened(path: Path, *, longest: int = LONGEST) -> Iterator[Table]:
-    """Open a CSV, or a TSV by its name; a record spans at most `longest` lines.
+def open_table(path: Path, *, longest: int = LONGEST) -> Iterator[TableReader]:
+    """Open a CSV file, or a TSV file if its name says so; a row spans at most `longest` lines.
 
     Raises:
         DatasetError: for a file that cannot be read, or without a header of distinct columns.
     """
-    mark = "\t" if path.suffix.lower() == ".tsv" else ","
-    with reading(path) as file:
-        yield Table(path, stream(file, mark=mark, longest=longest))
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    with _open(path) as file:
+        yield TableReader(path, csv_rows(file, delimiter=delimiter, longest=longest))
+
+
+class Record(NamedTuple):
+    """A row of a table."""
+
+    row: int
+    """Line on which it starts, from 1."""
+    cells: Mapping[str, str]
+    """Cells by column."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A whole CSV or TSV file."""
+
+    file: str
+    """File name without its folder."""
+    columns: tuple[str, ...]
+    records: tuple[Record, ...]
+    notes: tuple[Note, ...]
+    """Rows that were left out."""
+
+
+def read_table(path: Path | str) -> Table:
+    """Read a whole CSV or TSV file with a header.
+
+    A quoted cell may hold newlines. A row is left out and noted if it is not UTF-8 or was once
+    decoded wrongly (`mojibake`), has a quote that never closes (`stray_quote`), or has more or
+    fewer cells than the header (`columns`).
+
+    Raises:
+        DatasetError: for a file that cannot be read, or without a header of distinct columns.
+    """
+    records: list[Record] = []
+    notes: list[Note] = []
+    with open_table(Path(path)) as table:
+        for row, cells in table.rows():
+            if isinstance(cells, Note):
+                notes.append(cells)
+            else:
+                records.append(Record(row, dict(zip(table.columns, cells, strict=True))))
+        return Table(
+            file=table.file,
+            columns=tuple(table.columns),
+            records=tuple(records),
+            notes=tuple(notes),
+        )
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[BinaryIO]:
-    """Open a file, or say why it cannot be read."""
+def _open(path: Path) -> Iterator[BinaryIO]:
     try:
         file = path.open("rb", buffering=_CHUNK)
     except OSError as error:
@@ -60,20 +128,16 @@ def reading(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | Note]]:
-    """Yield the objects of a JSONL file by line, or of a JSON array by place, from 1.
+def json_objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | Note]]:
+    """Yield the objects of a JSONL file by line, or of a JSON array by position, from 1.
 
     Raises:
         DatasetError: for a file that cannot be read.
     """
-    with reading(path) as file:
-        start = file.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    with _open(path) as file:
+        start = file.read(256).removeprefix(_BYTE_ORDER_MARK).lstrip()[:1]
         file.seek(0)
-        if start != b"[":
-            yield from _lines(path.name, file)
-            return
-        with path.open(encoding="utf-8-sig", errors="replace") as text:
-            yield from _array(path.name, text)
+        yield from _array(path.name, file) if start == b"[" else _lines(path.name, file)
 
 
 def _lines(name: str, file: Iterable[bytes]) -> Iterator[tuple[int, dict[str, Any] | Note]]:
@@ -81,7 +145,7 @@ def _lines(name: str, file: Iterable[bytes]) -> Iterator[tuple[int, dict[str, An
         if not line.strip():
             continue
         try:
-            value = json.loads(line.removeprefix(b"\xef\xbb\xbf").decode())
+            value = json.loads(line.removeprefix(_BYTE_ORDER_MARK).decode())
         except UnicodeDecodeError:
             yield number, Note(file=name, row=number, code="mojibake", detail="not UTF-8")
         except (ValueError, RecursionError) as error:
@@ -90,33 +154,24 @@ def _lines(name: str, file: Iterable[bytes]) -> Iterator[tuple[int, dict[str, An
             yield number, _object(name, number, value)
 
 
+def _array(name: str, file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | Note]]:
+    """Yield the elements of an array one by one. After an error, the rest of it is lost."""
+    import ijson
+
+    # Bytes that are not UTF-8 become U+FFFD, by which a reader finds the garbled text.
+    text = codecs.EncodedFile(file, "utf-8", "utf-8-sig", errors="replace")
+    row = 0
+    try:
+        for row, value in enumerate(ijson.items(text, "item"), start=1):
+            yield row, _object(name, row, value)
+    except ijson.JSONError as error:
+        reason = str(error).partition("\n")[0]
+        detail = f"not JSON from here on: {reason}"
+        yield row + 1, Note(file=name, row=row + 1, code="json", detail=detail)
+
+
 def _object(name: str, row: int, value: Any) -> dict[str, Any] | Note:
     if isinstance(value, dict):
         return value
-    told = f"a JSON {type(value).__name__}; expected an object"
-    return Note(file=name, row=row, code="json", detail=told)
-
-
-def _array(name: str, file: TextIO) -> Iterator[tuple[int, dict[str, Any] | Note]]:
-    """Decode one element of an array after another; what is left of a broken one is lost."""
-    decode = json.JSONDecoder().raw_decode
-    text, place, row = file.read(_CHUNK), 0, 0
-    place = text.index("[") + 1
-    while True:
-        while place < len(text) and text[place] in " \t\r\n,":
-            place += 1
-        try:
-            if place == len(text):
-                raise ValueError("the array does not end")
-            if text[place] == "]":
-                return
-            value, end = decode(text, place)
-        except (ValueError, RecursionError) as error:
-            if more := file.read(max(_CHUNK, len(text) - place)):
-                text, place = text[place:] + more, 0
-                continue
-            told = f"not JSON from here on: {error}"
-            yield row + 1, Note(file=name, row=row + 1, code="json", detail=told)
-            return
-        row, place = row + 1, end
-        yield row, _object(name, row, value)
+    detail = f"a JSON {type(value).__name__}; expected an object"
+    return Note(file=name, row=row, code="json", detail=detail)
