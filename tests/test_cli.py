@@ -1,6 +1,7 @@
 """The command line: every command on real input, and what it says of bad input."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,12 @@ from pathlib import Path
 import pytest
 
 import negtrace
+from negtrace._registry import Registry
+from negtrace.bench import SUITES
 from negtrace.cli import main
-from negtrace.results.cte_json import read_json
+from negtrace.pairs import SOURCES
+from negtrace.results import LAYER_SCORES, read_json
+from negtrace.training import TRAINING_DATA, WEIGHTINGS
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +24,64 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_help_lists_every_command() -> None:
-    command = [sys.executable, "-m", "negtrace", "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
-    for name in ("demo", "trace", "plot", "scores", "check", "pairs", "models"):
-        assert name in shown
+HELP = """
+import sys
+from negtrace.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(*sorted({name.split(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+COMMANDS = (
+    *("demo", "trace", "heads", "cues", "bench", "dataset", "finetune"),
+    *("plot", "scores", "check", "pairs", "models"),
+)
+
+
+def help_of(*command: str) -> tuple[str, set[str]]:
+    """Return the help of a command on one line, and the packages that were imported for it."""
+    ended = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", HELP, *command, "--help"], capture_output=True, text=True, check=True
+    )
+    words = " ".join(ended.stdout.replace("│", " ").split())
+    return words, set(ended.stderr.split())
+
+
+def test_help_lists_every_command_without_loading_anything_heavy() -> None:
+    words, packages = help_of()
+    assert f"{{{','.join(COMMANDS)}}}" in words
+    assert not packages & {"numpy", "torch", "transformers", "matplotlib", "pandas"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_does_not_load_torch(command: str) -> None:
+    words, packages = help_of(command)
+    assert words.startswith(f"usage: negtrace {command} ")
+    assert not packages & {"torch", "transformers", "matplotlib", "pandas"}
+
+
+@pytest.mark.parametrize(
+    ("command", "registry"),
+    [
+        ("finetune", LAYER_SCORES),
+        ("finetune", WEIGHTINGS),
+        ("finetune", TRAINING_DATA),
+        ("bench", SUITES),
+        ("pairs", SOURCES),
+    ],
+)
+def test_the_help_of_an_option_lists_the_registered_names(
+    command: str, registry: Registry[object]
+) -> None:
+    words, _ = help_of(command)
+    assert f"(known: {', '.join(registry)}; default: " in words
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_a_help_text(command: str) -> None:
+    words, _ = help_of(command)
+    options = words.partition(" options ─")[2]
+    assert not re.findall(r"--[a-z-]+ (?:[A-Z|{}\[\]]+ )*\(default", options)
 
 
 def test_demo_writes_a_heatmap_layer_importance_and_json(
@@ -40,7 +98,7 @@ def test_demo_writes_a_heatmap_layer_importance_and_json(
     assert "denoising: " in capsys.readouterr().out
 
 
-def test_trace_writes_what_it_says(toy: Path) -> None:
+def test_trace_writes_the_files_it_names(toy: Path) -> None:
     names = {path.name for path in toy.iterdir()}
     assert {"denoising.json", "noising.safetensors", "heatmap.png"} <= names
     document = read_json(toy / "noising.json")
@@ -96,7 +154,7 @@ sys.exit(main())
 
 
 @pytest.mark.parametrize("command", ["plot", "scores"])
-def test_a_json_opens_where_there_is_no_torch(command: str, toy: Path, tmp_path: Path) -> None:
+def test_a_json_can_be_opened_without_torch(command: str, toy: Path, tmp_path: Path) -> None:
     run = subprocess.run(  # noqa: S603
         [sys.executable, "-c", WITHOUT_TORCH, command, str(toy / "noising.json")],
         cwd=tmp_path,
@@ -152,7 +210,7 @@ def test_pairs_are_written_and_traced(
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "expected"),
     [
         (["trace", "nowhere/model"], "built-in name (phantom, toy)"),
         (["trace", "toy", "--corruption", "shake"], "unknown corruption 'shake'; known: "),
@@ -163,19 +221,19 @@ def test_pairs_are_written_and_traced(
     ],
     ids=" ".join,
 )
-def test_bad_input_is_told_in_one_line(
+def test_bad_input_gives_a_message_of_one_line(
     args: list[str],
-    said: str,
+    expected: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(args) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("negtrace: ")
-    assert said in told
-    assert "Traceback" not in told
+    message = capsys.readouterr().err
+    assert message.startswith("negtrace: ")
+    assert expected in message
+    assert "Traceback" not in message
 
 
 def test_a_bad_line_is_named_and_can_be_skipped(
@@ -189,13 +247,13 @@ def test_a_bad_line_is_named_and_can_be_skipped(
     path.write_text("\n".join([*map(json.dumps, rows), "{broken"]))
     args = ["trace", "toy", "--pairs", str(path), "--out", str(tmp_path / "out")]
     assert main(args) == 1
-    told = capsys.readouterr().err
-    assert f"{path}:2" in told or f"{path}, line 2" in told
+    message = capsys.readouterr().err
+    assert f"{path}:2" in message or f"{path}, line 2" in message
     assert main([*args, "--skip-bad", "--formats", "png"]) == 0
     assert "warning" in capsys.readouterr().err
 
 
-def test_an_output_place_that_cannot_be_written_is_told_before_any_work(
+def test_an_output_folder_that_cannot_be_written_is_refused_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     taken = tmp_path / "taken"
@@ -240,7 +298,7 @@ def test_a_benchmark_is_written(tmp_path: Path) -> None:
     assert {path.suffix for path in tmp_path.iterdir()} >= {".json", ".png"}
 
 
-def test_sites_and_estimates_are_chosen_by_name(
+def test_sites_and_methods_are_chosen_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["trace", "phantom", "--limit", "4", "--formats", "png", "--out", str(tmp_path)]

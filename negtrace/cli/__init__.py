@@ -1,4 +1,9 @@
-"""The command line: a thin table of frozen configs; the fields' docs are the help text."""
+"""The command line: one frozen dataclass for each command.
+
+The fields of a command are its options, and their docs are the help text. A command over the
+settings of a room holds the config of that room, so every setting is written once. To add a
+command, write such a class with a `run` method and list it in `COMMANDS`.
+"""
 
 __all__ = ["COMMANDS", "main"]
 
@@ -20,7 +25,7 @@ from negtrace.cli.results import Plot, Scores
 from negtrace.cli.tracing import Demo, Heads, Trace
 from negtrace.errors import NegtraceError, NegtraceWarning
 
-# Everything heavy is imported by the command that needs it: `--help` must answer at once.
+# A command imports what is heavy when it runs, so `--help` answers at once.
 
 COMMANDS = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
@@ -39,7 +44,18 @@ COMMANDS = (
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one command; return 1 after an error that negtrace raised on purpose."""
+    """Run one command, and return the exit code.
+
+    Args:
+        args: the arguments; those of the process when not given.
+
+    Returns:
+        0 after success, 1 after an error that negtrace raised on purpose. Its message is printed as
+        one line to stderr, and so is every warning.
+
+    Raises:
+        SystemExit: for `--help`, and for arguments that do not fit the command.
+    """
     try:
         command = tyro.cli(COMMANDS, prog="negtrace", args=args, description=negtrace.__doc__)
         with warnings.catch_warnings():

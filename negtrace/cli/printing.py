@@ -1,4 +1,4 @@
-"""What commands print."""
+"""Printing, as all commands do it: results to stdout, warnings to stderr."""
 
 __all__ = ["say", "say_written", "show_warning"]
 
@@ -8,16 +8,21 @@ from pathlib import Path
 
 
 def say(*lines: object) -> None:
-    """Print lines."""
+    """Print lines to stdout."""
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
 def say_written(out: Path, files: Iterable[Path] | None = None) -> None:
-    """Say what is in a folder now; all of it, where not told which files."""
+    """Print the names of the files that were written to a folder.
+
+    Args:
+        out: the folder.
+        files: the files; every file in the folder when not given.
+    """
     names = sorted(path.name for path in (out.iterdir() if files is None else files))
     say(f"written to {out}: {', '.join(names)}")
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Show a warning as one line, without the place in the code."""
+    """Print a warning to stderr as one line, without its place in the code."""
     sys.stderr.write(f"negtrace: warning: {message}\n")

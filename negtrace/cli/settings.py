@@ -1,4 +1,4 @@
-"""Settings given as `name=value`."""
+"""Options of the form `name=value`, for settings that have no option of their own."""
 
 __all__ = ["settings"]
 
@@ -8,22 +8,24 @@ from collections.abc import Sequence
 from negtrace.errors import NegtraceError
 
 
-def settings(given: Sequence[str]) -> dict[str, object]:
-    """Read `name=value`, numbers and truth values as such.
+def settings(options: Sequence[str]) -> dict[str, object]:
+    """Return the values of `name=value` options by name.
+
+    A value is read as JSON if it can be, otherwise as text.
 
     >>> settings(["samples=8", "bf16=true", "word=a"])
     {'samples': 8, 'bf16': True, 'word': 'a'}
 
     Raises:
-        NegtraceError: for a setting without a value.
+        NegtraceError: for an option without a value.
     """
-    found: dict[str, object] = {}
-    for setting in given:
-        name, there, value = setting.partition("=")
-        if not there:
-            raise NegtraceError(f"the setting {setting!r} has no value; write it as name=value")
+    values: dict[str, object] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise NegtraceError(f"the setting {option!r} has no value; write it as name=value")
         try:
-            found[name] = json.loads(value)
+            values[name] = json.loads(value)
         except json.JSONDecodeError:
-            found[name] = value
-    return found
+            values[name] = value
+    return values

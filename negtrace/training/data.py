@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from negtrace._registry import Registry
 from negtrace.datasets.claim_sets import ClaimSet, read_claim_sets, wrongs
-from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
@@ -28,6 +28,9 @@ from negtrace.language.wording import phrase, realize, sentence
 from negtrace.pairs.anchor import Anchor
 from negtrace.phantom.patients import PHANTOM_FINDINGS, TRAIN_SEEDS, Patient, patient_with
 from negtrace.phantom.reports import report
+
+if TYPE_CHECKING:
+    from negtrace.encoders.base import Encoder
 
 SETS = 6000
 """Number of ready-made sets."""
@@ -204,7 +207,7 @@ def training_sets(data: str | Path | Sequence[ClaimSet], *, seed: int = 0) -> li
     return sets
 
 
-def usable(sets: Sequence[ClaimSet], encoder: Encoder, *, balance: float) -> list[ClaimSet]:
+def usable(sets: Sequence[ClaimSet], encoder: "Encoder", *, balance: float) -> list[ClaimSet]:
     """Return the sets that the losses can use, with a warning about those that are left out.
 
     Args:
@@ -243,7 +246,7 @@ def caption_of(claim_set: ClaimSet) -> str:
     return claim_set.caption or claim_set.right
 
 
-def _longest(claim_set: ClaimSet, encoder: Encoder) -> int:
+def _longest(claim_set: ClaimSet, encoder: "Encoder") -> int:
     """Return the number of tokens of the longest text of a set."""
     texts = [caption_of(claim_set), *claim_set.statements]
     texts += [claim_set.anchor.text] if claim_set.anchor.text else []
