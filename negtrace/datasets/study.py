@@ -27,8 +27,6 @@ class NegatedSentence:
 class Study:
     """What a source says about one patient at one time."""
 
-    id: str
-    """File and row, as in `train.csv:7`; unique in the data set."""
     file: str
     """File name without its folder."""
     row: int
@@ -55,6 +53,11 @@ class Study:
     """Number of findings that are both stated and denied, and left out."""
     unknown: int = 0
     """Number of findings that the vocabulary does not have."""
+
+    @property
+    def id(self) -> str:
+        """File and row, as in `train.csv:7`; unique in the data set."""
+        return f"{self.file}:{self.row}"
 
 
 def certain_claims(claims: Sequence[Claim]) -> tuple[list[int], int, int]:

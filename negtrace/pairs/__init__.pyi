@@ -1,22 +1,24 @@
 # For users.
-# For the rooms that build on this one.
-from .alignment import align as align
 from .anchor import Anchor as Anchor
-from .images import UNUSABLE as UNUSABLE
-from .images import check_image as check_image
-from .jsonl import anchor_as_json as anchor_as_json
 from .jsonl import read_pairs as read_pairs
 from .jsonl import write_pairs as write_pairs
 from .pair import Pair as Pair
-from .pair import pairs_digest as pairs_digest
 from .phantom import phantom_pairs as phantom_pairs
 from .radiology import radiology_pairs as radiology_pairs
-from .roles import ROLES as ROLES
-from .roles import token_roles as token_roles
 from .sources import SOURCES as SOURCES
 from .sources import PairSource as PairSource
 from .sources import pairs_from as pairs_from
+from .valse import valse_pairs as valse_pairs
+
+# isort: split
+# For the rooms that build on this one.
+from .alignment import align as align
+from .images import UNUSABLE as UNUSABLE
+from .images import check_image as check_image
+from .jsonl import anchor_as_json as anchor_as_json
+from .pair import pairs_digest as pairs_digest
+from .roles import ROLES as ROLES
+from .roles import token_roles as token_roles
 from .tokens import Tokens as Tokens
 from .valse import ValseRow as ValseRow
 from .valse import read_valse_rows as read_valse_rows
-from .valse import valse_pairs as valse_pairs

@@ -133,7 +133,6 @@ class LabelFile:
         if not names.key:
             return Note(file=file, row=row.row, code="no_study", detail="no path or study id")
         return Study(
-            id=f"{file}:{row.row}",
             file=file,
             row=row.row,
             source=CheXpert.name,

@@ -70,7 +70,6 @@ def _study(file: str, row: int, labels: str, image: str, patient: str) -> Study 
     if not image or not patient:
         return Note(file=file, row=row, code="no_study", detail="no image or patient")
     return Study(
-        id=f"{file}:{row}",
         file=file,
         row=row,
         source=NIH.name,

@@ -63,10 +63,9 @@ def name_in(record: Record, key: str) -> str:
 
 
 def study_of_record(claims: Sequence[Claim], **fields: Any) -> Study:
-    """Return a study of the claims that are certain. `fields` are its others, apart from `id`."""
+    """Return a study of the claims that are certain; `fields` are its other fields."""
     kept, doubted, contradicted = certain_claims(claims)
     return Study(
-        id=f"{fields['file']}:{fields['row']}",
         claims=tuple(claims[position] for position in kept),
         uncertain=doubted,
         contradicted=contradicted,

@@ -143,7 +143,6 @@ def _study(file: str, row: int, text: str, fields: Mapping[str, str]) -> Study |
     stated, negated = _read(text)
     kept, doubted, contradicted = certain_claims([claim for claim, _ in stated])
     return Study(
-        id=f"{file}:{row}",
         file=file,
         row=row,
         source=Reports.name,
