@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from negtrace.encoders.base import Encoder
+from negtrace.encoders.base import Encoder, EncoderDescription
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.tokens import Tokens
 
@@ -23,11 +23,9 @@ class Ignorant(Encoder):
     def __init__(self, name: str = "ignorant", *, max_tokens: int = 10_000) -> None:
         super().__init__(
             nn.Linear(1, 1),
-            name=name,
+            EncoderDescription(name=name, unit="cosine", max_tokens=max_tokens),
             block_names=["block"],
-            unit="cosine",
             causal=False,
-            max_tokens=max_tokens,
         )
 
     def tokenize(self, statements: Sequence[str]) -> list[Tokens]:

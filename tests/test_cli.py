@@ -212,7 +212,7 @@ def test_pairs_are_written_and_traced(
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        (["trace", "nowhere/model"], "built-in name (phantom, toy)"),
+        (["trace", "nowhere/model"], "load takes toy; phantom; a folder with"),
         (["trace", "toy", "--corruption", "shake"], "unknown corruption 'shake'; known: "),
         (["trace", "toy", "--pairs", "none.jsonl"], "none.jsonl"),
         (["plot", "none.json"], "none.json"),

@@ -18,7 +18,7 @@ from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
 from negtrace.encoders.huggingface.dual import scale_of
 from negtrace.encoders.huggingface.files import ModelFiles
-from negtrace.encoders.huggingface.text import stored_read_out
+from negtrace.encoders.huggingface.text import TextEncoder, stored_read_out
 from negtrace.encoders.load import load
 from negtrace.encoders.structure import find_blocks
 from negtrace.encoders.tokenizing import StatementTokenizer, matched_spans
@@ -171,12 +171,14 @@ def test_pooling_configs(pooling: dict, expected: str) -> None:
 def test_pooling_that_is_not_supported_is_refused() -> None:
     with pytest.raises(EncoderError, match="pools by max_tokens; expected cls or mean"):
         stored_read_out(sentence_transformer({"pooling_mode_max_tokens": True}))
-    with pytest.raises(EncoderError, match="'Dense', expected Transformer, Pooling"):
+    with pytest.raises(EncoderError, match="'Dense'; expected Transformer, Pooling"):
         stored_read_out(sentence_transformer({"pooling_mode": "mean"}, "Dense"))
 
 
 def test_unknown_names_list_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(EncoderError, match=r"built-in name \(phantom, toy\)"):
+    with pytest.raises(
+        EncoderError, match=r"load takes toy; phantom; a folder with adapter_config\.json"
+    ):
         load("no/such-model")
     with pytest.raises(UnknownNameError, match="unknown dtype 'int3'; known: float32"):
         load("toy", dtype="int3")
@@ -220,6 +222,18 @@ def test_a_folder_without_an_image_processor_takes_text_anchors_only(tmp_path: P
 def test_a_statement_longer_than_the_context_is_refused() -> None:
     with pytest.raises(EncoderError, match="42 tokens, but clip reads at most 24; shorten"):
         clip().embed_texts(["no " * 40])
+
+
+def test_a_roberta_reads_as_many_tokens_as_it_has_positions_for() -> None:
+    """Its first token stands at its padding index plus one."""
+    config = transformers.RobertaConfig(**TEXT, vocab_size=120, pad_token_id=0)
+    encoder = TextEncoder(build(config, torch.float32), word_tokenizer(), name="roberta")
+    longest = "no " * (24 - 1 - 2)  # positions, less the padding index and the tokens around
+    [tokens] = encoder.tokenize([longest])
+    assert len(tokens) == encoder.max_tokens == 24 - 1
+    assert encoder.embed_texts([longest]).shape == (1, 32)
+    with pytest.raises(EncoderError, match="24 tokens, but roberta reads at most 23"):
+        encoder.embed_texts([longest + "no"])
 
 
 def test_no_blocks_says_how_to_name_them() -> None:

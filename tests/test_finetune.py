@@ -361,7 +361,7 @@ def test_the_command_trains_and_prints_the_report(
 
 @pytest.mark.parametrize(
     ("model", "data", "place"),
-    [("phantom", None, "phantom"), (CHECKPOINT, None, "text"), (CHECKPOINT, "phantom", "phantom")],
+    [("phantom", None, "phantom"), (CHECKPOINT, None, "phantom"), (CHECKPOINT, "text", "text")],
 )
 def test_only_the_phantom_is_measured_on_radiographs_by_default(
     model: str | Path, data: str | None, place: str, tmp_path: Path

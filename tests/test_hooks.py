@@ -7,7 +7,7 @@ from models import ENCODERS, bert, clip
 from torch import nn
 
 from negtrace.encoders.base import Encoder, weights_digest
-from negtrace.encoders.hooks import captured, evaluating, rows_of, starting_at
+from negtrace.encoders.hooks import HookSite, captured, evaluating, rows_of, starting_at
 from negtrace.errors import NegtraceWarning
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.tracing.trace import trace
@@ -110,6 +110,47 @@ def test_a_forward_of_the_users_own_is_put_back() -> None:
     block.forward = own
     trace(encoder, radiology_pairs()[:2], progress=False)
     assert vars(block)["forward"] is own
+
+
+@pytest.mark.parametrize("at", ["input", "output"])
+def test_an_edit_comes_between_the_module_and_the_users_hooks(at: str) -> None:
+    """The user's hook on an input runs before the edit, and the one on an output after it."""
+    module = nn.Identity()
+    module.register_forward_pre_hook(lambda _, args: (args[0] * 10,))
+    module.register_forward_hook(lambda _, __, output: output * 100)
+    states: list[torch.Tensor] = []
+
+    def edit(hidden: torch.Tensor) -> torch.Tensor:
+        states.append(hidden)
+        return hidden + 1
+
+    with HookSite(site="mlp_out", module=module, at=at).edited(edit):
+        output = module(torch.ones(1, 1, 1))
+    assert [state.item() for state in states] == [10]
+    assert output.item() == 1100
+
+
+@pytest.mark.parametrize("site", ["attn_out", "mlp_out"])
+def test_a_patch_of_a_site_acts_before_the_users_hook_on_it(site: str) -> None:
+    """Recording a site and patching it with what was recorded changes nothing under a hook."""
+    encoder = clip()
+    hook_sites = encoder.hook_sites([site])
+    handle = hook_sites[1].module.register_forward_hook(
+        lambda _, __, output: (
+            (output[0] * 2, *output[1:]) if isinstance(output, tuple) else output * 2
+        )
+    )
+    ids = torch.tensor([encoder.tokenize(["no effusion"])[0].ids])
+    with torch.inference_mode(), evaluating(encoder.model):
+        with captured(encoder.blocks, hook_sites=hook_sites) as base:
+            plain = encoder.encode(ids)
+        with hook_sites[1].edited(lambda _: base.site_states[site][1]):
+            patched = encoder.encode(ids)
+        handle.remove()
+        with hook_sites[1].edited(lambda _: base.site_states[site][1] * 2):
+            doubled = encoder.encode(ids)
+    assert torch.equal(patched, plain)
+    assert torch.equal(doubled, plain)
 
 
 class Telling(nn.Module):

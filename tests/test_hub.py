@@ -23,13 +23,14 @@ from parts import TEXT, build, word_tokenizer
 CLIENT = """
 import json, sys
 import negtrace
-from negtrace.encoders.huggingface.prompt import Prompt
+from negtrace.encoders import LoadOptions, Prompt, options_for
 from negtrace.errors import NegtraceError
 
 prompt = Prompt(template="{anchor} is {statement} true ? answer :")
 for name, revision in json.loads(sys.argv[1]):
     try:
-        encoder = negtrace.load(name, revision=revision, prompt=prompt)
+        options = LoadOptions(revision=revision, prompt=prompt)
+        encoder = negtrace.load(name, options_for(name, options))
         said = {"family": encoder.family, "digest": encoder.digest, "revision": encoder.revision}
         said |= {"name": encoder.name, "images": encoder.reads_images}
     except NegtraceError as error:
@@ -119,7 +120,7 @@ def test_a_revision_is_pinned(hub: Hub, tmp_path: Path) -> None:
     assert main["revision"] == Hub.digest("lab/bert", "main")
     assert named["revision"] == pinned["revision"] == commit
     assert named["digest"] == pinned["digest"] != main["digest"]
-    assert "built-in name (phantom, toy)" in unknown["error"]
+    assert "load takes toy; phantom; a folder with adapter_config.json" in unknown["error"]
 
 
 def test_a_failed_download_is_told_and_leaves_nothing_half_done(hub: Hub, tmp_path: Path) -> None:

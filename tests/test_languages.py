@@ -163,7 +163,7 @@ def test_a_saved_vision_language_model_loads_as_one(tmp_path: Path) -> None:
 def test_a_tokenizer_that_does_not_know_the_image_token_is_named() -> None:
     processor = READERS["llava"][1]()
     processor.tokenizer = word_tokenizer()
-    with pytest.raises(EncoderError, match="look whether its tokenizer knows"):
+    with pytest.raises(EncoderError, match="check that its tokenizer knows"):
         VisionLanguageModel(READERS["llava"][0](torch.float32), processor, name="torn")
 
 
@@ -180,7 +180,7 @@ def test_a_model_that_reads_images_in_its_own_way_is_refused() -> None:
 
     brighter.__signature__ = inspect.signature(forward)
     model.forward = brighter
-    with pytest.raises(EncoderError, match="reads an image otherwise than as embeddings"):
+    with pytest.raises(EncoderError, match="its own forward over an image gives other logits"):
         VisionLanguageModel(model, processor, name="own", prompt=PROMPT)
 
 
@@ -206,7 +206,7 @@ def test_answers_have_to_begin_unlike_each_other() -> None:
 def test_answers_must_not_change_how_the_prompt_is_read() -> None:
     pieces = transformers.Siglip2Tokenizer().train_new_from_iterator(["so it is", "so"] * 9, 40)
     prompt = Prompt(template="{anchor}{statement}so", answers=("", "it"))
-    with pytest.raises(EncoderError, match="changes how the end of the prompt is read"):
+    with pytest.raises(EncoderError, match="changes the last tokens of the prompt"):
         prompt.answer_ids(pieces)
 
 

@@ -89,7 +89,7 @@ def test_a_tower_that_is_read_amid_its_padding_is_refused() -> None:
     config = {"text_cfg": {**TEXT, "no_causal_mask": True, "pool_type": "first"}}
     model = model_of({**config, "custom_text": True})
     tokenizer = open_clip().SimpleTokenizer(context_length=CONTEXT)
-    with pytest.raises(EncoderError, match="sees its padding, but is not read behind it"):
+    with pytest.raises(EncoderError, match="depends on the padding, but is not read behind it"):
         OpenClipEncoder(model, tokenizer, None, name="first")
 
 
@@ -120,7 +120,10 @@ def test_names_without_weights_and_unknown_ones_say_what_is_expected(tmp_path: P
 
 
 def test_a_revision_is_refused_rather_than_ignored() -> None:
-    with pytest.raises(EncoderError, match=r"'v1' of hf-hub:a/b: .*download that revision"):
+    with pytest.raises(
+        EncoderError,
+        match=r"hf-hub:a/b: the option revision .* newest one only; download the revision",
+    ):
         load("hf-hub:a/b", revision="v1")
 
 

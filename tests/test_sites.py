@@ -256,7 +256,7 @@ def test_sites_that_are_not_there_are_refused_with_the_reason() -> None:
     fused, toy = FAMILIES["fused"](torch.float32), ENCODERS["toy"](torch.float32)
     with pytest.raises(SiteError, match="MultiheadAttention runs as one fused operation"):
         trace(fused, PAIRS, sites=["head"], progress=False)
-    with pytest.raises(SiteError, match="no two modules inside _Tell write what it adds"):
+    with pytest.raises(SiteError, match="no two modules inside _Hear add up to what it adds"):
         trace(toy, PAIRS, sites=["attn_out"], progress=False)
     with pytest.raises(SiteError, match="unknown site 'mlp'; known: resid, resid_pre, attn_out"):
         trace(toy, PAIRS, sites=["mlp"], progress=False)

@@ -8,7 +8,6 @@ __all__ = [
     "blank_anchor",
     "correct_by_scorer",
     "is_correct",
-    "reads_together",
     "score_items",
     "score_matrix",
     "shortness",
@@ -90,7 +89,7 @@ def score_items(
         blank_anchor(item.anchor) if blank else item.anchor for item in items for _ in item.texts
     ]
     with torch.no_grad(), evaluating(encoder.model):
-        if reads_together(encoder):
+        if encoder.reads_anchor_in_row:
             scores = _score_together(encoder, texts, anchors)
         else:
             embedded = _embed_texts(encoder, texts)
@@ -137,13 +136,8 @@ def text_similarities(
         return _to_numpy(torch.cosine_similarity(left, right, dim=-1))
 
 
-def reads_together(encoder: Encoder) -> bool:
-    """Whether a statement is read in one row of tokens with its anchor."""
-    return type(encoder).tokenize_against is not Encoder.tokenize_against
-
-
 def _require_text_embeddings(encoder: Encoder, suite: str) -> None:
-    if reads_together(encoder):
+    if encoder.reads_anchor_in_row:
         raise BenchError(
             f"{encoder.name} reads a statement together with its anchor, so it has no embedding "
             f"of a statement alone, which {suite} needs; run the polarity or claims suite"

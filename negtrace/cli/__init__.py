@@ -19,7 +19,7 @@ from negtrace.cli.benchmark import Bench
 from negtrace.cli.dataset import Dataset
 from negtrace.cli.finetune import Finetune
 from negtrace.cli.language import Cues, MakePairs
-from negtrace.cli.models import Check, Models
+from negtrace.cli.models import CheckModel, Models
 from negtrace.cli.printing import show_warning
 from negtrace.cli.results import Plot, Scores
 from negtrace.cli.tracing import Demo, Heads, Trace
@@ -37,7 +37,7 @@ COMMANDS = (
     | Annotated[Finetune, tyro.conf.subcommand("finetune")]
     | Annotated[Plot, tyro.conf.subcommand("plot")]
     | Annotated[Scores, tyro.conf.subcommand("scores")]
-    | Annotated[Check, tyro.conf.subcommand("check")]
+    | Annotated[CheckModel, tyro.conf.subcommand("check")]
     | Annotated[MakePairs, tyro.conf.subcommand("pairs")]
     | Annotated[Models, tyro.conf.subcommand("models")]
 )

@@ -31,7 +31,8 @@ class Bench(Loading):
     """Measure how well models read negation: run a benchmark suite on one or several."""
 
     models: Positional[tuple[str, ...]] = ("phantom",)
-    """Models to measure. Several are compared in one figure; all are loaded in the same way."""
+    """Models to measure. Several are compared in one figure; each is loaded with the options that
+    apply to it."""
     names: tuple[str, ...] = ()
     """Names of the models in the reports, in order; names of their folders when not given."""
     out: Path = Path("negtrace-out")
@@ -50,10 +51,7 @@ class Bench(Loading):
             raise BenchError(
                 f"{len(self.names)} names for {len(self.models)} models; give one for each"
             )
-        names = self.names or (None,) * len(self.models)
-        encoders = [
-            self.loaded(model, name) for model, name in zip(self.models, names, strict=True)
-        ]
+        encoders = self.load_all(self.models, self.names)
         for report in run_benchmark(encoders, self.config, self.out, formats=self.formats):
             _print_report(report)
         say_written(self.out)

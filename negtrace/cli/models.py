@@ -1,59 +1,46 @@
-"""Which model a command runs on, and commands about models."""
+"""Options that say which model a command runs on, and the commands about models."""
 
-__all__ = ["Check", "Loading", "Model", "Models"]
+__all__ = ["CheckModel", "Loading", "Model", "Models"]
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, Suppress
 
 from negtrace.cli.printing import say
+from negtrace.encoders.huggingface.prompt import Prompt
+from negtrace.encoders.options import Dtype, LoadOptions, TextReadOut
 
 if TYPE_CHECKING:
     from negtrace.encoders.base import Encoder
-    from negtrace.encoders.huggingface.prompt import Prompt
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loading:
-    """How models are loaded."""
+class Loading(LoadOptions):
+    """Options for loading models."""
 
-    read_out: Literal["cls", "mean", "pooler"] | None = None
-    """Where a text encoder's embedding is read; a sentence-transformers folder says its own."""
+    name: Annotated[str | None, Suppress] = None
+    prompt: Annotated[Prompt | None, Suppress] = None
+    self_check: Annotated[bool, Suppress] = True
+    read_out: TextReadOut | None = None
+    """Read-out of a text encoder; a sentence-transformers model says its own, any other is read by
+    the mean."""
+    dtype: Dtype = "float32"
+    """Precision to run in."""
     template: str | None = None
-    """What a language model is asked, with {anchor} and {statement}."""
+    """Question for a language model, with {anchor} and {statement}."""
     answers: tuple[str, str] | None = None
     """Its answers where the statement holds and where it does not: " yes" " no"."""
     chat: bool = False
-    """Ask in the language model's own chat template."""
-    revision: str | None = None
-    """Revision of a model on the hub."""
-    device: str = "cpu"
-    """Where to run."""
-    dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
-    """Precision to run in."""
-    trust_remote_code: bool = False
-    """Run code that comes with the model."""
+    """Ask in the chat template of the language model."""
 
-    def loaded(self, model: str, name: str | None = None, *, self_check: bool = True) -> "Encoder":
-        """Load a model as an encoder, called by its own name if none is given."""
-        from negtrace.encoders.load import load
+    def options(self, **settings: object) -> LoadOptions:
+        """Return the options of `load`, some of them replaced."""
+        given = {field.name: getattr(self, field.name) for field in fields(LoadOptions)}
+        return LoadOptions(**{**given, "prompt": self._prompt(), **settings})
 
-        return load(
-            model,
-            name=name,
-            read_out=self.read_out,
-            revision=self.revision,
-            device=self.device,
-            dtype=self.dtype,
-            trust_remote_code=self.trust_remote_code,
-            self_check=self_check,
-            prompt=self._prompt(),
-        )
-
-    def _prompt(self) -> "Prompt | None":
-        from negtrace.encoders.huggingface.prompt import Prompt
-
+    def _prompt(self) -> Prompt | None:
         if self.template is None and self.answers is None and not self.chat:
             return None
         return Prompt(
@@ -62,49 +49,73 @@ class Loading:
             chat=self.chat,
         )
 
+    def load_all(self, models: Sequence[str], names: Sequence[str]) -> "list[Encoder]":
+        """Load several models, each with the options that apply to it.
+
+        Args:
+            models: what `load` is given for each.
+            names: names of the models in results, in order; their own when empty.
+
+        Raises:
+            EncoderError: for an option that applies to none of the models.
+        """
+        from negtrace.encoders.load import load, options_for
+
+        options = self.options()
+        applying = [options_for(model, options) for model in models]
+        if set(options.changed()) - {name for each in applying for name in each.changed()}:
+            return [load(model, options) for model in models]  # which refuses the option
+        return [
+            load(model, replace(each, name=name))
+            for model, each, name in zip(
+                models, applying, names or (None,) * len(models), strict=True
+            )
+        ]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Loading):
-    """What is loaded, and how."""
+    """A model and the options for loading it."""
 
     model: Positional[str]
     """`phantom`, `toy`, a folder, a name on the hub, or `open_clip:ARCHITECTURE/WEIGHTS`."""
     name: str | None = None
-    """What to call the model in results; the folder's or the hub's name when not given."""
+    """Name of the model in results; the folder's or the hub's name when not given."""
 
     def load(self, *, self_check: bool = True) -> "Encoder":
-        """Load it as an encoder."""
-        return self.loaded(self.model, self.name, self_check=self_check)
+        """Load the model as an encoder."""
+        from negtrace.encoders.load import load
+
+        return load(self.model, self.options(self_check=self_check))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check(Model):
+class CheckModel(Model):
     """Check that a model can be traced: blocks, states, and that it comes back untouched."""
 
     def run(self) -> None:
         """Print each item; fail when one does not hold."""
         from negtrace.encoders.check import check
 
-        found = check(self.load(self_check=False))
-        say(found)
-        found.require()
+        report = check(self.load(self_check=False))
+        say(report)
+        report.require()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """List the models, corruptions and layer scores that go by a name."""
+    """List the models that can be loaded, the corruptions and the layer scores."""
 
     def run(self) -> None:
-        """Print them."""
-        from negtrace.encoders.load import BUILT_IN
+        """Print them, from the registries."""
+        from negtrace.encoders.families import FAMILIES
         from negtrace.results.layer_scores import LAYER_SCORES
         from negtrace.tracing.corruptions.base import CORRUPTIONS
 
-        for name in BUILT_IN:
-            say(f"{name:10} {BUILT_IN[name].__doc__}")
+        for name in FAMILIES:
+            family = FAMILIES[name]
+            say(f"{name:22} {(family.__doc__ or '').splitlines()[0]}", f"{'':22} {family.accepts}")
         say(
-            "FOLDER     a Hugging Face model (dual, text, language, vision-language), open_clip's",
-            "HUB/NAME   the same, from the hub; open_clip:ARCHITECTURE/WEIGHTS",
             f"corruptions: {', '.join(CORRUPTIONS)}",
             f"layer scores: {', '.join(LAYER_SCORES)}",
         )

@@ -1,7 +1,8 @@
-"""Encoders: a model behind one contract, which tokenizes, embeds, scores and names its sites.
+"""Encoders: text towers behind one contract, which tokenize, embed, score and name their sites.
 
-Begin with `load` for a model folder or a name, and with `wrap` for any other module. `Encoder` is
-the contract; `check` tests an encoder.
+Begin with `load` for a name or a folder, and with `wrap` for any other module. `Encoder` is the
+contract, and `check` tests that an encoder keeps it. `FAMILIES` holds the kinds of models that
+`load` recognises; add your own with a `Family`.
 """
 
 import lazy_loader

@@ -1,20 +1,13 @@
-"""The contract every encoder keeps: tokenize, name the blocks, embed, score."""
+"""Encoder: the contract of every model that can be traced."""
 
-__all__ = [
-    "PROBE",
-    "Encoder",
-    "KeyValueCache",
-    "PrefixAttention",
-    "Unit",
-    "weights_digest",
-]
+__all__ = ["PROBE", "Encoder", "EncoderDescription", "Unit", "weights_digest"]
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +15,7 @@ from torch import Tensor, nn
 
 from negtrace.encoders.batching import batched, batches_by_length
 from negtrace.encoders.hooks import HookSite, evaluating, widened
+from negtrace.encoders.key_value_cache import PrefixAttention
 from negtrace.encoders.sites import INNER, BlockSites, find_sites
 from negtrace.encoders.structure import reads_one_layer
 from negtrace.errors import EncoderError, SiteError
@@ -31,7 +25,7 @@ from negtrace.pairs.tokens import Tokens
 Unit = Literal["logit", "cosine"]
 
 PROBE = "There is no abnormality in the chest."
-"""A statement of several tokens that structure is measured on."""
+"""A statement of several tokens, run to measure the structure of a tower."""
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -43,113 +37,109 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-KeyValueCache = Mapping[nn.Module, tuple[Tensor, Tensor]]
-"""Keys and values of a batch of runs, by attention module: [run, head, token, width]."""
+@dataclass(frozen=True, kw_only=True)
+class EncoderDescription:
+    """Facts about an encoder that are known before it runs."""
 
-
-class PrefixAttention(ABC):
-    """Runs only the tokens from a position on, with the recorded keys and values before it."""
-
-    @abstractmethod
-    def recording(self) -> AbstractContextManager[KeyValueCache]:
-        """Record every attention module's keys and values in the plain run inside the `with`."""
-
-    @abstractmethod
-    def encode_from(
-        self,
-        ids: Int[Tensor, "row token"],
-        start: int,
-        cache: KeyValueCache,
-        runs: Int[Tensor, " row"],
-    ) -> Float[Tensor, "row dim"]:
-        """Return the embedding of each row, running only its tokens from `start` on.
-
-        Row `i` continues run `runs[i]` of the cache. A block may be given the first rows only.
-        """
-
-    @property
-    @abstractmethod
-    def reads_last(self) -> bool:
-        """Whether `run_last` is exact here."""
-
-    @abstractmethod
-    def run_last(self, run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Return what a block gives at the last token, its keys and values taken from all.
-
-        For the last block, which needs no other query; called within `encode_from`.
-        """
+    name: str
+    """Name in results."""
+    unit: Unit
+    """Unit of the score: the model's own logit, or a cosine."""
+    max_tokens: int
+    """Tokens of the longest statement that the model reads."""
+    scale: float = 1.0
+    """Factor of the cosine in the score."""
+    bias: float = 0.0
+    """Constant that is added to the score."""
+    revision: str | None = None
+    """Commit of a model on the hub."""
+    tokenizer_name: str = ""
+    """Name of the tokenizer in results."""
+    trained_on_phantom: bool = False
+    """Whether the model was trained on the phantom's radiographs."""
 
 
 class Encoder(ABC):
-    """A text tower whose residual states can be read and replaced, and a score over it.
+    """A text tower whose residual stream can be read and replaced, and a score over it.
 
-    The engine talks to this contract alone. A subclass says how statements become tokens,
-    how a batch of equally long token rows becomes embeddings (one plain forward of the model's
-    own code) and how an anchor becomes an embedding of the same width.
+    Tracing uses this contract alone. A subclass turns statements into tokens (`tokenize`), a batch
+    of equally long token rows into embeddings by one plain forward of the model's own code
+    (`encode`), and image anchors into embeddings of the same width (`embed_images`).
+
+    Args:
+        model: the module that holds the text tower.
+        description: name, score and context of the encoder. Its fields are attributes too.
+        block_names: names of the blocks as in `model.named_modules()`, in the order they run.
+        causal: whether a token sees only itself and the tokens before it.
+
+    Raises:
+        EncoderError: when no block is named.
     """
 
     family: ClassVar[str]
-    """What kind of encoder this is, as in `negtrace models`."""
+    """Kind of encoder, as in `negtrace models`."""
 
     def __init__(
         self,
         model: nn.Module,
+        description: EncoderDescription,
         *,
-        name: str,
         block_names: Sequence[str],
-        unit: Unit,
         causal: bool,
-        max_tokens: int,
-        scale: float = 1.0,
-        bias: float = 0.0,
-        revision: str | None = None,
-        tokenizer_name: str = "",
     ) -> None:
         if not block_names:
-            raise EncoderError(f"{name}: no blocks given; name at least one")
+            raise EncoderError(f"{description.name}: no blocks given; name at least one")
         self.model = model
-        self.name = name
         self.block_names = tuple(block_names)
-        self.unit: Unit = unit
         self.causal = causal
-        self.max_tokens = max_tokens
-        self.scale = scale
-        self.bias = bias
-        self.revision = revision
-        self.tokenizer_name = tokenizer_name
+        self.name = description.name
+        self.unit: Unit = description.unit
+        self.max_tokens = description.max_tokens
+        self.scale = description.scale
+        self.bias = description.bias
+        self.revision = description.revision
+        self.tokenizer_name = description.tokenizer_name
+        self.trained_on_phantom = description.trained_on_phantom
 
     def __repr__(self) -> str:
-        reads = "causal" if self.causal else "bidirectional"
+        attention = "causal" if self.causal else "bidirectional"
         return (
             f"{type(self).__name__}({self.name!r}, {len(self.block_names)} blocks, "
-            f"{reads}, score in {self.unit})"
+            f"{attention}, score in {self.unit})"
         )
 
     @abstractmethod
     def tokenize(self, statements: Sequence[str]) -> list[Tokens]:
-        """Return the tokens of each statement, trimmed to what the read-out can see."""
+        """Return the tokens of each statement, without those behind the read-out."""
 
     def tokenize_against(
         self, statements: Sequence[str], anchors: Sequence[Anchor]
     ) -> list[Tokens]:
         """Return the tokens of each statement as it is scored against its anchor.
 
-        A tower that embeds statements alone reads them the same whatever the anchor; a language
-        model reads the anchor first, in the same row of tokens.
+        They are those of the statement alone unless `reads_anchor_in_row`.
         """
         return self.tokenize(statements)
 
+    @property
+    def reads_anchor_in_row(self) -> bool:
+        """Whether the anchor is read in one row of tokens with the statement.
+
+        True for language models. Then no statement has an embedding of its own.
+        """
+        return False
+
     @abstractmethod
     def encode(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        """Return the text embedding of each row, equally long ones, by one plain forward."""
+        """Return the text embedding of each row, by one plain forward over equally long rows."""
 
     def encode_against(
         self, ids: Int[Tensor, "row token"], anchors: Float[Tensor, "row dim"]
     ) -> Float[Tensor, "row dim"]:
-        """Return the embedding of each row as it is read together with its embedded anchor.
+        """Return the embedding of each row, given its embedded anchor.
 
-        For a decoder that sees image tokens; every other tower encodes the row alone. A forward
-        that starts from recorded states has the anchor in them, so it goes through `encode`.
+        Only a decoder that sees image tokens uses the anchor. A forward that starts from recorded
+        states has the anchor in them, so it goes through `encode`.
         """
         return self.encode(ids)
 
@@ -163,12 +153,12 @@ class Encoder(ABC):
 
     @property
     def prefix_attention(self) -> PrefixAttention | None:
-        """How a causal tower skips what a patch cannot reach; None where it cannot."""
+        """Attention that runs only the tokens from a patch on; None where the tower has none."""
         return None
 
     @property
     def mask_token_id(self) -> int | None:
-        """The token a masked word is read as; None where the tokenizer has none."""
+        """Token id of the tokenizer's mask; None where it has none."""
         return None
 
     @property
@@ -178,7 +168,11 @@ class Encoder(ABC):
 
     @cached_property
     def blocks(self) -> tuple[nn.Module, ...]:
-        """The blocks of the text tower, in the order the forward runs them."""
+        """Blocks of the text tower, in the order in which the forward runs them.
+
+        Raises:
+            EncoderError: when the model has no module of a block's name.
+        """
         modules = dict(self.model.named_modules())
         missing = [name for name in self.block_names if name not in modules]
         if missing:
@@ -190,9 +184,10 @@ class Encoder(ABC):
 
     @cached_property
     def block_sites(self) -> tuple[BlockSites, ...]:
-        """The sites inside every block, measured when first asked for.
+        """Sites inside every block, measured when they are first asked for.
 
-        In float32 whatever the model's own precision: sums in half precision prove little.
+        They are measured in float32 whatever the model's precision: in half precision, rounding
+        hides whether two sums are equal.
         """
         with widened(self.model), torch.autocast(self.device.type, enabled=False):
             return find_sites(self.model, self.block_names, self.encode, self.probe)
@@ -205,16 +200,19 @@ class Encoder(ABC):
 
     @property
     def probe(self) -> Int[Tensor, "1 token"]:
-        """Token ids of a statement that structure is measured on."""
+        """Token ids of the statement that structure is measured on."""
         return torch.tensor([self.tokenize([PROBE])[0].ids], device=self.device)
 
     def hook_sites(self, sites: Sequence[str]) -> list[HookSite]:
-        """Return the modules that hold these sites (`attn_out`, `mlp_out`, `head`), block by block.
+        """Return the modules that hold sites inside the blocks, site by site, block by block.
+
+        Args:
+            sites: of `attn_out`, `mlp_out` and `head`.
 
         Raises:
-            SiteError: when a block does not offer one, with the reason.
+            SiteError: when a block does not offer a site, with the reason.
         """
-        found = []
+        hook_sites = []
         for site in sites:
             if site not in INNER:
                 raise SiteError(f"no site {site!r} inside a block; known: {', '.join(INNER)}")
@@ -223,12 +221,14 @@ class Encoder(ABC):
                 if module is None:
                     raise SiteError(f"{self.name}: no {site} in {name}: {block.lacking[site]}")
                 at: Literal["input", "output"] = "input" if site == "head" else "output"
-                found.append(HookSite(site=site, module=self.model.get_submodule(module), at=at))
-        return found
+                hook_sites.append(
+                    HookSite(site=site, module=self.model.get_submodule(module), at=at)
+                )
+        return hook_sites
 
     @property
     def heads(self) -> int:
-        """Number of attention heads of each block; 0 where they cannot be told apart or differ."""
+        """Number of attention heads of each block; 0 where it is not known or differs."""
         numbers = {block.heads for block in self.block_sites}
         return numbers.pop() if len(numbers) == 1 else 0
 
@@ -239,16 +239,16 @@ class Encoder(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the model's first parameter lives."""
+        """Device of the model's first parameter."""
         return next(self.model.parameters(), torch.empty(0)).device
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the weights, as they were when first asked for."""
+        """SHA-256 of the weights, taken when it is first asked for."""
         return weights_digest(self.model)
 
     def embed_texts(self, statements: Sequence[str]) -> Float[Tensor, "statement dim"]:
-        """Return the embedding of each statement, equally long ones batched together.
+        """Return the embedding of each statement; equally long ones run in one batch.
 
         Raises:
             EncoderError: when a statement is longer than the model's context.
@@ -263,9 +263,9 @@ class Encoder(ABC):
         return torch.stack([rows[i] for i in range(len(statements))])
 
     def embed_anchors(self, anchors: Sequence[Anchor]) -> Float[Tensor, "anchor dim"]:
-        """Return the embedding of each anchor, computed once for equal ones.
+        """Return the embedding of each anchor; equal anchors are embedded once.
 
-        A text is embedded by the text tower, an image by the image tower.
+        The text tower embeds texts, the image tower images.
         """
         unique = list(dict.fromkeys(anchors))
         texts = [anchor for anchor in unique if anchor.text is not None]
@@ -289,12 +289,12 @@ class Encoder(ABC):
     def score(
         self, text: Float[Tensor, "row dim"], anchor: Float[Tensor, "row dim"]
     ) -> Float[Tensor, " row"]:
-        """Return each row's cosine to its anchor, times the model's scale, plus its bias.
+        """Return the score of each row: scale * cosine(text, anchor) + bias.
 
-        A half-precision embedding is widened first: a cosine has no digits to lose.
+        Half-precision embeddings are scored in float32, where a cosine keeps its digits.
         """
         text, anchor = (
-            one.float() if one.dtype in (torch.float16, torch.bfloat16) else one
-            for one in (text, anchor)
+            embedding.float() if embedding.dtype in (torch.float16, torch.bfloat16) else embedding
+            for embedding in (text, anchor)
         )
         return self.scale * torch.cosine_similarity(text, anchor, dim=-1) + self.bias

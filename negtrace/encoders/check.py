@@ -1,6 +1,6 @@
-"""The self-check of an encoder: that its states carry everything and patches do what they say."""
+"""Self-check of an encoder: its states hold the whole statement, and patches act as they should."""
 
-__all__ = ["Check", "CheckItem", "check"]
+__all__ = ["CheckItem", "CheckReport", "check"]
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +15,13 @@ from negtrace.encoders.hooks import Capture, captured, evaluating, hooks_in, sta
 from negtrace.errors import EncoderError, NegtraceError
 
 STATEMENTS = ("There is no pneumothorax.", "There is some pneumothorax.")
+TOLERANCE = 1e-3
+"""Largest difference of two embeddings that counts as none, as a share of the largest value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckItem:
-    """One thing that was checked."""
+    """Result of one check."""
 
     name: str
     holds: bool
@@ -27,8 +29,8 @@ class CheckItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
-    """What a self-check found."""
+class CheckReport:
+    """Results of a self-check; `str` gives one line for each item."""
 
     encoder: str
     items: tuple[CheckItem, ...]
@@ -45,14 +47,19 @@ class Check:
         return "\n".join([self.encoder, *rows])
 
     def require(self) -> None:
-        """Raise an EncoderError that names what does not hold."""
+        """Raise an EncoderError that names the items that do not hold, if there are any."""
         failed = [f"{item.name}: {item.detail}" for item in self.items if not item.holds]
         if failed:
             raise EncoderError(f"{self.encoder} does not pass its self-check; " + "; ".join(failed))
 
 
-def check(encoder: Encoder) -> Check:
-    """Run two statements through the encoder and look at every seam the engine relies on."""
+def check(encoder: Encoder) -> CheckReport:
+    """Run two statements through an encoder, and check everything that tracing relies on.
+
+    >>> from negtrace.encoders import load
+    >>> print(check(load("toy")).items[0].detail)
+    7 tokens, read at 6
+    """
     before = _fingerprint(encoder)
     try:
         with torch.inference_mode(), evaluating(encoder.model):
@@ -61,30 +68,31 @@ def check(encoder: Encoder) -> Check:
         items = [CheckItem(name="forward", holds=False, detail=str(error))]
     items += _hooks_of_the_user(encoder)
     same = _fingerprint(encoder) == before
-    left = CheckItem(
+    untouched = CheckItem(
         name="model untouched",
         holds=same,
-        detail="no hook, override, flag or weight changed" if same else "something was left behind",
+        detail="no hook, override, flag or weight changed"
+        if same
+        else "the check changed the model",
     )
-    return Check(encoder=repr(encoder), items=(*items, left))
+    return CheckReport(encoder=repr(encoder), items=(*items, untouched))
 
 
 def _probe(encoder: Encoder) -> Iterator[CheckItem]:
     tokens = encoder.tokenize(STATEMENTS)
-    yield _tokens_found(encoder)
+    yield _tokens(encoder)
     ids = [torch.tensor([row.ids], device=encoder.device) for row in tokens]
-    runs = [_plain(encoder, row) for row in ids]
-    (base, plain), (donor, other) = runs
-    shapes = _shapes(encoder, base, ids[0])
-    yield shapes
-    if not shapes.holds:  # nothing below can be asked of states that are none
+    (base, base_text), (source, source_text) = (_plain(encoder, row) for row in ids)
+    states = _states(encoder, base, ids[0])
+    yield states
+    if not states.holds:  # the items below need states
         return
-    yield _own_state(encoder, base, ids[0], plain)
+    yield _own_state(encoder, base, ids[0], base_text)
     yield _sites(encoder)
     if len(tokens[0]) == len(tokens[1]):
-        yield _whole_state(encoder, base, donor, ids[0], other)
-        yield _cue_counts(encoder, plain, other)
-        yield _reads(encoder, base, donor, tokens[0].read_out)
+        yield _whole_state(encoder, base, source, ids[0], source_text)
+        yield _score_changes(encoder, base_text, source_text)
+        yield _attention(encoder, base, source, tokens[0].read_out)
 
 
 def _plain(encoder: Encoder, ids: Int[Tensor, "1 token"]) -> tuple[Capture, Float[Tensor, "1 dim"]]:
@@ -93,28 +101,32 @@ def _plain(encoder: Encoder, ids: Int[Tensor, "1 token"]) -> tuple[Capture, Floa
     return capture, text
 
 
-def _from(
+def _patched(
     encoder: Encoder,
     base: Capture,
     ids: Int[Tensor, "1 token"],
     layer: int,
     state: Float[Tensor, "1 token width"],
 ) -> Float[Tensor, "1 dim"]:
+    """Return the embedding of a run with another state at one layer."""
     rows = torch.zeros(1, dtype=torch.long, device=ids.device)
     with starting_at(encoder.blocks, layer, state, base, rows):
         return encoder.encode(ids)
 
 
-def _tokens_found(encoder: Encoder) -> CheckItem:
+def _tokens(encoder: Encoder) -> CheckItem:
     [tokens] = encoder.tokenize(STATEMENTS[:1])
     start = STATEMENTS[0].index("no")
-    found = any(span[0] <= start < span[1] for span in tokens.spans)
-    detail = f"{len(tokens)} tokens, read at {tokens.read_out}" if found else "no token covers 'no'"
-    return CheckItem(name="tokens", holds=found, detail=detail)
+    covered = any(span[0] <= start < span[1] for span in tokens.spans)
+    detail = (
+        f"{len(tokens)} tokens, read at {tokens.read_out}" if covered else "no token covers 'no'"
+    )
+    return CheckItem(name="tokens", holds=covered, detail=detail)
 
 
-def _shapes(encoder: Encoder, base: Capture, ids: Int[Tensor, "1 token"]) -> CheckItem:
-    shapes = {tuple(state.shape) for state in base.states()} if _ran_once(encoder, base) else set()
+def _states(encoder: Encoder, base: Capture, ids: Int[Tensor, "1 token"]) -> CheckItem:
+    ran_once = len(base.outputs) == len(encoder.blocks) and len(base.embed) == 1
+    shapes = {tuple(state.shape) for state in base.states()} if ran_once else set()
     width = max((shape[-1] for shape in shapes), default=0)
     holds = shapes == {(1, ids.shape[1], width)}
     detail = (
@@ -126,51 +138,49 @@ def _shapes(encoder: Encoder, base: Capture, ids: Int[Tensor, "1 token"]) -> Che
     return CheckItem(name="states", holds=holds, detail=detail)
 
 
-def _ran_once(encoder: Encoder, base: Capture) -> bool:
-    return len(base.outputs) == len(encoder.blocks) and len(base.embed) == 1
-
-
 def _own_state(
-    encoder: Encoder, base: Capture, ids: Int[Tensor, "1 token"], plain: Float[Tensor, "1 dim"]
+    encoder: Encoder, base: Capture, ids: Int[Tensor, "1 token"], text: Float[Tensor, "1 dim"]
 ) -> CheckItem:
-    wrong = [
+    changed = [
         encoder.layers[layer]
         for layer, state in enumerate(base.states())
-        if not torch.equal(_from(encoder, base, ids, layer, state), plain)
+        if not torch.equal(_patched(encoder, base, ids, layer, state), text)
     ]
-    detail = "changes nothing, bit for bit" if not wrong else f"changes the embedding at {wrong}"
-    return CheckItem(name="a run's own state", holds=not wrong, detail=detail)
+    detail = (
+        "changes nothing, bit for bit" if not changed else f"changes the embedding at {changed}"
+    )
+    return CheckItem(name="a run's own state", holds=not changed, detail=detail)
 
 
 def _sites(encoder: Encoder) -> CheckItem:
-    """Say what the blocks offer; a site that is not there is no fault."""
-    norms = {
+    """Name the sites inside the blocks; a site that is not offered is no failure."""
+    identities = {
         "pre": "resid_pre + attn_out + mlp_out = resid",
         "post": "norm(norm(resid_pre + attn_out) + mlp_out) = resid",
     }
-    found = []
+    details = []
     for norm in dict.fromkeys(block.norm for block in encoder.block_sites):
         blocks = [block for block in encoder.block_sites if block.norm == norm]
-        why = " and ".join(f"no {site}: {said}" for site, said in blocks[0].lacking.items())
-        said = norms[norm] if norm else why
-        heads = f"; {blocks[0].heads} heads" if blocks[0].heads else f"; {why}" if norm else ""
-        found.append(f"{said} in {len(blocks)} of {len(encoder.blocks)} blocks{heads}")
-    return CheckItem(name="sites", holds=True, detail="; ".join(found))
+        reasons = " and ".join(f"no {site}: {why}" for site, why in blocks[0].lacking.items())
+        text = identities[norm] if norm else reasons
+        heads = f"; {blocks[0].heads} heads" if blocks[0].heads else f"; {reasons}" if norm else ""
+        details.append(f"{text} in {len(blocks)} of {len(encoder.blocks)} blocks{heads}")
+    return CheckItem(name="sites", holds=True, detail="; ".join(details))
 
 
 def _whole_state(
     encoder: Encoder,
     base: Capture,
-    donor: Capture,
+    source: Capture,
     ids: Int[Tensor, "1 token"],
-    other: Float[Tensor, "1 dim"],
+    source_text: Float[Tensor, "1 dim"],
 ) -> CheckItem:
-    # A tower that reads several layers keeps a part of the base run whatever one layer holds.
+    # In a tower that reads several layers, a patch of one layer leaves a part of the base run.
     gaps = [
-        (_from(encoder, base, ids, layer, state) - other).abs().max().item()
-        for layer, state in enumerate(donor.states())
+        (_patched(encoder, base, ids, layer, state) - source_text).abs().max().item()
+        for layer, state in enumerate(source.states())
     ]
-    limit = 1e-3 * other.abs().max().item()
+    limit = TOLERANCE * source_text.abs().max().item()
     if gaps[0] > limit:
         detail = f"at embed leaves the embedding {gaps[0]:.3g} away: the input bypasses the blocks"
     elif max(gaps) > limit:
@@ -180,23 +190,23 @@ def _whole_state(
     return CheckItem(name="the other run's whole state", holds=gaps[0] <= limit, detail=detail)
 
 
-def _cue_counts(
-    encoder: Encoder, plain: Float[Tensor, "1 dim"], other: Float[Tensor, "1 dim"]
+def _score_changes(
+    encoder: Encoder, base_text: Float[Tensor, "1 dim"], source_text: Float[Tensor, "1 dim"]
 ) -> CheckItem:
-    # At embed a patch of the whole state makes the other embedding, as the item above sees to.
+    # A patch of the whole state at embed makes the other embedding, as the item above checks.
     anchor = encoder.embed_texts(["There is an abnormality."])
-    patched, plain = encoder.score(other, anchor), encoder.score(plain, anchor)
-    moved = (patched - plain).abs().item()
+    patched, base = encoder.score(source_text, anchor), encoder.score(base_text, anchor)
+    change = (patched - base).abs().item()
     return CheckItem(
         name="a patch changes the score",
-        holds=moved > 0,
-        detail=f"'no' for 'some' moves it by {moved:.3g} {encoder.unit}",
+        holds=change > 0,
+        detail=f"'no' for 'some' moves it by {change:.3g} {encoder.unit}",
     )
 
 
-def _reads(encoder: Encoder, base: Capture, donor: Capture, read_out: int | None) -> CheckItem:
-    differ = (base.states() != donor.states()).any(-1)[:, 0]
-    # All positions come before the first difference where the tokenizer tells no words apart.
+def _attention(encoder: Encoder, base: Capture, source: Capture, read_out: int | None) -> CheckItem:
+    differ = (base.states() != source.states()).any(-1)[:, 0]
+    # Where the tokenizer reads both statements alike, no position differs.
     first = int(differ[0].int().argmax()) if differ[0].any() else differ.shape[1]
     holds = not encoder.causal or not differ[:, :first].any().item()
     kind = "causal" if encoder.causal else "bidirectional"
@@ -214,7 +224,7 @@ def _hooks_of_the_user(encoder: Encoder) -> list[CheckItem]:
 
 
 def _fingerprint(encoder: Encoder) -> tuple[object, ...]:
-    """Return what a trace must not change: hooks, overrides, modes, grad flags, weight versions."""
+    """Return all that a trace must not change: hooks, overrides, modes, grad flags, weights."""
     modules = tuple(
         (
             name,

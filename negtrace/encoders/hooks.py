@@ -1,13 +1,14 @@
-"""The one place that touches a model: read its states, or start its forward at a block.
+"""Read the states of a model, edit them, or start its forward at a block.
 
-Everything here is a context manager that leaves the model exactly as it found it, whatever
-happens inside: no hook, no override, the same train and grad flags.
+Only this module changes what a model's forward does. Everything here is a context manager that
+leaves the model as it was, also after an exception: no hook, no replaced forward, the same train
+and grad flags.
 
-A *state* is the residual stream at one layer. Layer 0 (`embed`) is the input of block 0, layer
-`l` the output of block `l`, counted from 1. To start a forward at layer `l` without knowing the
-architecture, the blocks before `l` return what they returned in the base run and block `l`
-returns the patched state; the model's own forward does the rest: embeddings, masks, final norm,
-pooling, projection. Blocks return their *own* base output because some towers read several.
+A *state* is the residual stream at one layer. Layer 0 (`embed`) is the input of block 0, and layer
+`l` is the output of block `l`, counted from 1. To start a forward at layer `l` of any architecture,
+the blocks before `l` return what they returned in the base run, and block `l` returns the patched
+state. The model's own forward does the rest: embeddings, masks, final norm, pooling, projection.
+Every block returns its *own* output of the base run, because some towers read several blocks.
 """
 
 __all__ = [
@@ -40,6 +41,9 @@ from torch import Tensor, nn
 from negtrace.errors import EncoderError
 
 Edit = Callable[[Tensor], Tensor]
+"""Maps a state [run token width] to the one that is used instead."""
+
+HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +61,11 @@ class HookSite:
 
 
 def hidden_of(output: Any) -> Tensor:
-    """Return the residual stream in a block's output, a tensor or a tuple that starts with one."""
+    """Return the residual stream in a block's output: a tensor, or the first item of a tuple.
+
+    Raises:
+        EncoderError: for any other output.
+    """
     hidden = output[0] if isinstance(output, tuple) and output else output
     if not isinstance(hidden, Tensor):
         raise EncoderError(
@@ -68,20 +76,36 @@ def hidden_of(output: Any) -> Tensor:
 
 
 def hidden_given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """Return the hidden states among a block's arguments: the first tensor."""
-    given = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
-    if given is None:
+    """Return the hidden states among a block's arguments: the first tensor.
+
+    Raises:
+        EncoderError: when there is no tensor.
+    """
+    hidden = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
+    if hidden is None:
         raise EncoderError("a block is called without a tensor; name other modules as the blocks")
-    return given
+    return hidden
 
 
 def with_hidden(output: Any, hidden: Tensor) -> Any:
-    """Return a block's output with the residual stream replaced."""
+    """Return a block's output with another residual stream."""
     return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
 
+def edited(
+    args: tuple[Any, ...], kwargs: dict[str, Any], edit: Edit
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a block's arguments with their hidden states, by position or by name, edited."""
+    before = hidden_given(args, kwargs)
+    after = edit(before)
+    return (
+        tuple(after if value is before else value for value in args),
+        {name: after if value is before else value for name, value in kwargs.items()},
+    )
+
+
 def rows_of(output: Any, rows: Int[Tensor, " row"], count: int) -> Any:
-    """Repeat a block's output for `rows` of a base batch of `count`; leave what has no rows."""
+    """Return the `rows` of every tensor in a block's output that has `count` rows."""
     if isinstance(output, tuple):
         return tuple(rows_of(part, rows, count) for part in output)
     if isinstance(output, Tensor) and output.ndim and output.shape[0] == count:
@@ -91,14 +115,14 @@ def rows_of(output: Any, rows: Int[Tensor, " row"], count: int) -> Any:
 
 @dataclass(kw_only=True)
 class Capture:
-    """What one batch of runs left at every layer."""
+    """States that one batch of runs had at every layer."""
 
     embed: list[Tensor] = field(default_factory=list)
     """The input of block 0, [run token width], once the forward has run."""
     outputs: list[Any] = field(default_factory=list)
-    """What each block returned, whole."""
+    """The whole output of each block."""
     site_states: dict[str, list[Tensor]] = field(default_factory=dict)
-    """By site, what each block held there, [run token width]."""
+    """States at further sites, [run token width], by site and then by block."""
 
     @property
     def stream(self) -> list[Tensor]:
@@ -109,7 +133,7 @@ class Capture:
         """Return the residual stream at every layer in one tensor, `embed` first.
 
         Raises:
-            EncoderError: when the blocks' outputs are not states of one shape.
+            EncoderError: when the blocks' outputs have more than one shape.
         """
         states = self.stream
         shapes = dict.fromkeys(tuple(state.shape) for state in states)
@@ -122,7 +146,10 @@ class Capture:
 
 
 def hooks_in(model: nn.Module) -> list[str]:
-    """Return the names of the modules with forward hooks of the user's; of the whole, its class."""
+    """Return the names of the modules that have forward hooks of the user's.
+
+    The model itself, whose name is empty, is called by its class.
+    """
     return [
         name or type(model).__name__
         for name, module in model.named_modules()
@@ -132,13 +159,13 @@ def hooks_in(model: nn.Module) -> list[str]:
 
 
 def _of_the_user(hook: Callable[..., Any]) -> bool:
-    # Both packages record states by hooks of their own.
+    # These packages record states with hooks of their own.
     return getattr(hook, "__module__", "").split(".")[0] not in ("transformers", "transformer_lens")
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module in eval mode, and each back in its own mode afterwards."""
+    """Put every module in eval mode, and afterwards each back in the mode it had."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -148,23 +175,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def edited(
-    args: tuple[Any, ...], kwargs: dict[str, Any], edit: Edit
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return a block's arguments, its hidden states, positional or named, put through `edit`."""
-    given = hidden_given(args, kwargs)
-    hidden = edit(given)
-    return (
-        tuple(hidden if value is given else value for value in args),
-        {name: hidden if value is given else value for name, value in kwargs.items()},
-    )
-
-
 @contextmanager
 def input_edited(module: nn.Module, edit: Edit) -> Iterator[None]:
-    """Put the input of a module through `edit` in every forward inside the `with`.
+    """Edit the input of a module in every forward inside the `with`.
 
-    Hooks of the user's own come first: what they make of the input is what is edited.
+    Hooks of the user's come first: `edit` gets the input as they return it.
     """
     handle = module.register_forward_pre_hook(
         lambda _, args, kwargs: edited(args, kwargs, edit), with_kwargs=True
@@ -177,7 +192,10 @@ def input_edited(module: nn.Module, edit: Edit) -> Iterator[None]:
 
 @contextmanager
 def output_edited(module: nn.Module, edit: Edit) -> Iterator[None]:
-    """Put the output of a module through `edit`, before any hook of the user's own sees it."""
+    """Edit the output of a module in every forward inside the `with`.
+
+    Hooks of the user's come afterwards: they get the edited output.
+    """
     handle = module.register_forward_hook(
         lambda _, __, output: with_hidden(output, edit(hidden_of(output))), prepend=True
     )
@@ -191,70 +209,73 @@ def output_edited(module: nn.Module, edit: Edit) -> Iterator[None]:
 def captured(
     blocks: Sequence[nn.Module], edit: Edit | None = None, hook_sites: Sequence[HookSite] = ()
 ) -> Iterator[Capture]:
-    """Record the state at every layer of the forward run inside the `with`.
+    """Record the state at every layer of the forward inside the `with`.
 
-    Outputs are recorded before hooks of the user's own: a forward that is given them back runs
-    those hooks again.
+    Outputs are recorded before hooks of the user's change them: a forward that is given the
+    recorded outputs runs those hooks again.
 
     Args:
-        blocks: whose outputs to record.
-        edit: maps the input of block 0 to the one that is used (and recorded) instead.
-        hook_sites: what else to record, by site, in the order in which it runs.
+        blocks: the blocks, whose outputs are recorded.
+        edit: edits the input of block 0; the edited input is what is recorded.
+        hook_sites: further sites to record, in the order in which they run.
     """
     capture = Capture()
 
-    def keep_embed(hidden: Tensor) -> Tensor:
+    def record_embed(hidden: Tensor) -> Tensor:
         hidden = edit(hidden) if edit else hidden
         capture.embed.append(hidden)
         return hidden
 
-    def keep_output(_: nn.Module, __: Any, output: Any) -> None:
+    def record_output(_: nn.Module, __: Any, output: Any) -> None:
         capture.outputs.append(output)
 
     with ExitStack() as stack:
-        stack.enter_context(input_edited(blocks[0], keep_embed))
+        stack.enter_context(input_edited(blocks[0], record_embed))
         for block in blocks:
-            stack.callback(block.register_forward_hook(keep_output, prepend=True).remove)
+            stack.callback(block.register_forward_hook(record_output, prepend=True).remove)
         for hook_site in hook_sites:
-            kept = capture.site_states.setdefault(hook_site.site, [])
-            stack.enter_context(hook_site.edited(_kept_in(kept)))
+            states = capture.site_states.setdefault(hook_site.site, [])
+            stack.enter_context(hook_site.edited(_recording_in(states)))
         yield capture
 
 
-def _kept_in(kept: list[Tensor]) -> Edit:
-    def keep(hidden: Tensor) -> Tensor:
-        # A node of its own: its gradient is that of this module's reading alone.
-        kept.append(hidden.view_as(hidden))
-        return kept[-1]
+def _recording_in(states: list[Tensor]) -> Edit:
+    def record(hidden: Tensor) -> Tensor:
+        # A view is a node of its own, so its gradient comes from this module's reading alone.
+        states.append(hidden.view_as(hidden))
+        return states[-1]
 
-    return keep
+    return record
 
 
 @contextmanager
 def forward_replaced(block: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Let an instance answer with `forward`, and give it back what it had, if anything."""
-    # Past the instance's own setter, which may hand the name on to a module it wraps.
-    own = vars(block).get("forward")
+    """Replace the forward of one module, and afterwards give it back what it had."""
+    # Written to its dict: a setter of the module's may pass the name on to a module it wraps.
+    before = vars(block).get("forward")
     vars(block)["forward"] = forward
     try:
         yield
     finally:
         vars(block).pop("forward")
-        if own is not None:
-            vars(block)["forward"] = own
+        if before is not None:
+            vars(block)["forward"] = before
 
 
 @contextmanager
 def widened(model: nn.Module) -> Iterator[None]:
-    """Let every half-precision weight be float32 for a while; its own storage comes back."""
-    half = (torch.float16, torch.bfloat16)
-    own = [(w, w.data) for w in (*model.parameters(), *model.buffers()) if w.dtype in half]
+    """Turn every half-precision weight into float32, and afterwards put its own data back."""
+    weights = [
+        (weight, weight.data)
+        for weight in (*model.parameters(), *model.buffers())
+        if weight.dtype in HALF
+    ]
     try:
-        for weight, data in own:
+        for weight, data in weights:
             weight.data = data.float()
         yield
     finally:
-        for weight, data in own:
+        for weight, data in weights:
             weight.data = data
 
 
@@ -276,7 +297,7 @@ def starting_at(
         return
     count = base.embed[0].shape[0]
 
-    def answer(index: int) -> Callable[..., Any]:
+    def recorded(index: int) -> Callable[..., Any]:
         def forward(*_: Any, **__: Any) -> Any:
             output = rows_of(base.outputs[index], rows, count)
             return with_hidden(output, state) if index == layer - 1 else output
@@ -285,5 +306,5 @@ def starting_at(
 
     with ExitStack() as stack:
         for index, block in enumerate(blocks[:layer]):
-            stack.enter_context(forward_replaced(block, answer(index)))
+            stack.enter_context(forward_replaced(block, recorded(index)))
         yield

@@ -1,27 +1,39 @@
-"""Low-rank adapters on the text tower's blocks (LoRA, arXiv 2106.09685), by peft.
+"""Low-rank adapters (LoRA, arXiv 2106.09685) on the blocks of a text tower, made with peft.
 
-The model object stays the one the encoder knows: peft replaces linear maps inside its blocks, and
-puts them back, with or without what was learned. Files are peft's own, for `PeftModel` to read.
+peft replaces the linear maps inside the encoder's own model object; taking an adapter off puts them
+back, with or without what was learned. Files are those of peft, which `PeftModel` reads.
 """
 
-__all__ = ["Attached", "attach", "merge_adapter", "target_pattern", "write_adapter"]
+__all__ = [
+    "AdapterFamily",
+    "Attached",
+    "attach",
+    "merge_adapter",
+    "target_pattern",
+    "write_adapter",
+]
 
+import json
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, final
 
 import torch
 from safetensors.torch import load_file, save
 from torch import nn
+from typing_extensions import override
 
 from negtrace._files import write_bytes
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.families import FAMILIES, Family, LoadRequest
 from negtrace.errors import EncoderError, require
 
+CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 
-_PREFIX = "base_model.model."  # how PeftModel names the module it adapts
+_PREFIX = "base_model.model."  # put by PeftModel before the names of the adapted module
 _ADAPTER = "default"
 
 
@@ -30,13 +42,13 @@ def _peft() -> Any:
 
 
 def target_pattern(encoder: Encoder) -> str:
-    """Return a regular expression of the linear maps inside the encoder's blocks, by full name.
+    """Return a regular expression that matches the linear maps in the encoder's blocks by name.
 
-    A map that a fused attention reads past its forward is none of them: an adapter on it would
-    change nothing.
+    The maps of `nn.MultiheadAttention` are left out: it reads their weights without calling their
+    forward, so an adapter on them would change nothing.
 
     Raises:
-        EncoderError: when no block has one.
+        EncoderError: when no block has such a map.
     """
     modules = dict(encoder.model.named_modules())
     inner: dict[str, None] = {}
@@ -48,7 +60,8 @@ def target_pattern(encoder: Encoder) -> str:
                 inner[below] = None
     if not inner:
         raise EncoderError(
-            f"{encoder.name}: no linear map in its blocks that LoRA could adapt; train them whole"
+            f"{encoder.name}: its blocks hold no linear map that LoRA can adapt; "
+            "train the whole blocks"
         )
     blocks, maps = (
         "|".join(map(re.escape, names)) for names in (encoder.block_names, tuple(inner))
@@ -57,36 +70,43 @@ def target_pattern(encoder: Encoder) -> str:
 
 
 class Attached:
-    """Adapters on a model, alone trainable, until they are taken off or merged."""
+    """Adapters on a model; only their weights are trainable until they are taken off or merged."""
 
     def __init__(self, model: nn.Module, config: Any) -> None:
         self.model = model
         self.config = config
-        self._flags = {name: weight.requires_grad for name, weight in model.named_parameters()}
+        self._requires_grad = {
+            name: weight.requires_grad for name, weight in model.named_parameters()
+        }
         with warnings.catch_warnings():
-            # peft looks at attributes that transformers is about to rename.
+            # peft reads attributes that transformers is about to rename.
             warnings.simplefilter("ignore", FutureWarning)
             self._tuner = _peft().LoraModel(model, {_ADAPTER: config}, _ADAPTER)
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:
-        """The adapters' weights, by their names in the model."""
-        named = self.model.named_parameters()
-        return {name: weight for name, weight in named if f".{_ADAPTER}." in name}
+        """Weights of the adapters, by their names in the model."""
+        parameters = self.model.named_parameters()
+        return {name: weight for name, weight in parameters if f".{_ADAPTER}." in name}
 
     def take_off(self, *, merged: bool) -> None:
-        """Put the model's own linear maps back, with what was learned or as they were."""
+        """Put the model's own linear maps back: with what was learned, or as they were before."""
         if merged:
             self._tuner.merge_and_unload()
         else:
             self._tuner.unload()
         vars(self.model).pop("peft_config", None)
         for name, weight in self.model.named_parameters():
-            weight.requires_grad_(self._flags[name])
+            weight.requires_grad_(self._requires_grad[name])
 
 
 def attach(encoder: Encoder, *, rank: int, alpha: float) -> Attached:
-    """Put an adapter of zero effect on every linear map inside the encoder's blocks.
+    """Put an adapter on every linear map in the encoder's blocks; at first it has no effect.
+
+    Args:
+        encoder: its model is changed until the adapter is taken off.
+        rank: rank of each adapter.
+        alpha: factor of the adapter's output, which is scaled by alpha / rank.
 
     Raises:
         ExtraError: when peft is not installed.
@@ -102,7 +122,13 @@ def attach(encoder: Encoder, *, rank: int, alpha: float) -> Attached:
 
 
 def write_adapter(attached: Attached, folder: Path, base: str | None = None) -> Path:
-    """Write peft's two files into `folder`; `base` is what to call the adapted model."""
+    """Write peft's two files into `folder`, and return the path of the weights.
+
+    Args:
+        attached: the adapter.
+        folder: made if it does not exist.
+        base: name or folder of the adapted model, for `load`.
+    """
     if base:
         attached.config.base_model_name_or_path = base
     attached.config.inference_mode = True
@@ -116,11 +142,12 @@ def write_adapter(attached: Attached, folder: Path, base: str | None = None) -> 
 
 
 def merge_adapter(model: nn.Module, folder: Path) -> None:
-    """Add a LoRA adapter's weights to the model's own, in place.
+    """Add the weights of a LoRA adapter to the model's own, in place.
 
     Raises:
         ExtraError: when peft is not installed.
-        EncoderError: when the files are missing, of another kind, or of another model.
+        EncoderError: when the files are missing, or hold an adapter of another kind or of another
+            model.
     """
     try:
         config = _peft().PeftConfig.from_pretrained(str(folder))
@@ -131,22 +158,52 @@ def merge_adapter(model: nn.Module, folder: Path) -> None:
         raise EncoderError(f"{folder.name}: an adapter of type {config.peft_type}; expected LORA")
     config.inference_mode = True
     attached = Attached(model, config)
-    own = attached.weights
-    given = {_named(name): value for name, value in stored.items()}
-    if set(given) != set(own):
+    weights = attached.weights
+    values = {_name_in_model(name): value for name, value in stored.items()}
+    if set(values) != set(weights):
         attached.take_off(merged=False)
         raise EncoderError(
-            f"{folder.name}: its adapter is of another model ({len(set(given) ^ set(own))} of "
-            f"{len(own)} weights do not match by name)"
+            f"{folder.name}: its adapter belongs to another model: "
+            f"{len(set(values) ^ set(weights))} of {len(weights)} weights do not match by name"
         )
     with torch.no_grad():
-        for name, value in given.items():
-            own[name].copy_(value)
+        for name, value in values.items():
+            weights[name].copy_(value)
     attached.take_off(merged=True)
 
 
-def _named(stored: str) -> str:
+def _name_in_model(stored: str) -> str:
     """Return the name in the model of a weight in peft's file."""
     head, _, kind = stored.removeprefix(_PREFIX).rpartition(".lora_")
     matrix, _, rest = kind.partition(".")
     return f"{head}.lora_{matrix}.{_ADAPTER}.{rest}" if rest else f"{head}.lora_{kind}.{_ADAPTER}"
+
+
+@final
+@FAMILIES.register("LoRA adapter")
+class AdapterFamily(Family):
+    """A LoRA adapter, merged into the model that it was trained on; options go to that model."""
+
+    accepts: ClassVar[str] = f"a folder with {CONFIG}"
+    options: ClassVar[tuple[str, ...]] = ("read_out", "revision", "trust_remote_code", "prompt")
+
+    @override
+    def matches(self, request: LoadRequest) -> bool:
+        return request.holds(CONFIG) and not request.holds("config.json")
+
+    @override
+    def load(self, request: LoadRequest) -> Encoder:
+        # Imported here, since `load` is what asks this family.
+        from negtrace.encoders.load import load
+
+        folder = Path(request.name_or_path)
+        base = json.loads((folder / CONFIG).read_text("utf-8")).get("base_model_name_or_path")
+        if not base:
+            raise EncoderError(
+                f"{folder.name}: its {CONFIG} does not name the model that was adapted; load that "
+                "model and call negtrace.encoders.lora.merge_adapter(encoder.model, folder)"
+            )
+        encoder = load(base, replace(request.options, name=None, self_check=False))
+        merge_adapter(encoder.model, folder)
+        encoder.name = request.name
+        return encoder

@@ -1,11 +1,12 @@
-"""open_clip models: their native text tower, or a Hugging Face one with a projection (BiomedCLIP).
+"""open_clip models, with open_clip's own text tower or one of transformers (BiomedCLIP).
 
-open_clip runs every statement padded to its context. Here a statement runs at its own length,
-where that is measured to give the same embedding: for the time of a call the tower's positions
-and causal mask are those of the row. A tower that sees its padding is run padded, as in training.
+open_clip pads every statement to the context. Here a statement runs at its own length if the
+embedding is measured to be the same: during a call, the tower's positions and causal mask are cut
+to the length of the row. A tower whose embedding depends on the padding runs padded, as it was
+trained.
 """
 
-__all__ = ["PREFIXES", "OpenClipEncoder", "load_open_clip"]
+__all__ = ["OpenClipEncoder", "OpenClipFamily"]
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,33 +16,37 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
+from typing_extensions import override
 
-from negtrace.encoders.base import PROBE
+from negtrace.encoders.base import PROBE, Encoder, EncoderDescription
+from negtrace.encoders.families import FAMILIES, Family, LoadRequest
 from negtrace.encoders.hooks import evaluating
 from negtrace.encoders.huggingface.dual import number_of, scale_of
 from negtrace.encoders.tokenizing import unpadded_ids
 from negtrace.encoders.wrap import ModuleEncoder
 from negtrace.errors import EncoderError, require
 
+CONFIG = "open_clip_config.json"
 PREFIXES = ("open_clip:", "hf-hub:", "local-dir:")
-"""How a name says that it is one of open_clip's."""
+"""Starts of names that are open_clip's."""
 
 BY_POSITION = ("positional_embedding", "attn_mask")
-"""What open_clip's text towers hold for each place of their context."""
+"""Tensors of open_clip's text towers with one row for each position of the context."""
 
 
 @final
 class OpenClipEncoder(ModuleEncoder):
-    """A model of open_clip; the score is its own image-text logit.
+    """A model of open_clip; the score is its own image-text logit: cosine * scale + bias.
 
     Args:
-        model: from `open_clip.create_model` or its like.
+        model: from `open_clip.create_model` or a similar function.
         tokenizer: from `open_clip.get_tokenizer`.
-        preprocess: maps a Pillow image to pixels; without it anchors are texts.
-        name: what to call it in results.
+        preprocess: maps a Pillow image to pixels; None for texts as anchors only.
+        name: name in results.
 
     Raises:
-        EncoderError: when the tower appends a token of its own (CoCa), or is read amid padding.
+        EncoderError: when the tower appends a token of its own (CoCa), or depends on padding that
+            does not stand before its read-out position.
     """
 
     family: ClassVar[str] = "open_clip"
@@ -55,31 +60,33 @@ class OpenClipEncoder(ModuleEncoder):
         name: str,
     ) -> None:
         _require_no_class_token(model, name)
-        reads = _Words(tokenizer) if hasattr(tokenizer, "sot_token_id") else _Pieces(tokenizer)
+        words = _Words(tokenizer) if hasattr(tokenizer, "sot_token_id") else _Pieces(tokenizer)
         context = min(int(tokenizer.context_length), int(model.context_length))
         encode = _text_features(model, int(model.context_length))
-        padded = _sees_padding(model, reads, encode, context)
+        padded = _depends_on_padding(model, words, encode, context)
         super().__init__(
             model,
-            reads,
+            words,
             encode,
-            name=name,
-            unit="logit",
-            max_tokens=context,
+            EncoderDescription(
+                name=name,
+                unit="logit",
+                max_tokens=context,
+                scale=scale_of(model),
+                bias=number_of(model, "logit_bias", default=0.0),
+            ),
             embed_images=_image_features(model, preprocess) if preprocess else None,
             fill_context=padded,
-            scale=scale_of(model),
-            bias=number_of(model, "logit_bias", default=0.0),
         )
         if padded and self._tokenizer.pad_to is None:
             raise EncoderError(
-                f"{name}: the text tower sees its padding, but is not read behind it; "
+                f"{name}: the embedding depends on the padding, but is not read behind it; "
                 "subclass negtrace.Encoder, and fill the context in its tokenize"
             )
 
 
 class _Words:
-    """open_clip's own byte-pair tokenizer, called as one of transformers."""
+    """open_clip's byte-pair tokenizer, called like one of transformers."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -87,12 +94,12 @@ class _Words:
     def __call__(
         self, text: str, *, padding: object = False, max_length: int = 0, **_: Any
     ) -> dict[str, list[int]]:
-        own = self._tokenizer
-        ids = [own.sot_token_id, *own.encode(text), own.eot_token_id]
-        filling = max(0, max_length - len(ids)) if padding else 0
+        tokenizer = self._tokenizer
+        ids = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
+        fill = max(0, max_length - len(ids)) if padding else 0
         return {
-            "input_ids": ids + [0] * filling,
-            "attention_mask": [1] * len(ids) + [0] * filling,
+            "input_ids": ids + [0] * fill,
+            "attention_mask": [1] * len(ids) + [0] * fill,
         }
 
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
@@ -100,12 +107,12 @@ class _Words:
 
 
 class _Pieces:
-    """A tokenizer of transformers within one of open_clip, which cleans the text first."""
+    """A tokenizer of transformers inside one of open_clip, which cleans the text first."""
 
     def __init__(self, tokenizer: Any) -> None:
         if getattr(tokenizer, "tokenizer_mode", "") or getattr(tokenizer, "strip_sep_token", False):
             raise EncoderError(
-                "open_clip's tokenizer rewrites token ids (mode 'clips', strip_sep_token); "
+                "open_clip's tokenizer rewrites token ids (mode 'clips' or strip_sep_token); "
                 "use negtrace.wrap with a tokenizer that gives the final ids"
             )
         self._tokenizer = tokenizer.tokenizer
@@ -114,55 +121,55 @@ class _Pieces:
 
     def __call__(self, text: str, **options: Any) -> Any:
         cleaned = self._clean(text)
-        read = self._tokenizer(cleaned, **options)
-        if len(cleaned) != len(text):  # then its spans are not the statement's
-            read.pop("offset_mapping", None)
-        return read
+        inputs = self._tokenizer(cleaned, **options)
+        if len(cleaned) != len(text):  # then its spans are not those of the statement
+            inputs.pop("offset_mapping", None)
+        return inputs
 
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
-        found: list[str] = self._tokenizer.convert_ids_to_tokens(ids)
-        return found
+        pieces: list[str] = self._tokenizer.convert_ids_to_tokens(ids)
+        return pieces
 
 
 class _TextTower(nn.Module):
-    """`encode_text` as a module's forward, which is what can be called with other tensors."""
+    """`encode_text` as the forward of a module, so that it can be called with other tensors."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        embedded: Tensor = self.model.encode_text(ids)
-        return embedded
+        embedding: Tensor = self.model.encode_text(ids)
+        return embedding
 
 
 def _text_features(model: Any, context: int) -> Callable[[Tensor], Tensor]:
     tower = _TextTower(model)
-    whole = {
+    by_position = {
         name: value
         for name, value in (*tower.named_parameters(), *tower.named_buffers())
         if name.endswith(BY_POSITION) and ".visual." not in name and len(value) == context
     }
 
     def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        embedded: Tensor = functional_call(tower, _cut(whole, ids.shape[1]), (ids,))
-        return embedded
+        embedding: Tensor = functional_call(tower, _cut(by_position, ids.shape[1]), (ids,))
+        return embedding
 
     return encode
 
 
-def _cut(whole: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
-    """Return positions and masks for the first `count` places."""
+def _cut(tensors: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """Return positional embeddings and masks of the first `count` positions."""
     return {
         name: value[:count, :count] if name.endswith("attn_mask") else value[:count]
-        for name, value in whole.items()
+        for name, value in tensors.items()
     }
 
 
-def _sees_padding(
+def _depends_on_padding(
     model: nn.Module, tokenizer: Any, encode: Callable[[Tensor], Tensor], context: int
 ) -> bool:
-    """Return whether a statement embeds otherwise when it is padded to the context."""
+    """Return whether padding a statement to the context changes its embedding."""
     device = next(model.parameters()).device
     filled = tokenizer(PROBE, padding="max_length", max_length=context, truncation=False)
     rows = [list(unpadded_ids(tokenizer, PROBE)), list(filled["input_ids"])]
@@ -176,8 +183,8 @@ def _image_features(
 ) -> Callable[[Sequence[Any]], Tensor]:
     def embed(images: Sequence[Any]) -> Float[Tensor, "image dim"]:
         pixels = torch.stack([preprocess(image) for image in images])
-        embedded: Tensor = model.encode_image(pixels.to(next(model.parameters())))
-        return embedded
+        embedding: Tensor = model.encode_image(pixels.to(next(model.parameters())))
+        return embedding
 
     return embed
 
@@ -190,31 +197,49 @@ def _require_no_class_token(model: Any, name: str) -> None:
         )
 
 
-def load_open_clip(source: str, *, name: str | None = None, dtype: torch.dtype) -> OpenClipEncoder:
-    """Load `open_clip:ARCHITECTURE/WEIGHTS`, `hf-hub:NAME`, or a folder with open_clip_config.json.
+@final
+@FAMILIES.register("open_clip")
+class OpenClipFamily(Family):
+    """A model of open_clip: cosine of text and image, times its logit scale."""
 
-    Raises:
-        ExtraError: when open_clip is not installed; it names the pip extra.
-        EncoderError: when open_clip cannot read it.
-    """
-    open_clip = require("open_clip", extra="open_clip")
-    called, options = _named(source)
-    try:
-        model, _, preprocess = open_clip.create_model_and_transforms(called, **options)
-        tokenizer = open_clip.get_tokenizer(called)
-    except Exception as error:  # whatever a damaged file makes a reader raise
-        said = str(error).strip().splitlines() or [repr(error)]
-        raise EncoderError(
-            f"{_shown(source)}: open_clip cannot read it: {said[0]}; expected "
-            "open_clip:ARCHITECTURE/WEIGHTS, hf-hub:NAME or a folder with open_clip_config.json"
-        ) from error
-    return OpenClipEncoder(
-        model.to(dtype).eval(), tokenizer, preprocess, name=name or _shown(source)
+    accepts: ClassVar[str] = (
+        f"open_clip:ARCHITECTURE/WEIGHTS, hf-hub:NAME or a folder with {CONFIG}"
     )
 
+    @override
+    def matches(self, request: LoadRequest) -> bool:
+        if request.holds(CONFIG):  # of a folder with both files, transformers reads the other
+            return not request.holds("config.json")
+        return request.name_or_path.startswith(PREFIXES)
 
-def _named(source: str) -> tuple[str, dict[str, str]]:
-    """Return what open_clip calls a source, and which weights it asks for."""
+    @override
+    def objection(self, option: str, request: LoadRequest) -> str | None:
+        if option == "revision":
+            return (
+                "open_clip loads the newest one only; download the revision into a folder and give "
+                "the folder"
+            )
+        return super().objection(option, request)
+
+    @override
+    def load(self, request: LoadRequest) -> Encoder:
+        open_clip = require("open_clip", extra="open_clip")
+        source = request.name_or_path
+        name = request.options.name or _shown(source)
+        in_open_clip, weights = _source_of(source)
+        try:
+            model, _, preprocess = open_clip.create_model_and_transforms(in_open_clip, **weights)
+            tokenizer = open_clip.get_tokenizer(in_open_clip)
+        except Exception as error:  # a damaged file can raise anything
+            lines = str(error).strip().splitlines() or [repr(error)]
+            raise EncoderError(
+                f"{_shown(source)}: open_clip cannot read it: {lines[0]}; expected {self.accepts}"
+            ) from error
+        return OpenClipEncoder(model.to(request.dtype).eval(), tokenizer, preprocess, name=name)
+
+
+def _source_of(source: str) -> tuple[str, dict[str, str]]:
+    """Return open_clip's own name of a model, and the weights to ask for."""
     if source.startswith("open_clip:"):
         architecture, _, weights = source.removeprefix("open_clip:").partition("/")
         if not weights:
@@ -227,6 +252,6 @@ def _named(source: str) -> tuple[str, dict[str, str]]:
 
 
 def _shown(source: str) -> str:
-    """Return a name for results: of a folder its last part alone, since paths are private."""
-    place = source.removeprefix("local-dir:")
-    return Path(place).resolve().name if Path(place).exists() else source
+    """Return the name of a model in results: of a folder the last part, as its path is private."""
+    path = Path(source.removeprefix("local-dir:"))
+    return path.resolve().name if path.exists() else source

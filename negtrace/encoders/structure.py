@@ -1,7 +1,7 @@
-"""What a text tower is, found by running it: its blocks, what it reads, whether it is causal.
+"""Structure of a text tower, measured: its blocks, its read-out, whether it is causal.
 
-No family is named here. A probe statement runs through the tower once, and perturbed states tell
-the rest, so an architecture nobody listed is still swept by its real shape.
+No architecture is named here. A probe statement runs through the tower plainly and with changed
+states, and the differences show the structure. So any architecture can be traced.
 """
 
 __all__ = ["find_blocks", "is_causal", "only_device", "read_out_of", "reads_one_layer"]
@@ -22,8 +22,8 @@ Encode = Callable[[Tensor], Tensor]
 def find_blocks(model: nn.Module, encode: Encode, ids: Int[Tensor, "row token"]) -> list[str]:
     """Return the names of the text tower's blocks.
 
-    They are the longest list of modules of one class, each of which runs exactly once in a
-    forward of the text tower.
+    These are the longest list of modules of one class that each run exactly once in a forward of
+    the text tower.
 
     Raises:
         EncoderError: when there is no such list; it says how to name the blocks.
@@ -47,25 +47,25 @@ def find_blocks(model: nn.Module, encode: Encode, ids: Int[Tensor, "row token"])
                 handle = block.register_forward_hook(count(f"{name}.{key}"))
                 stack.callback(handle.remove)
         encode(ids)
-    found: list[str] = []
+    blocks: list[str] = []
     for name, module in lists:
         names = [f"{name}.{key}" for key, _ in module.named_children()]
-        alike = len({type(block) for block in module.children()}) == 1
-        if alike and all(calls.get(n) == 1 for n in names) and len(names) > len(found):
-            found = names
-    if not found:
+        same_class = len({type(block) for block in module.children()}) == 1
+        if same_class and all(calls.get(n) == 1 for n in names) and len(names) > len(blocks):
+            blocks = names
+    if not blocks:
         raise EncoderError(
             f"no blocks found in {type(model).__name__}: no list of equal modules runs once each "
             "in the text tower's forward. Name them: negtrace.wrap(module, tokenizer, "
             "blocks=[...]) with names as in module.named_modules()"
         )
-    return found
+    return blocks
 
 
 def is_causal(blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"]) -> bool:
-    """Return whether changing the last token's embedding leaves all earlier states alone."""
+    """Return whether changing the embedding of the last token changes no state before it."""
 
-    def nudged(hidden: Float[Tensor, "1 token width"]) -> Float[Tensor, "1 token width"]:
+    def with_last_changed(hidden: Float[Tensor, "1 token width"]) -> Float[Tensor, "1 token width"]:
         hidden = hidden.clone()
         hidden[:, -1] = hidden[:, -1].flip(-1) + 1
         return hidden
@@ -73,7 +73,7 @@ def is_causal(blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 t
     with torch.inference_mode():
         with captured(blocks) as plain:
             encode(ids)
-        with captured(blocks, nudged) as changed:
+        with captured(blocks, with_last_changed) as changed:
             encode(ids)
     return torch.equal(plain.states()[:, :, :-1], changed.states()[:, :, :-1])
 
@@ -90,9 +90,9 @@ def read_out_of(
         state = base.states()[-1].repeat(count, 1, 1)
         with starting_at(blocks, len(blocks), state, base, rows):
             plain = encode(ids.repeat(count, 1))
-        # A copy: what a tower returns may be a view of the state it was given.
-        other, each = state.clone(), torch.arange(count, device=ids.device)
-        other[each, each] = state[each, each].flip(-1) + 1
+        # A copy, since a tower may return a view of its state. Row i is changed at position i.
+        other, position = state.clone(), torch.arange(count, device=ids.device)
+        other[position, position] = state[position, position].flip(-1) + 1
         with starting_at(blocks, len(blocks), other, base, rows):
             changed = encode(ids.repeat(count, 1))
     return tuple((plain != changed).any(-1).nonzero().flatten().tolist())
@@ -101,10 +101,10 @@ def read_out_of(
 def reads_one_layer(
     blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"]
 ) -> bool:
-    """Return whether the last block's state alone makes the embedding.
+    """Return whether the embedding depends on the state after the last block alone.
 
-    It does not where a tower reads several layers, as MedCLIP's does, whose embedding is made of
-    hidden states 1, 2 and the last.
+    It does not in a tower that reads several layers, such as MedCLIP, whose embedding is made of
+    the hidden states 1, 2 and last.
     """
     row = torch.zeros(1, dtype=torch.long, device=ids.device)
     with torch.inference_mode():
@@ -118,19 +118,19 @@ def reads_one_layer(
 
 
 def only_device(model: nn.Module, name: str) -> torch.device:
-    """Return the device that all of a model is on.
+    """Return the one device that a model is on.
 
     Raises:
-        EncoderError: when it is spread over several, or not loaded at all.
+        EncoderError: when the model is spread over several devices, or has no weights yet.
     """
-    mapped = {str(place) for place in getattr(model, "hf_device_map", {}).values()}
-    found = {str(value.device) for value in (*model.parameters(), *model.buffers())}
-    if len(mapped) > 1 or len(found) > 1:
-        places = ", ".join(sorted(mapped if len(mapped) > 1 else found))
+    mapped = {str(device) for device in getattr(model, "hf_device_map", {}).values()}
+    devices = {str(value.device) for value in (*model.parameters(), *model.buffers())}
+    if len(mapped) > 1 or len(devices) > 1:
+        several = ", ".join(sorted(mapped if len(mapped) > 1 else devices))
         raise EncoderError(
-            f"{name} is spread over several devices ({places}); states are patched on one. "
+            f"{name} is spread over several devices ({several}); states are patched on one. "
             "Load it without device_map, or move all of it: model.to('cpu')"
         )
-    if found == {"meta"}:
+    if devices == {"meta"}:
         raise EncoderError(f"{name} is on the meta device: it has no weights; load them first")
-    return torch.device(found.pop()) if found else torch.device("cpu")
+    return torch.device(devices.pop()) if devices else torch.device("cpu")

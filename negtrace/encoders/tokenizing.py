@@ -1,4 +1,4 @@
-"""Statements into tokens with character spans, by any Hugging Face tokenizer."""
+"""Turn statements into tokens with character spans, by any Hugging Face tokenizer."""
 
 __all__ = ["StatementTokenizer", "matched_spans", "read_text", "unpadded_ids"]
 
@@ -14,71 +14,72 @@ Spans = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class StatementTokenizer:
-    """A tokenizer, and where the tower it feeds reads its embedding."""
+    """A tokenizer, and the token that the tower reads its embedding from."""
 
     tokenizer: Any
-    """A transformers tokenizer; a fast one gives spans itself."""
+    """A transformers tokenizer. A fast one gives character spans; for others they are searched."""
     read_out: ReadOut
+    """Token state that is the embedding: the first, the last, or the mean of all."""
     pad_to: int | None = None
-    """Fill every statement to this many tokens, for a tower trained so (SigLIP)."""
+    """Number of tokens that every statement is filled to, for a tower trained so (SigLIP)."""
 
     def __call__(self, statements: Sequence[str]) -> list[Tokens]:
-        """Return the tokens of each statement, without padding unless the tower reads it."""
-        return [self._one(statement) for statement in statements]
+        """Return the tokens of each statement, with padding only if `pad_to` is given."""
+        return [self._tokens(statement) for statement in statements]
 
-    def _one(self, statement: str) -> Tokens:
+    def _tokens(self, statement: str) -> Tokens:
         if not self.pad_to:
             ids, spans = read_text(self.tokenizer, statement)
             mask = (True,) * len(ids)
         else:
-            read = _read(self.tokenizer, statement, padding="max_length", max_length=self.pad_to)
-            ids, mask = tuple(read["input_ids"]), _mask(read)
-            spans = _spans(self.tokenizer, statement, ids, read)
+            output = _call(self.tokenizer, statement, padding="max_length", max_length=self.pad_to)
+            ids, mask = tuple(output["input_ids"]), _mask(output)
+            spans = _spans(self.tokenizer, statement, ids, output)
         return Tokens(
             ids=ids,
-            spans=tuple(span if seen else (0, 0) for span, seen in zip(spans, mask, strict=True)),
-            padding=tuple(not seen for seen in mask),
+            spans=tuple(span if real else (0, 0) for span, real in zip(spans, mask, strict=True)),
+            padding=tuple(not real for real in mask),
             read_out={"first": 0, "last": len(ids) - 1, "mean": None}[self.read_out],
         )
 
 
 def unpadded_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
-    """Return the token ids of a text, without what the tokenizer pads it with on either side."""
+    """Return the token ids of a text, without padding on either side."""
     return read_text(tokenizer, text)[0]
 
 
 def read_text(tokenizer: Any, text: str, **options: Any) -> tuple[tuple[int, ...], Spans]:
-    """Return the ids of a text and their spans in it, without padding on either side."""
-    read = _read(tokenizer, text, **options)
-    ids, mask = tuple(read["input_ids"]), _mask(read)
-    return _where(ids, mask), _where(_spans(tokenizer, text, ids, read), mask)
+    """Return the token ids of a text and their character spans, without padding on either side."""
+    output = _call(tokenizer, text, **options)
+    ids, mask = tuple(output["input_ids"]), _mask(output)
+    return _where(ids, mask), _where(_spans(tokenizer, text, ids, output), mask)
 
 
-def _read(tokenizer: Any, text: str, **options: Any) -> Any:
-    # Overlong statements are refused later, by name, so nothing is cut or warned of here.
+def _call(tokenizer: Any, text: str, **options: Any) -> Any:
+    # Nothing is cut here: a statement that is too long is refused later, with a clear error.
     if getattr(tokenizer, "is_fast", False):
         options["return_offsets_mapping"] = True
     return tokenizer(text, truncation=False, verbose=False, return_attention_mask=True, **options)
 
 
-def _mask(read: Any) -> tuple[bool, ...]:
-    """Return which tokens are no padding: all, where the tokenizer does not say."""
-    return tuple(map(bool, read.get("attention_mask", [1] * len(read["input_ids"]))))
+def _mask(output: Any) -> tuple[bool, ...]:
+    """Return True for every token that is not padding; for all where the tokenizer has no mask."""
+    return tuple(map(bool, output.get("attention_mask", [1] * len(output["input_ids"]))))
 
 
 def _where(values: tuple[Any, ...], mask: tuple[bool, ...]) -> tuple[Any, ...]:
-    return tuple(value for value, seen in zip(values, mask, strict=True) if seen)
+    return tuple(value for value, keep in zip(values, mask, strict=True) if keep)
 
 
-def _spans(tokenizer: Any, text: str, ids: Sequence[int], read: Any) -> Spans:
-    """Return the character span of every token of a text, blanks left out."""
-    if "offset_mapping" in read:
-        return tuple(_trimmed(text, span) for span in read["offset_mapping"])
+def _spans(tokenizer: Any, text: str, ids: Sequence[int], output: Any) -> Spans:
+    """Return the character span of every token of a text, without blanks at its start."""
+    if "offset_mapping" in output:
+        return tuple(_trimmed(text, span) for span in output["offset_mapping"])
     return matched_spans(text, tokenizer.convert_ids_to_tokens(list(ids)))
 
 
 def _trimmed(statement: str, span: tuple[int, int]) -> tuple[int, int]:
-    """Leave the blanks that byte-level tokenizers count to a word out of its span."""
+    """Return a span without the blanks at its start, which byte-level tokenizers include."""
     start, end = span
     while start < end and statement[start].isspace():
         start += 1
@@ -86,9 +87,10 @@ def _trimmed(statement: str, span: tuple[int, int]) -> tuple[int, int]:
 
 
 def matched_spans(statement: str, pieces: Sequence[str]) -> Spans:
-    """Find each piece in the statement from left to right, for tokenizers that give no spans.
+    """Return the span of each piece, searched from left to right in the statement.
 
-    A piece that is not found there is one the tokenizer added: its span is (0, 0).
+    For tokenizers that give no spans. A piece that is not in the statement was added by the
+    tokenizer; its span is (0, 0).
 
     >>> matched_spans("No effusion.", ["[CLS]", "▁no", "▁effus", "ion", "[SEP]"])
     ((0, 0), (0, 2), (3, 8), (8, 11), (0, 0))
@@ -97,7 +99,7 @@ def matched_spans(statement: str, pieces: Sequence[str]) -> Spans:
     for piece in pieces:
         bare = piece.replace("▁", "").replace("##", "").replace("</w>", "").replace("Ġ", "").lower()
         start = text.find(bare, cursor) if bare else -1
-        # A far match is a coincidence: only blanks and punctuation may be passed over.
+        # Between two pieces there are only blanks and punctuation; any other match is chance.
         if start < 0 or any(c.isalnum() for c in text[cursor:start]):
             spans.append((0, 0))
             continue

@@ -1,18 +1,21 @@
-"""Any `nn.Module` with a list of blocks as an encoder, its structure measured on a probe."""
+"""Wrap any `nn.Module` with a list of blocks as an encoder; its structure is measured."""
 
-__all__ = ["ModuleEncoder", "wrap"]
+__all__ = ["EmbedImages", "ModuleEncoder", "WrapOptions", "pooled", "wrap"]
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from typing_extensions import override
 
-from negtrace.encoders.base import PROBE, Encoder, PrefixAttention, Unit
+from negtrace._messages import one_of
+from negtrace._settings import with_settings
+from negtrace.encoders.base import PROBE, Encoder, EncoderDescription, Unit
 from negtrace.encoders.hooks import evaluating
+from negtrace.encoders.key_value_cache import PrefixAttention
 from negtrace.encoders.structure import find_blocks, is_causal, only_device, read_out_of
 from negtrace.encoders.tokenizing import ReadOut, StatementTokenizer, unpadded_ids
 from negtrace.errors import EncoderError
@@ -23,13 +26,28 @@ EncodeAt = Callable[[Tensor, Tensor], Tensor]
 """Maps token ids [row, token] at positions [1, token] to embeddings [row, dim]."""
 
 EmbedImages = Callable[[Sequence[Any]], Tensor]
-"""Maps PIL images to embeddings, [image dim]."""
+"""Maps Pillow images to embeddings [image, dim]."""
 
 
 class ModuleEncoder(Encoder):
-    """An encoder over a module, a function that embeds token rows and a tokenizer.
+    """An encoder over a module, a tokenizer and a function that embeds rows of tokens.
 
-    Blocks, causality and the read-out position are measured, not declared.
+    Blocks, causality and the read-out position are measured by running a probe.
+
+    Args:
+        model: the module that holds the text tower.
+        tokenizer: a transformers tokenizer, or any function from a statement to `input_ids`.
+        encode: maps token ids [row, token] to embeddings [row, dim].
+        description: name, score and context of the encoder; the tokenizer's name is added.
+        blocks: names of the blocks as in `model.named_modules()`; found when not given.
+        embed_images: maps Pillow images to embeddings [image, dim]; None for texts as anchors only.
+        fill_context: fill statements with padding up to `max_tokens` where the tower is
+            bidirectional and read at its last position.
+        encode_at: maps token ids and their positions to embeddings, for a causal tower that can
+            run the end of a row alone.
+
+    Raises:
+        EncoderError: when the blocks cannot be found or the read-out position is not understood.
     """
 
     family: ClassVar[str] = "wrapped module"
@@ -39,47 +57,39 @@ class ModuleEncoder(Encoder):
         model: nn.Module,
         tokenizer: Any,
         encode: Callable[[Tensor], Tensor],
+        description: EncoderDescription,
         *,
-        name: str,
-        unit: Unit,
-        max_tokens: int,
         blocks: Sequence[str] | None = None,
         embed_images: EmbedImages | None = None,
         fill_context: bool = False,
         encode_at: EncodeAt | None = None,
-        scale: float = 1.0,
-        bias: float = 0.0,
-        revision: str | None = None,
-        probe: Sequence[int] | None = None,
     ) -> None:
         self._encode = encode
         self._embed_images = embed_images
-        device = only_device(model, name)
-        ids = torch.tensor([probe or unpadded_ids(tokenizer, PROBE)], device=device)
+        device = only_device(model, description.name)
+        ids = torch.tensor([self._probe_ids(tokenizer)], device=device)
         super().__init__(
             model,
-            name=name,
+            replace(description, tokenizer_name=type(tokenizer).__name__),
             block_names=blocks or find_blocks(model, encode, ids),
-            unit=unit,
             causal=False,
-            max_tokens=max_tokens,
-            scale=scale,
-            bias=bias,
-            revision=revision,
-            tokenizer_name=type(tokenizer).__name__,
         )
         with evaluating(model):
             self.causal = is_causal(self.blocks, encode, ids)
-            read_out = _rule(read_out_of(self.blocks, encode, ids), ids.shape[1], name)
+            read_out = _rule(read_out_of(self.blocks, encode, ids), ids.shape[1], self.name)
         self._prefix_attention = self._measured_prefix(encode_at, ids) if encode_at else None
         self._tokenizer = StatementTokenizer(tokenizer=tokenizer, read_out=read_out)
         if fill_context and read_out == "last" and not self.causal:
             self._fill(device)
 
+    def _probe_ids(self, tokenizer: Any) -> tuple[int, ...]:
+        """Return the token ids of the statement that structure is measured on."""
+        return unpadded_ids(tokenizer, PROBE)
+
     def _measured_prefix(
         self, encode_at: EncodeAt, ids: Int[Tensor, "1 token"]
     ) -> PrefixAttention | None:
-        """Return prefix attention where a run from its middle embeds as the whole run does."""
+        """Return prefix attention if running the end of a row gives the row's embedding."""
         from negtrace.encoders.huggingface.attention import HFPrefixAttention
 
         if not self.causal:
@@ -89,7 +99,7 @@ class ModuleEncoder(Encoder):
             return prefix if prefix.agrees(ids) else None
 
     def _fill(self, device: torch.device) -> None:
-        """Run statements filled, if what fills them is where the embedding is then read."""
+        """Fill statements with padding if the embedding is then read at the last padding token."""
         filled = replace(self._tokenizer, pad_to=self.max_tokens)
         ids = torch.tensor([filled([PROBE])[0].ids], device=device)
         with evaluating(self.model):
@@ -135,25 +145,106 @@ class ModuleEncoder(Encoder):
             return self._embed_images([anchor.open_image() for anchor in anchors])
 
 
-def _rule(read: tuple[int, ...], count: int, name: str) -> ReadOut:
-    """Return the rule behind the positions a probe of `count` tokens is read at."""
-    if not read:
+def _rule(positions: tuple[int, ...], count: int, name: str) -> ReadOut:
+    """Return the read-out of a tower that reads a probe of `count` tokens at these positions."""
+    if not positions:
         raise EncoderError(
             f"{name}: changing the state after the last block changes no embedding; "
             "are these the text tower's blocks? Name them with wrap(..., blocks=[...])"
         )
-    if len(read) > 1:
+    if len(positions) > 1:
         return "mean"
-    if read[0] not in (0, count - 1):
+    if positions[0] not in (0, count - 1):
         raise EncoderError(
-            f"{name}: the embedding is read at position {read[0]} of {count}; expected the first, "
-            "the last or all. Trim what follows the read-out in your tokenizer"
+            f"{name}: the embedding is read at position {positions[0]} of {count}; expected the "
+            "first, the last or all. Cut off what follows the read-out in your tokenizer"
         )
-    return "first" if read[0] == 0 else "last"
+    return "first" if positions[0] == 0 else "last"
 
 
-def token_states(output: Any) -> Float[Tensor, "row token width"]:
-    """Return the token states in what a text tower returns."""
+@dataclass(frozen=True, kw_only=True)
+class WrapOptions:
+    """Options for wrapping a module.
+
+    Raises:
+        UnknownNameError: for an unknown read-out.
+    """
+
+    name: str | None = None
+    """Name in results; the class of the module when not given."""
+    blocks: Sequence[str] | None = None
+    """Names of the blocks as in `module.named_modules()`; found when not given."""
+    read_out: str = "mean"
+    """Token state that is the embedding, where `encode` is not given: first, last or mean."""
+    encode: Callable[[Tensor], Tensor] | None = None
+    """Function from token ids [row, token] to embeddings [row, dim]."""
+    embed_images: EmbedImages | None = None
+    """Function from Pillow images to embeddings [image, dim], for image anchors."""
+    scale: float = 1.0
+    """Factor of the cosine in the score: exp(logit_scale) for a dual encoder."""
+    unit: Unit = "cosine"
+    """Unit of the score: `logit` where the scale is the model's own."""
+    max_tokens: int = 512
+    """Tokens of the longest statement that the tower reads."""
+    fill_context: bool = False
+    """Fill statements with padding up to `max_tokens`, where the tower is bidirectional and read at
+    its last position. SigLIP was trained so."""
+
+    def __post_init__(self) -> None:
+        one_of("read-out", self.read_out, get_args(ReadOut))
+
+
+def wrap(
+    module: nn.Module, tokenizer: Any, options: WrapOptions | None = None, **settings: Any
+) -> Encoder:
+    """Return any module with a list of blocks as an encoder.
+
+    Args:
+        module: holds the text tower; it is used as it is and never altered.
+        tokenizer: a transformers tokenizer, or any function from a statement to `input_ids`.
+        options: options of the wrapping; the defaults when not given.
+        settings: single options by name, such as `read_out="last"`: the fields of `WrapOptions`.
+
+    Raises:
+        EncoderError: when the blocks cannot be found or the read-out position is not understood.
+        UnknownNameError: for an unknown option.
+    """
+    options = with_settings(options or WrapOptions(), settings, "option of wrap")
+    return ModuleEncoder(
+        module,
+        tokenizer,
+        pooled(module, options.read_out) if options.encode is None else options.encode,
+        EncoderDescription(
+            name=options.name or type(module).__name__,
+            unit=options.unit,
+            max_tokens=options.max_tokens,
+            scale=options.scale,
+        ),
+        blocks=options.blocks,
+        embed_images=options.embed_images,
+        fill_context=options.fill_context,
+    )
+
+
+def pooled(module: nn.Module, read_out: str) -> Callable[[Tensor], Tensor]:
+    """Return a function from token ids [row, token] to the mean, first or last token state.
+
+    Args:
+        module: returns token states [row, token, width], or an output of transformers with them.
+        read_out: `mean`, `first` or `last`.
+    """
+
+    def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
+        states = _token_states(module(ids))
+        if read_out == "mean":
+            return states.mean(dim=1)
+        return states[:, 0 if read_out == "first" else -1]
+
+    return encode
+
+
+def _token_states(output: Any) -> Float[Tensor, "row token width"]:
+    """Return the token states in the output of a text tower."""
     states = getattr(output, "last_hidden_state", output)
     states = states[0] if isinstance(states, tuple) else states
     if not isinstance(states, Tensor) or states.ndim != 3:
@@ -163,64 +254,3 @@ def token_states(output: Any) -> Float[Tensor, "row token width"]:
             "Pass encode=, a function from ids [row, token] to embeddings [row, dim]"
         )
     return states
-
-
-def wrap(
-    module: nn.Module,
-    tokenizer: Any,
-    *,
-    blocks: Sequence[str] | None = None,
-    read_out: Literal["first", "last", "mean"] = "mean",
-    encode: Callable[[Tensor], Tensor] | None = None,
-    embed_images: EmbedImages | None = None,
-    scale: float = 1.0,
-    unit: Unit = "cosine",
-    max_tokens: int = 512,
-    fill_context: bool = False,
-    name: str | None = None,
-) -> Encoder:
-    """Return any module as an encoder.
-
-    Args:
-        module: holds the text tower; it is used as it is and never altered.
-        tokenizer: called with a statement, gives `input_ids`; a transformers tokenizer.
-        blocks: names of the blocks as in `module.named_modules()`; found when not given.
-        read_out: which token state is the embedding, where `encode` is not given.
-        encode: from token ids [row, token] to embeddings [row, dim].
-        embed_images: from PIL images to embeddings [image, dim], for image anchors.
-        scale: what the cosine is multiplied by; a dual encoder's exp(logit_scale).
-        unit: `logit` where the scale is the model's own, `cosine` otherwise.
-        max_tokens: the longest statement the tower reads, in tokens.
-        fill_context: run statements filled to `max_tokens`, where the tower is bidirectional and
-            read at its last position (SigLIP was trained so).
-        name: what to call it in results.
-
-    Raises:
-        EncoderError: when the blocks cannot be found or the read-out is not understood.
-    """
-    if encode is None:
-        encode = pooled(module, read_out)
-    return ModuleEncoder(
-        module,
-        tokenizer,
-        encode,
-        name=name or type(module).__name__,
-        unit=unit,
-        max_tokens=max_tokens,
-        blocks=blocks,
-        embed_images=embed_images,
-        fill_context=fill_context,
-        scale=scale,
-    )
-
-
-def pooled(module: nn.Module, read_out: ReadOut) -> Callable[[Tensor], Tensor]:
-    """Return a function from token ids to one vector a row: mean, first or last token state."""
-
-    def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        states = token_states(module(ids))
-        if read_out == "mean":
-            return states.mean(dim=1)
-        return states[:, 0 if read_out == "first" else -1]
-
-    return encode

@@ -122,7 +122,7 @@ def _trace(
 
 def _data(encoder: Encoder, evaluation: Evaluation) -> str | Path:
     """Return the data of the suites. Synthetic radiographs say little about other models."""
-    return evaluation.data or ("phantom" if encoder.name == "phantom" else "text")
+    return evaluation.data or ("phantom" if encoder.trained_on_phantom else "text")
 
 
 def _pairs(evaluation: Evaluation, data: str | Path) -> Sequence[Pair]:

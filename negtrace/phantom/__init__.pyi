@@ -6,6 +6,7 @@ from .reports import report as report
 
 # isort: split
 # For the rooms that build on this one.
+from .bundled import TRAINED_ON as TRAINED_ON
 from .contrasts import draw_contrasts as draw_contrasts
 from .patients import HELD_OUT_SEEDS as HELD_OUT_SEEDS
 from .patients import PHANTOM_FINDINGS as PHANTOM_FINDINGS

@@ -1,9 +1,9 @@
-"""Keys and values of a prefix, reused through transformers' public attention interface.
+"""Reuse the keys and values of a prefix, through transformers' public attention interface.
 
-In a causal tower a patch at position p changes nothing before p, so a row needs to run its tokens
-from p on only, if their attention can still see the keys and values before p. transformers looks
-its attention function up by name at every call; for the time of a `with`, the text tower's
-configuration names ours.
+In a causal tower, a patch at position p changes nothing before p. So a row needs to run its tokens
+from p on only, provided that their attention sees the keys and values before p. transformers looks
+up its attention function by name at every call. Inside a `with`, the configuration of the text
+tower names the function of this module.
 """
 
 __all__ = ["HFPrefixAttention"]
@@ -20,8 +20,8 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from typing_extensions import override
 
-from negtrace.encoders.base import KeyValueCache, PrefixAttention
 from negtrace.encoders.hooks import forward_replaced, hidden_given, hidden_of, with_hidden
+from negtrace.encoders.key_value_cache import KeyValueCache, PrefixAttention
 
 Attention = Callable[..., tuple[Tensor, Tensor | None]]
 EncodeAt = Callable[[Tensor, Tensor], Tensor]
@@ -34,26 +34,30 @@ def _dispatch(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
     return _ATTENTION.get()(*args, **kwargs)
 
 
-# A name in a public table, looked up by no model but inside the `with` below.
+# A model only looks up this name inside the `with` of `_attending`.
 AttentionInterface.register(NAME, _dispatch)
 
 
 @final
 class HFPrefixAttention(PrefixAttention):
-    """Prefix attention for a causal tower of transformers whose blocks use its interface."""
+    """Prefix attention for a causal tower of transformers whose blocks use its interface.
+
+    Args:
+        blocks: the blocks of the tower.
+        encode_at: maps token ids [row, token] at positions [1, token] to embeddings [row, dim].
+    """
 
     def __init__(self, blocks: Sequence[nn.Module], encode_at: EncodeAt) -> None:
         self._encode_at = encode_at
-        """Embeds token ids [row, token] that stand at positions [1, token]."""
         self._blocks = blocks
         self._reads_last = False
-        found: list[Any] = [
+        configs: list[Any] = [
             module.config
             for block in blocks
             for module in block.modules()
             if hasattr(module, "config")
         ]
-        self._configs = list({id(config): config for config in found}.values())
+        self._configs = list({id(config): config for config in configs}.values())
 
     @override
     @contextmanager
@@ -77,15 +81,15 @@ class HFPrefixAttention(PrefixAttention):
         cache: KeyValueCache,
         runs: Int[Tensor, " row"],
     ) -> Float[Tensor, "row dim"]:
-        def continuing(
+        def attend(
             module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _: Any, **kwargs: Any
         ) -> tuple[Tensor, Tensor | None]:
             rows = runs[: len(query)]
-            keys, values = (before[:, :, :start][rows] for before in cache[module])
+            keys, values = (states[:, :, :start][rows] for states in cache[module])
             key, value = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
             return _attend(module, query, key, value, kwargs)
 
-        with self._attending(continuing):
+        with self._attending(attend):
             return self._encode_at(ids[:, start:], _positions(ids, start))
 
     @property
@@ -95,41 +99,41 @@ class HFPrefixAttention(PrefixAttention):
 
     @override
     def run_last(self, run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Run the block twice: up to its keys and values, then whole, for the last token alone."""
-        attention, taken = _ATTENTION.get(), {}
+        """Run the block up to its keys and values for all tokens, then whole for the last token."""
+        attention, cache = _ATTENTION.get(), {}
 
-        def taking(
+        def record(
             module: nn.Module, _: Tensor, key: Tensor, value: Tensor, *__: Any, **___: Any
         ) -> tuple[Tensor, Tensor | None]:
-            taken[module] = key, value
-            raise _Taken
+            cache[module] = key, value
+            raise _Recorded
 
-        def reading(
+        def attend(
             module: nn.Module, query: Tensor, _: Tensor, __: Tensor, *rest: Any, **kwargs: Any
         ) -> tuple[Tensor, Tensor | None]:
-            return attention(module, query, *taken[module], *rest, **kwargs)
+            return attention(module, query, *cache[module], *rest, **kwargs)
 
-        with _attention_of(taking), suppress(_Taken):
+        with _attention_of(record), suppress(_Recorded):
             run(*args, **kwargs)
-        with _attention_of(reading):
+        with _attention_of(attend):
             return run(*_last_token(args), **_last_token(kwargs))
 
     @contextmanager
     def _attending(self, attention: Attention) -> Iterator[None]:
-        own = [config._attn_implementation for config in self._configs]
+        names = [config._attn_implementation for config in self._configs]
         try:
             for config in self._configs:
                 config._attn_implementation = NAME
             with _attention_of(attention):
                 yield
         finally:
-            for config, name in zip(self._configs, own, strict=True):
+            for config, name in zip(self._configs, names, strict=True):
                 config._attn_implementation = name
 
     def agrees(self, ids: Int[Tensor, "1 token"]) -> bool:
-        """Return whether a run from its middle on embeds as the whole run does.
+        """Return whether a run from its middle on gives the embedding of the whole run.
 
-        Measures `reads_last` by the way.
+        This also measures `reads_last`.
         """
         row = torch.zeros(1, dtype=torch.long, device=ids.device)
         whole = self._encode_at(ids, _positions(ids, 0))
@@ -146,15 +150,15 @@ class HFPrefixAttention(PrefixAttention):
 
         try:
             with forward_replaced(last, at_last):
-                read = self.encode_from(ids, ids.shape[1] // 2, cache, row)
-            self._reads_last = _close(read, whole)
-        except Exception:  # whatever a block makes of a single token where it expects several
+                text = self.encode_from(ids, ids.shape[1] // 2, cache, row)
+            self._reads_last = _close(text, whole)
+        except Exception:  # a block that expects several tokens can raise anything
             self._reads_last = False
         return True
 
 
-class _Taken(Exception):  # noqa: N818
-    """Leaves a block once its keys and values are known: control flow, no error."""
+class _Recorded(Exception):  # noqa: N818
+    """Leave a block once its keys and values are recorded: control flow, not an error."""
 
 
 @contextmanager
@@ -178,15 +182,18 @@ def _attend(
 
 
 def _causal(queries: int, keys: int, device: torch.device) -> Bool[Tensor, "1 1 query key"] | None:
-    """Return which keys each query sees, the queries being the last tokens; None where all are."""
+    """Return True for the keys that each query sees; None where there is one query, which sees all.
+
+    The queries are the last tokens.
+    """
     if queries == 1:
         return None
-    seen = torch.ones(queries, keys, dtype=torch.bool, device=device)
-    return seen.tril(diagonal=keys - queries)[None, None]
+    visible = torch.ones(queries, keys, dtype=torch.bool, device=device)
+    return visible.tril(diagonal=keys - queries)[None, None]
 
 
 def _last_token(value: Any) -> Any:
-    """Cut whatever has a place for each token, [_, token, ...], down to the last one."""
+    """Cut every tensor [_, token, ...] down to the last token."""
     if isinstance(value, Tensor) and value.ndim > 1:
         return value[:, -1:]
     if isinstance(value, tuple | list):

@@ -1,6 +1,9 @@
-"""Decoder language models: is a statement true, given its anchor? The logit of yes minus no."""
+"""Decoder language models, asked whether a statement is true given its anchor.
 
-__all__ = ["CausalLanguageModel", "context_window", "placed"]
+The score is the logit of the answer yes minus the logit of the answer no.
+"""
+
+__all__ = ["CausalLanguageModel", "context_window", "position_inputs"]
 
 import inspect
 from collections.abc import Sequence
@@ -11,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
-from negtrace.encoders.base import PROBE
+from negtrace.encoders.base import PROBE, EncoderDescription
 from negtrace.encoders.huggingface.prompt import Prompt
 from negtrace.encoders.wrap import EmbedImages, ModuleEncoder
 from negtrace.pairs.anchor import Anchor
@@ -19,19 +22,20 @@ from negtrace.pairs.tokens import Tokens
 
 
 class CausalLanguageModel(ModuleEncoder):
-    """A decoder that reads anchor and statement in one row and is read at the answer's place.
+    """A decoder that reads anchor and statement in one row, up to where its answer would begin.
 
-    Its embedding of a row is the logits of the two answers, its score their difference.
+    The embedding of a row is the logits of the two answers; the score is their difference.
 
     Args:
         model: a causal language model of transformers, with its head.
         tokenizer: its tokenizer.
-        name: what to call it in results.
-        prompt: what is asked, and the answers.
-        revision: which revision of a model on the hub.
+        name: name in results.
+        prompt: the question and its two answers.
+        revision: commit of a model on the hub.
+        embed_images: maps Pillow images to embeddings, [image dim]; None for texts as anchors only.
 
     Raises:
-        EncoderError: when no blocks are found, or the answers cannot be told apart.
+        EncoderError: when no blocks are found, or both answers begin with the same token.
     """
 
     family: ClassVar[str] = "language model"
@@ -54,27 +58,37 @@ class CausalLanguageModel(ModuleEncoder):
             model,
             tokenizer,
             self._answer_logits,
-            name=name,
-            unit="logit",
-            max_tokens=context_window(model.config.get_text_config()),
+            EncoderDescription(
+                name=name,
+                unit="logit",
+                max_tokens=context_window(model.config.get_text_config()),
+                revision=revision,
+            ),
             embed_images=embed_images,
             encode_at=self._answer_logits,
-            revision=revision,
-            probe=self.prompt.tokens(tokenizer, PROBE).ids,
         )
+
+    @override
+    def _probe_ids(self, tokenizer: Any) -> tuple[int, ...]:
+        return self.prompt.tokens(tokenizer, PROBE).ids
 
     def _answer_logits(
         self, ids: Int[Tensor, "row token"], positions: Int[Tensor, "1 token"] | None = None
     ) -> Float[Tensor, "row 2"]:
-        return self.answer_logits(input_ids=ids, **placed(positions))
+        return self.answer_logits(input_ids=ids, **position_inputs(positions))
 
     def answer_logits(self, **inputs: Any) -> Float[Tensor, "row 2"]:
         """Return the logits of both answers after each row, by the model's own forward."""
-        taken = inspect.signature(self._model.forward).parameters
-        last = {"logits_to_keep": 1} if "logits_to_keep" in taken else {}
+        parameters = inspect.signature(self._model.forward).parameters
+        last = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
         output = self._model(**inputs, **last, use_cache=False)
         logits: Tensor = output.logits[:, -1, self._answers]
         return logits
+
+    @property
+    @override
+    def reads_anchor_in_row(self) -> bool:
+        return True
 
     @override
     def tokenize(self, statements: Sequence[str]) -> list[Tokens]:
@@ -93,12 +107,12 @@ class CausalLanguageModel(ModuleEncoder):
     def encode_against(
         self, ids: Int[Tensor, "row token"], anchors: Float[Tensor, "row _"]
     ) -> Float[Tensor, "row 2"]:
-        """Return the answers' logits: a text anchor stands in the row already."""
+        """Return the logits of the answers: a text anchor is already in the row."""
         return self.encode(ids)
 
     @override
     def embed_anchors(self, anchors: Sequence[Anchor]) -> Float[Tensor, "anchor _"]:
-        """Return nothing of any width for text anchors: they are read with the statement."""
+        """Return zeros for text anchors, which are read with the statement; embed images."""
         if any(anchor.text is None for anchor in anchors):
             return self.embed_images([anchor for anchor in anchors if anchor.text is None])
         return torch.zeros(len(anchors), 1, device=self.device)
@@ -111,12 +125,12 @@ class CausalLanguageModel(ModuleEncoder):
         return text[:, 0] - text[:, 1]
 
 
-def placed(positions: Int[Tensor, "1 token"] | None) -> dict[str, Tensor]:
-    """Return positions as a model takes them, where there are any."""
+def position_inputs(positions: Int[Tensor, "1 token"] | None) -> dict[str, Tensor]:
+    """Return positions as arguments of a model's forward; none where they are not given."""
     return {} if positions is None else {"position_ids": positions}
 
 
 def context_window(config: Any) -> int:
-    """Return how many tokens a decoder sees: its positions, or its sliding window if shorter."""
+    """Return the number of tokens a decoder sees: its positions, or a shorter sliding window."""
     windows = [getattr(config, key, None) for key in ("max_position_embeddings", "sliding_window")]
     return min(int(count) for count in (*windows, 1 << 20) if count)

@@ -1,7 +1,7 @@
-"""Hugging Face dual encoders: CLIP, SigLIP and whatever else embeds text and images alike.
+"""Dual encoders such as CLIP and SigLIP, which embed texts and images in one space.
 
-No family is named: what a model takes is read off the signatures of `get_text_features` and
-`get_image_features`, and what it is made of is measured.
+No model is named here. The arguments that a model takes are read from the signatures of its
+`get_text_features` and `get_image_features`; its structure is measured.
 """
 
 __all__ = ["DualEncoder", "context_of", "image_features", "number_of", "scale_of"]
@@ -14,18 +14,27 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from negtrace.encoders.base import EncoderDescription
 from negtrace.encoders.wrap import EmbedImages, ModuleEncoder
 from negtrace.errors import EncoderError
+from negtrace.phantom.bundled import TRAINED_ON
 
 
 @final
 class DualEncoder(ModuleEncoder):
-    """A model with `get_text_features`; images are read where a processor is given.
+    """A model with `get_text_features`, and with `get_image_features` where it reads images.
 
-    The score is the model's own image-text logit: cosine times its scale, plus its bias.
+    The score is the model's own image-text logit: cosine * scale + bias.
+
+    Args:
+        model: a model of transformers.
+        tokenizer: its tokenizer.
+        image_processor: its image processor; None for texts as anchors only.
+        name: name in results.
+        revision: commit of a model on the hub.
 
     Raises:
-        EncoderError: when the model has no such logit, or embeds no text from its tokens alone.
+        EncoderError: when the model has no logit scale, or embeds no text from its tokens alone.
     """
 
     family: ClassVar[str] = "dual encoder"
@@ -39,21 +48,23 @@ class DualEncoder(ModuleEncoder):
         name: str,
         revision: str | None = None,
     ) -> None:
-        scale = scale_of(model)
         takes_positions = "position_ids" in _parameters(model.get_text_features)
         super().__init__(
             model,
             tokenizer,
             _text_features(model),
-            name=name,
-            unit="logit",
-            max_tokens=context_of(model, model.config.get_text_config()),
+            EncoderDescription(
+                name=name,
+                unit="logit",
+                max_tokens=context_of(model, model.config.get_text_config()),
+                scale=scale_of(model),
+                bias=number_of(model, "logit_bias", default=0.0),
+                revision=revision,
+                trained_on_phantom=getattr(model.config, "trained_on", None) == TRAINED_ON,
+            ),
             embed_images=_image_features(model, image_processor),
             fill_context=True,
             encode_at=_text_features_at(model) if takes_positions else None,
-            scale=scale,
-            bias=number_of(model, "logit_bias", default=0.0),
-            revision=revision,
         )
 
 
@@ -88,32 +99,38 @@ def _image_features(model: Any, processor: Any | None) -> EmbedImages | None:
 
 
 def image_features(model: Any, processor: Any, images: Sequence[Any]) -> Any:
-    """Return what `get_image_features` gives for images, handed all of theirs that it takes."""
+    """Return the output of `get_image_features`, given all that the processor makes and it takes.
+
+    Args:
+        model: a model of transformers with `get_image_features`.
+        processor: its image processor, or a processor that holds one.
+        images: Pillow images.
+    """
     weight = next(model.parameters())
-    taken = _parameters(model.get_image_features)
-    read = processor(images=list(images), return_tensors="pt")
+    parameters = _parameters(model.get_image_features)
+    inputs = processor(images=list(images), return_tensors="pt")
     return model.get_image_features(
         **{
             key: value.to(weight) if value.is_floating_point() else value.to(weight.device)
-            for key, value in read.items()
-            if key in taken
+            for key, value in inputs.items()
+            if key in parameters
         }
     )
 
 
 def _embedding(output: Any) -> Float[Tensor, "row dim"]:
-    """Return the projected embedding, which older models return bare.
+    """Return the projected embedding, which older models return as a bare tensor.
 
-    A model that projects every token (FLAVA) is read at the first, as its own logits are.
+    A model that projects every token (FLAVA) is read at the first, as in its own logits.
     """
-    found: Tensor = output if isinstance(output, Tensor) else output.pooler_output
-    return found[:, 0] if found.ndim == 3 else found
+    embedding: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    return embedding[:, 0] if embedding.ndim == 3 else embedding
 
 
 def context_of(model: nn.Module, config: Any) -> int:
-    """Return how many tokens a text tower reads.
+    """Return the number of tokens that a text tower can read.
 
-    Positions that start after a padding index, as RoBERTa's do, are not all for tokens.
+    Where positions start behind a padding index, as in RoBERTa, not all of them are for tokens.
     """
     count = int(getattr(config, "max_position_embeddings", 512))
     for name, module in model.named_modules():
@@ -124,12 +141,12 @@ def context_of(model: nn.Module, config: Any) -> int:
 
 
 def scale_of(model: nn.Module) -> float:
-    """Return what the model multiplies a cosine by.
+    """Return the factor of the cosine in a model's logit: exp(logit_scale) or 1 / temperature.
 
     Raises:
-        EncoderError: when it has neither a logit scale nor a temperature.
+        EncoderError: when the model has neither a logit scale nor a temperature.
     """
-    for name in ("logit_scale", "logit_scale_t"):  # the latter is a text's where each side has one
+    for name in ("logit_scale", "logit_scale_t"):  # `_t`: of texts, where images have their own
         if hasattr(model, name):
             return torch.as_tensor(getattr(model, name)).detach().double().exp().item()
     if hasattr(model, "temperature"):
@@ -141,6 +158,6 @@ def scale_of(model: nn.Module) -> float:
 
 
 def number_of(model: nn.Module, attribute: str, *, default: float) -> float:
-    """Return a model's number, such as its `logit_bias`, or `default` where it has none."""
+    """Return a number that a model holds, such as its `logit_bias`, or `default` if it has none."""
     value = getattr(model, attribute, None)
     return default if value is None else torch.as_tensor(value).detach().double().item()

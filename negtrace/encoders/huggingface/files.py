@@ -1,16 +1,18 @@
-"""The files of a Hugging Face model, in a folder or on the hub, each read with a clear error."""
+"""Files of a Hugging Face model, in a folder or on the hub, each read with a clear error."""
 
 __all__ = ["Kind", "ModelFiles"]
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import transformers
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
@@ -21,6 +23,8 @@ from transformers.utils.hub import extract_commit_hash
 
 from negtrace._files import write_bytes
 from negtrace.errors import EncoderError
+
+T = TypeVar("T")
 
 Kind = Literal["embedding", "language", "vision-language"]
 AUTO: dict[Kind, Any] = {
@@ -34,50 +38,73 @@ TOKENIZER = ("tokenizer", "vocab", "spiece", "sentencepiece")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles:
-    """Where a model's files are, and what may be done with them."""
+    """Files of one model, each read when it is asked for."""
 
     source: str
     """A folder, or a name on the hub."""
     revision: str | None = None
+    """Branch, tag or commit on the hub."""
     trust_remote_code: bool = False
+    """Run code that comes with the model."""
 
     @property
     def name(self) -> str:
-        """A hub name whole, of a folder its last part alone: paths are private."""
+        """The hub's name in full, or the last part of a folder: the rest of a path is private."""
         return Path(self.source).resolve().name if Path(self.source).exists() else self.source
 
-    def require(self) -> None:
-        """Raise an EncoderError for a folder that is clearly not a whole model.
+    @cached_property
+    def config(self) -> Any:
+        """The configuration.
 
-        transformers would guess, and say something about the hub.
+        Raises:
+            EncoderError: for a folder that is not a whole model, or a configuration that cannot be
+                read.
         """
+        self._require_whole()
+        return self._read(transformers.AutoConfig, "config")
+
+    def _require_whole(self) -> None:
+        """Refuse a folder that lacks files; transformers would look for them on the hub."""
         folder = Path(self.source)
         if not folder.exists():
             return
-        found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        there = {
-            "config.json": "config.json" in found,
-            "weights (model.safetensors)": any(name.endswith(WEIGHTS) for name in found),
-            "tokenizer files (tokenizer.json, ...)": any(n.startswith(TOKENIZER) for n in found),
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        parts = {
+            "config.json": "config.json" in names,
+            "weights (model.safetensors)": any(name.endswith(WEIGHTS) for name in names),
+            "tokenizer files (tokenizer.json, ...)": any(n.startswith(TOKENIZER) for n in names),
         }
-        if missing := [what for what, is_there in there.items() if not is_there]:
+        if missing := [part for part, present in parts.items() if not present]:
             raise EncoderError(f"{self.name}: the folder lacks {', '.join(missing)}")
 
-    def config(self) -> Any:
-        """Return the configuration."""
-        return self._read(transformers.AutoConfig, "config")
-
-    def kind(self, config: Any) -> Kind:
-        """Return what the model says it is made for: to embed, or to go on writing."""
-        made = set(getattr(config, "architectures", None) or ())
-        if made & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+    @property
+    def kind(self) -> Kind:
+        """What the model was made for: to embed, to write text, or to write text about images."""
+        architectures = set(getattr(self.config, "architectures", None) or ())
+        if architectures & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
             return "language"
-        writes = made & set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.values())
-        return "vision-language" if writes and hasattr(config, "image_token_id") else "embedding"
+        writes = architectures & set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.values())
+        return (
+            "vision-language" if writes and hasattr(self.config, "image_token_id") else "embedding"
+        )
+
+    def has_method(self, name: str) -> bool:
+        """Return whether the class of the embedding model has a method; no weights are read."""
+        code = (getattr(self.config, "auto_map", None) or {}).get("AutoModel")
+        if code and self.trust_remote_code:
+            return hasattr(self._guarded("code", lambda: self._class_of(code)), name)
+        classes = transformers.MODEL_MAPPING.get(type(self.config), ())
+        return any(
+            hasattr(each, name) for each in (classes if isinstance(classes, tuple) else (classes,))
+        )
+
+    def _class_of(self, code: str) -> type:
+        model_class: type = get_class_from_dynamic_module(code, self.source, revision=self.revision)
+        return model_class
 
     def model(self, dtype: torch.dtype, kind: Kind = "embedding") -> Any:
         """Return the model in eval mode."""
-        with _quietly():
+        with _without_progress_bars():
             return self._read(AUTO[kind], "weights", dtype=dtype).eval()
 
     def processor(self) -> Any:
@@ -89,7 +116,7 @@ class ModelFiles:
         return self._read(transformers.AutoTokenizer, "tokenizer")
 
     def image_processor(self) -> Any | None:
-        """Return the image processor, or None where the model ships none (text anchors only)."""
+        """Return the image processor; None where the model has none and reads texts only."""
         try:
             # The PIL backend needs no torchvision.
             return self._read(transformers.AutoImageProcessor, "image processor", backend="pil")
@@ -101,13 +128,12 @@ class ModelFiles:
         """The commit that a model on the hub was read at; None for a folder."""
         if Path(self.source).exists():
             return None
-        found = cached_file(self.source, "config.json", revision=self.revision)
-        commit: str | None = extract_commit_hash(found, None)
-        return commit
+        path = cached_file(self.source, "config.json", revision=self.revision)
+        return extract_commit_hash(path, None) or self.revision
 
     def json(self, path: str) -> Any | None:
-        """Return what a JSON file of the model holds, or None where there is no such file."""
-        found = cached_file(
+        """Return the content of a JSON file of the model; None where there is no such file."""
+        file = cached_file(
             self.source,
             path,
             revision=self.revision,
@@ -115,7 +141,7 @@ class ModelFiles:
             _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=False,
         )
-        return None if found is None else json.loads(Path(found).read_text("utf-8"))
+        return None if file is None else json.loads(Path(file).read_text("utf-8"))
 
     def write_beside(self, model: Any, folder: Path) -> None:
         """Write changed weights as a whole model: with tokenizer, image processor and pooling."""
@@ -131,23 +157,31 @@ class ModelFiles:
             write_bytes(folder / "modules.json", json.dumps(modules).encode())
 
     def _read(self, auto: Any, what: str, **options: Any) -> Any:
-        try:
-            return auto.from_pretrained(
+        """Read a part of the model with one of transformers' Auto classes."""
+        return self._guarded(
+            what,
+            lambda: auto.from_pretrained(
                 self.source,
                 revision=self.revision,
                 trust_remote_code=self.trust_remote_code,
                 **options,
-            )
-        except Exception as error:  # whatever a damaged file makes a reader raise
-            said = [*str(error).strip().splitlines(), repr(error)]
-            # A line that ends so has its reason in the next.
-            why = " ".join(said[:2]) if said[0].endswith(":") else said[0]
-            raise EncoderError(f"{self.name}: cannot read its {what}: {why}") from error
+            ),
+        )
+
+    def _guarded(self, what: str, read: Callable[[], T]) -> T:
+        """Return what `read` gives; raise an EncoderError that names the part it could not read."""
+        try:
+            return read()
+        except Exception as error:  # a damaged file can raise anything
+            lines = [*str(error).strip().splitlines(), repr(error)]
+            # Where the first line ends in a colon, the next one holds the reason.
+            reason = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+            raise EncoderError(f"{self.name}: cannot read its {what}: {reason}") from error
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep transformers' own progress bars out of notebooks and logs while reading."""
+def _without_progress_bars() -> Iterator[None]:
+    """Keep transformers' progress bars out of notebooks and logs while it reads weights."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

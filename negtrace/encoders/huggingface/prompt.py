@@ -1,4 +1,4 @@
-"""The question that a language model is asked about a statement, and its two answers."""
+"""Prompt: the question that a language model is asked about a statement, and its two answers."""
 
 __all__ = ["Prompt"]
 
@@ -11,21 +11,28 @@ from negtrace.pairs.tokens import Tokens
 
 Span = tuple[int, int]
 
+PROBE = "It is so."
+"""A statement to see which token an answer begins with."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """What is read around a statement, up to the place where the answer would follow.
+    """Text around a statement, up to the position where a language model's answer would begin.
 
-    The score is the logit of the first answer minus that of the second.
+    The score is the logit of the first answer minus the logit of the second.
 
-    >>> Prompt(template="{anchor} Is it true? {statement}").filled("No effusion.", "Clear lungs.")
+    >>> prompt = Prompt(template="{anchor} Is it true? {statement}")
+    >>> prompt.filled("No effusion.", "Clear lungs.")
     ('Clear lungs. Is it true? No effusion.', 25)
+
+    Raises:
+        EncoderError: when the template does not hold each field exactly once.
     """
 
     template: str = "{anchor}\nIs this true? {statement}\nAnswer:"
-    """Text with `{anchor}` and `{statement}`, each once; an anchor's place may stay empty."""
+    """Text with `{anchor}` and `{statement}`, each exactly once."""
     answers: tuple[str, str] = (" yes", " no")
-    """What follows the prompt where the statement holds, and where it does not."""
+    """Answers where the statement holds and where it does not."""
     chat: bool = False
     """Put the prompt as a user's message into the tokenizer's own chat template."""
 
@@ -38,16 +45,19 @@ class Prompt:
                 )
 
     def filled(self, statement: str, anchor: str = "") -> tuple[str, int]:
-        """Return the prompt's text, and where in it the statement starts."""
+        """Return the text of the prompt, and the character at which the statement starts in it.
+
+        Without an anchor, the blanks that would follow it are left out too.
+        """
         before, after = self.template.split("{statement}")
         before, after = (part.replace("{anchor}", anchor) for part in (before, after))
         before = before if anchor else before.lstrip()
         return before + statement + after, len(before)
 
     def tokens(self, tokenizer: Any, statement: str, anchor: str = "") -> Tokens:
-        """Return the tokens of the whole prompt; spans are those of the statement alone.
+        """Return the tokens of the whole prompt, with spans for those of the statement alone.
 
-        What a tokenizer adds at the end is left out, since the answer is read there.
+        Tokens that the tokenizer adds at the end are left out, since the answer is read there.
         """
         text, start = self.filled(statement, anchor)
         if self.chat:
@@ -64,47 +74,48 @@ class Prompt:
     def _in_chat(self, tokenizer: Any, text: str, start: int) -> tuple[str, int]:
         message = [{"role": "user", "content": text}]
         try:
-            whole = tokenizer.apply_chat_template(
+            chat = tokenizer.apply_chat_template(
                 message, tokenize=False, add_generation_prompt=True
             )
         except ValueError as error:
             raise EncoderError(
                 "the tokenizer has no chat template; use Prompt(chat=False)"
             ) from error
-        if whole.count(text) != 1:
+        if chat.count(text) != 1:
             raise EncoderError(
-                "the chat template does not hold the prompt as it is; use Prompt(chat=False) and "
-                "write the roles into its template"
+                "the chat template changes the text of the prompt; use Prompt(chat=False) and "
+                "write the roles into the prompt's own template"
             )
-        return whole, whole.index(text) + start
+        return chat, chat.index(text) + start
 
     def answer_ids(self, tokenizer: Any) -> tuple[int, int]:
-        """Return the first token of either answer, as it is read right after the prompt.
+        """Return the first token of each answer, as it is read right after the prompt.
 
         Raises:
-            EncoderError: when both answers begin alike, or change how the prompt is read.
+            EncoderError: when both answers begin with the same token, or when an answer changes
+                the tokens of the prompt before it.
         """
         first, second = (self._answer_id(tokenizer, answer) for answer in self.answers)
         if first == second:
             raise EncoderError(
                 f"the answers {self.answers[0]!r} and {self.answers[1]!r} begin with the same "
-                "token; name two that the model's tokenizer tells apart at once"
+                "token; give two answers that begin with different tokens"
             )
         return first, second
 
     def _answer_id(self, tokenizer: Any, answer: str) -> int:
-        asked = self.tokens(tokenizer, "It is so.").ids
-        answered = Prompt(template=self.template + answer, answers=self.answers, chat=False)
         if self.chat:
             ids, _ = read_text(tokenizer, answer, add_special_tokens=False)
             return ids[0]
-        ids = answered.tokens(tokenizer, "It is so.").ids
-        if len(ids) <= len(asked) or ids[: len(asked)] != asked:
+        question = self.tokens(tokenizer, PROBE).ids
+        answered = Prompt(template=self.template + answer, answers=self.answers)
+        ids = answered.tokens(tokenizer, PROBE).ids
+        if len(ids) <= len(question) or ids[: len(question)] != question:
             raise EncoderError(
-                f"the answer {answer!r} changes how the end of the prompt is read; end the "
-                "template without a blank and begin the answers with one, or the other way round"
+                f"the answer {answer!r} changes the last tokens of the prompt; end the template "
+                "without a blank and begin the answers with one, or the other way round"
             )
-        return ids[len(asked)]
+        return ids[len(question)]
 
 
 def _inside(span: Span, start: int, length: int) -> Span:

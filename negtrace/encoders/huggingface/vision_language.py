@@ -1,4 +1,7 @@
-"""Generative vision-language models: is a statement true of an image? The logit of yes minus no."""
+"""Generative vision-language models, asked whether a statement is true of an image.
+
+The score is the logit of the answer yes minus the logit of the answer no.
+"""
 
 __all__ = ["VisionLanguageModel"]
 
@@ -13,7 +16,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from negtrace.encoders.hooks import evaluating
-from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel, placed
+from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel, position_inputs
 from negtrace.encoders.huggingface.dual import image_features
 from negtrace.encoders.huggingface.prompt import Prompt
 from negtrace.encoders.tokenizing import unpadded_ids
@@ -24,23 +27,23 @@ from negtrace.pairs.tokens import Tokens
 
 @final
 class VisionLanguageModel(CausalLanguageModel):
-    """A decoder that reads an image as tokens, at the anchor's place in the prompt.
+    """A decoder that reads an image as tokens, in the place of the anchor in the prompt.
 
-    The image tower and its projection run once an image; what they give is the anchor's embedding,
-    [token * width], and stands in the row of the decoder's token embeddings. A row that starts from
-    kept states has the image in them and needs no image again. Text anchors are read as by any
-    language model.
+    The image tower and its projection run once for each image. Their output is the embedding of the
+    anchor, [token * width], and is put among the decoder's token embeddings. A row that starts from
+    recorded states has the image in them and does not need it again. Text anchors are read as by
+    any language model.
 
     Args:
         model: a model of transformers with `get_image_features`, an image token and a head.
         processor: its processor, with a tokenizer and an image processor.
-        name: what to call it in results.
-        prompt: what is asked, and the answers.
-        revision: which revision of a model on the hub.
+        name: name in results.
+        prompt: the question and its two answers.
+        revision: commit of a model on the hub.
 
     Raises:
-        EncoderError: when images are not read as a fixed number of tokens, or the model's own
-            forward over an image answers otherwise.
+        EncoderError: when images are not read as a fixed number of tokens, or when the model's own
+            forward over an image gives other logits.
     """
 
     family: ClassVar[str] = "vision-language model"
@@ -73,21 +76,21 @@ class VisionLanguageModel(CausalLanguageModel):
         self._require_own_answer(probe)
 
     def _read_probe(self, image_token: str, name: str) -> dict[str, Tensor]:
-        """Return how the processor itself reads a text with an image, as tensors."""
+        """Return the processor's own inputs for a text with an image, as tensors."""
         try:
-            read = self._processor(text=[f"{image_token} There"], images=[_gradient()])
-        except Exception as error:  # whatever a processor whose parts do not fit raises
+            inputs = self._processor(text=[f"{image_token} There"], images=[_gradient()])
+        except Exception as error:  # a processor whose parts do not fit can raise anything
             raise EncoderError(
-                f"{name}: its processor cannot read a text with an image ({error}); look whether "
+                f"{name}: its processor cannot read a text with an image ({error}); check that "
                 f"its tokenizer knows {image_token!r}"
             ) from error
-        return {key: torch.as_tensor(np.array(value)) for key, value in read.items()}
+        return {key: torch.as_tensor(np.array(value)) for key, value in inputs.items()}
 
     @staticmethod
     def _token_kinds(
         model: Any, probe: Mapping[str, Tensor], image: Tensor
     ) -> tuple[int, int] | None:
-        """Return the token types of text and image, where the model takes any."""
+        """Return the token types of text and image; None where the model takes no token types."""
         types = probe.get("token_type_ids")
         if types is None or "token_type_ids" not in inspect.signature(model.forward).parameters:
             return None
@@ -95,20 +98,20 @@ class VisionLanguageModel(CausalLanguageModel):
 
     def _features(self, images: Sequence[Any]) -> Float[Tensor, "image dim"]:
         output = image_features(self._model, self._processor.image_processor, images)
-        found = output if isinstance(output, Tensor | list | tuple) else output.pooler_output
-        counts = {one.reshape(-1, one.shape[-1]).shape[0] for one in found}
+        features = output if isinstance(output, Tensor | list | tuple) else output.pooler_output
+        counts = {feature.reshape(-1, feature.shape[-1]).shape[0] for feature in features}
         if counts != {self._count}:
             raise EncoderError(
-                f"{self.name} reads images as {', '.join(map(str, sorted(counts)))} tokens, where "
-                f"{self._count} were expected; only a fixed number of tokens an image is supported"
+                f"{self.name} reads images as {', '.join(map(str, sorted(counts)))} tokens; "
+                f"expected {self._count} tokens for every image, as other numbers are not supported"
             )
-        return torch.stack([one.flatten() for one in found])
+        return torch.stack([feature.flatten() for feature in features])
 
     def _embeds(
         self, ids: Int[Tensor, "row token"], images: Float[Tensor, "row dim"] | None = None
     ) -> Float[Tensor, "row token width"]:
         image = ids == self._image_id
-        # The image's token may be beyond the table of token embeddings.
+        # The id of the image token may lie outside the table of token embeddings.
         embeds: Tensor = self._model.get_input_embeddings()(ids.masked_fill(image, 0))
         if images is None or not image.any():
             return embeds
@@ -125,7 +128,7 @@ class VisionLanguageModel(CausalLanguageModel):
         self, ids: Int[Tensor, "row token"], positions: Int[Tensor, "1 token"] | None = None
     ) -> Float[Tensor, "row 2"]:
         return self.answer_logits(
-            inputs_embeds=self._embeds(ids), **self._inputs(ids), **placed(positions)
+            inputs_embeds=self._embeds(ids), **self._inputs(ids), **position_inputs(positions)
         )
 
     @override
@@ -149,7 +152,7 @@ class VisionLanguageModel(CausalLanguageModel):
 
     @override
     def embed_anchors(self, anchors: Sequence[Anchor]) -> Float[Tensor, "anchor dim"]:
-        """Return the image tokens of each image anchor; nothing for a text, which is read."""
+        """Return the image tokens of each image anchor; zeros for texts, which are in the row."""
         images = list(dict.fromkeys(anchor for anchor in anchors if anchor.text is None))
         if not images:
             return torch.zeros(len(anchors), 1, device=self.device)
@@ -158,7 +161,7 @@ class VisionLanguageModel(CausalLanguageModel):
         return torch.stack([rows.get(anchor, empty) for anchor in anchors])
 
     def _require_own_answer(self, probe: Mapping[str, Tensor]) -> None:
-        """Raise an EncoderError where the model's own reading of an image gives other logits."""
+        """Refuse a model whose own forward over an image gives other logits than this encoder."""
         inputs = {key: value.to(self.device) for key, value in probe.items() if key != "labels"}
         weight = next(self.model.parameters())
         inputs["pixel_values"] = inputs["pixel_values"].to(weight)
@@ -167,20 +170,20 @@ class VisionLanguageModel(CausalLanguageModel):
             ours = self.encode_against(inputs["input_ids"], self._features([_gradient()]))
         if not torch.allclose(own, ours, rtol=1e-2, atol=1e-2 * own.abs().max().item()):
             raise EncoderError(
-                f"{self.name} reads an image otherwise than as embeddings in the row of tokens; "
-                "subclass negtrace.Encoder, and put the image in encode_against"
+                f"{self.name}: its own forward over an image gives other logits than its image "
+                "tokens in the row; subclass negtrace.Encoder and override encode_against"
             )
 
 
 def _gradient() -> Any:
-    """Return an image that is dark above and bright below."""
+    """Return an image that is dark at the top and bright at the bottom."""
     from PIL import Image
 
     return Image.linear_gradient("L").convert("RGB")
 
 
 def _own_start(tokenizer: Any) -> str:
-    """Return the start token, where the tokenizer leaves it to be written after the image."""
+    """Return the start token if the tokenizer does not add it: it then follows the image."""
     start = tokenizer.bos_token
     if start is None or unpadded_ids(tokenizer, "There")[0] == tokenizer.bos_token_id:
         return ""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from negtrace.experiments.train_phantom.vocabulary import CONTEXT
+from negtrace.phantom.bundled import TRAINED_ON
 
 SIZE = 48
 MEAN, STD = 0.4, 0.25
@@ -42,7 +43,9 @@ def build_network(vocabulary: int, tokenizer: PreTrainedTokenizerFast) -> CLIPMo
         "patch_size": 8,
         "hidden_act": "gelu",
     }
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=128)
+    config = CLIPConfig(
+        text_config=text, vision_config=vision, projection_dim=128, trained_on=TRAINED_ON
+    )
     config._attn_implementation = "eager"
     return CLIPModel(config).train()
 

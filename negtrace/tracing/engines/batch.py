@@ -16,8 +16,9 @@ from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from negtrace.encoders.base import Encoder, KeyValueCache
+from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import Capture, Edit, HookSite, captured
+from negtrace.encoders.key_value_cache import KeyValueCache
 from negtrace.errors import EncoderError
 from negtrace.tracing.corruptions.contrast import Correspondence, Run
 from negtrace.tracing.plan import Plan, Site
