@@ -1,4 +1,4 @@
-"""Encoders that know nothing: one that finds everything alike, one that scores at random."""
+"""Encoders that know nothing: one embeds everything the same, one embeds at random."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from negtrace.pairs.tokens import Tokens
 DIM = 64
 
 
-class Ignorant(Encoder):
-    """Embeds every statement and image by a hash of it: scores are random, and repeat."""
+class RandomEncoder(Encoder):
+    """Embeds a statement or an image at random, by a hash of it, so scores are reproducible."""
 
-    family: ClassVar[str] = "ignorant"
+    family: ClassVar[str] = "random"
 
-    def __init__(self, name: str = "ignorant", *, max_tokens: int = 10_000) -> None:
+    def __init__(self, name: str = "random", *, max_tokens: int = 10_000) -> None:
         super().__init__(
             nn.Linear(1, 1),
             EncoderDescription(name=name, unit="cosine", max_tokens=max_tokens),
@@ -32,7 +32,7 @@ class Ignorant(Encoder):
         return [
             Tokens(
                 ids=tuple(map(ord, text)),
-                spans=tuple((place, place + 1) for place in range(len(text))),
+                spans=tuple((start, start + 1) for start in range(len(text))),
                 padding=(False,) * len(text),
                 read_out=len(text) - 1,
             )
@@ -50,8 +50,8 @@ class Ignorant(Encoder):
         return torch.randn(DIM, generator=torch.Generator().manual_seed(seed >> 1))
 
 
-class Alike(Ignorant):
-    """Embeds everything alike: every score ties with every other."""
+class ConstantEncoder(RandomEncoder):
+    """Embeds everything the same, so all scores tie."""
 
     def hashed(self, key: str) -> Float[Tensor, " dim"]:
         return torch.linspace(-1, 1, DIM)

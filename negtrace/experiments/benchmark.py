@@ -9,7 +9,8 @@ from negtrace.bench.config import BenchConfig
 from negtrace.bench.report import Report
 from negtrace.bench.run import run
 from negtrace.encoders.base import Encoder
-from negtrace.plots.bench import draw
+from negtrace.plots.bench import bench_figure
+from negtrace.plots.heatmaps import save_figure
 
 
 def run_benchmark(
@@ -36,5 +37,5 @@ def run_benchmark(
         OutputError: when `out` cannot be written. It is raised before anything is measured.
     """
     reports = run(encoders, config, out=out)
-    draw(reports, out / config.suite, formats)
+    save_figure(bench_figure(reports), out / config.suite, formats)
     return reports

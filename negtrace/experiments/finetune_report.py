@@ -135,7 +135,7 @@ def write_finetuned(result: Finetuned, folder: Path) -> None:
 
 def _draw(result: Finetuned, folder: Path) -> None:
     # Imported here, so that a fine-tuning that writes nothing needs no matplotlib.
-    from negtrace.plots.bench import draw as draw_reports
+    from negtrace.plots.bench import bench_figure
     from negtrace.plots.heatmaps import save_figure
     from negtrace.plots.training import before_after_figure, change_figure, change_table
 
@@ -149,4 +149,5 @@ def _draw(result: Finetuned, folder: Path) -> None:
         effects = (result.before.document.effect(), result.after.document.effect())
         save_figure(before_after_figure(*effects), folder / "trace", FORMATS)
     for suite, report in result.before.reports.items():
-        draw_reports([report, result.after.reports[suite]], folder / suite, FORMATS)
+        figure = bench_figure([report, result.after.reports[suite]])
+        save_figure(figure, folder / suite, FORMATS)

@@ -1,6 +1,6 @@
 # For users.
 # For the rooms that build on this one.
-from .bench import draw as draw
+from .bench import bench_figure as bench_figure
 from .heads import head_heatmap as head_heatmap
 from .heads import heads_side_by_side as heads_side_by_side
 from .heatmaps import both_directions as both_directions

@@ -1,19 +1,16 @@
-"""Pictures of reports: rates with their intervals, chance, and what the statements give away.
+"""Figures of benchmark reports: bars with intervals, chance, and the model without its anchor.
 
-`bars` says what would be drawn; one figure compares any number of models. A model has one colour,
-and what is set side by side, such as the wordings, its shades.
+`bench_table` computes the contents, and `bench_figure` draws them. A figure compares any number of
+models on one suite. Each model has a colour, and its series, such as the wordings, have shades.
 """
 
-__all__ = ["Bar", "bars", "draw", "figure"]
+__all__ = ["BenchTable", "bench_figure", "bench_table"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from math import isfinite
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,27 +19,28 @@ from matplotlib.patches import Patch
 
 from negtrace.bench.report import Report, ReportRow
 from negtrace.errors import BenchError
-from negtrace.plots.heatmaps import save_figure
 from negtrace.plots.layout import LARGE, MEDIUM, SMALL, lines_high, wrapped
 
-AXES = {
+T = TypeVar("T")
+
+AXIS_LABELS = {
     "all": "",
     "negated_findings": "findings denied by the right statement",
-    "finding": "finding",
     "attribute": "what the wrong claims have wrong",
     "template": "kind of the right statement",
-    "anchor to text": "anchor to text",
-    "text to anchor": "text to anchor",
 }
+"""Label of each breakdown; others are labelled by their name."""
 
-LABELS = {"accuracy": "accuracy", "recall": "recall", "similarity": "cosine similarity"}
-UNDRAWN = ("finding", "balanced")
-WIDE = 0.8
-"""Share of the room that the bars of one level take."""
+MEASURE_LABELS = {"similarity": "cosine similarity"}
+
+HIDDEN_AXES = ("finding", "balanced")
+
+LEVEL_WIDTH = 0.8
+"""Width of all bars of a level, where the distance between levels is 1."""
 
 INK = "0.15"
 
-DIAMOND: Mapping[str, Any] = {
+PRIOR_MARK: Mapping[str, Any] = {
     "marker": "D",
     "ms": 3.5,
     "mfc": "white",
@@ -52,187 +50,211 @@ DIAMOND: Mapping[str, Any] = {
     "clip_on": False,
     "zorder": 3,
 }
-"""How the score without the anchor is marked, also where it is 0."""
+"""Diamond at the score without the anchor; it is visible at 0 too."""
 
+Column = tuple[str, str]
+"""Model and series of one of the bars at a level; the series is blank if levels are series."""
 
-Hue = tuple[str, str]
-"""A model and a series."""
+Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One bar: where it stands, whose it is, and its number."""
+    """One bar: a row of a model's report."""
 
-    panel: str
-    level: str
     model: str
     series: str
-    """Which of the things set side by side it is, such as a wording."""
     row: ReportRow
     prior: float | None
-    """What the model scores without the anchor."""
+    """Score of the model with a blank anchor."""
 
 
-def bars(reports: Sequence[Report]) -> list[Bar]:
-    """Return every bar of the figure, panel by panel.
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Bars of one breakdown. Each level has a bar for each column, unless it was not asked."""
+
+    label: str
+    levels: tuple[str, ...]
+    columns: tuple[Column, ...]
+    bars: Mapping[tuple[str, Column], Bar]
+    """Bar at each level and column; missing where a model was not asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchTable:
+    """Contents of a figure of reports."""
+
+    title: str
+    label: str
+    """Label of the vertical axis."""
+    models: tuple[str, ...]
+    series: tuple[str, ...]
+    """Series that are side by side at a level of any panel."""
+    panels: tuple[Panel, ...]
+
+    @property
+    def bars(self) -> list[Bar]:
+        """All bars, panel by panel."""
+        return [bar for panel in self.panels for bar in panel.bars.values()]
+
+
+def bench_table(reports: Sequence[Report]) -> BenchTable:
+    """Contents of a figure of reports: the rows of the models, without their baselines.
+
+    Only the first measure of a suite is shown, such as accuracy.
 
     Raises:
-        BenchError: for no report, or reports of different suites.
+        BenchError: for no report, reports of different suites, or reports without a row to draw.
     """
     if len({report.suite for report in reports}) != 1:
         raise BenchError("a figure compares reports of one suite; give one or more of them")
-    found = []
+    rows: dict[str, list[Bar]] = {}
     for report in reports:
-        prior = {_key(r): r.estimate for r in report.rows if r.scorer == "prior"}
-        for row in report.rows:
-            if row.scorer != "model" or row.measure not in LABELS or row.axis in UNDRAWN:
-                continue
-            found.append(
-                Bar(
-                    panel=row.axis,
-                    level=row.series if row.axis == "all" else row.level,
-                    model=_name(report),
-                    series=row.series,
-                    row=row,
-                    prior=prior.get(_key(row)),
-                )
-            )
-    panels = list(dict.fromkeys(bar.panel for bar in found))
-    return sorted(found, key=lambda bar: panels.index(bar.panel))
+        for bar in _bars(report):
+            rows.setdefault(bar.row.axis, []).append(bar)
+    if not rows:
+        raise BenchError(f"the reports of {reports[0].suite} have no row of a model to draw")
+    panels = tuple(_panel(axis, bars) for axis, bars in rows.items())
+    bars = [bar for panel in rows.values() for bar in panel]
+    measure = bars[0].row.measure
+    return BenchTable(
+        title=_title(reports),
+        label=MEASURE_LABELS.get(measure, measure),
+        models=_distinct(bar.model for bar in bars),
+        series=_distinct(bar.series for bar in bars if _level(bar) != bar.series),
+        panels=panels,
+    )
+
+
+def _bars(report: Report) -> list[Bar]:
+    shown = [r for r in report.rows if r.scorer == "model" and r.axis not in HIDDEN_AXES]
+    prior = {_key(row): row.estimate for row in report.rows if row.scorer == "prior"}
+    model, anchors = str(report.model["name"]), str(report.data["anchors"])
+    name = model if anchors == "none" else f"{model} ({anchors} anchors)"
+    return [
+        Bar(model=name, series=row.series, row=row, prior=prior.get(_key(row)))
+        for row in shown
+        if row.measure == shown[0].measure
+    ]
 
 
 def _key(row: ReportRow) -> tuple[str, str, str]:
     return row.series, row.axis, row.level
 
 
-def _name(report: Report) -> str:
-    anchors = str(report.data["anchors"])
-    name = str(report.model["name"])
-    return name if anchors == "none" else f"{name} ({anchors} anchors)"
+def _level(bar: Bar) -> str:
+    """Level of a bar in its panel. Without a breakdown, the series are the levels."""
+    return bar.series if bar.row.axis == "all" else bar.row.level
 
 
-def figure(reports: Sequence[Report]) -> Figure:
-    """Return a figure with a panel for each breakdown."""
-    found = bars(reports)
-    panels = [list(group) for _, group in groupby(found, key=lambda bar: bar.panel)]
-    widths, entries, lines = list(map(_width, panels)), _entries(found), _lines(found)
-    across = max(sum(widths) + 0.8, _legend_width(entries, lines))
-    title = wrapped(_title(reports), across - 0.2)
-    drawn: Figure
-    drawn, axes = plt.subplots(
-        1,
-        len(panels),
-        figsize=(across, 3.1 + 0.14 * lines + lines_high(title)),
-        squeeze=False,
-        sharey=True,
-        layout="constrained",
-        gridspec_kw={"width_ratios": widths},
+def _panel(axis: str, bars: Sequence[Bar]) -> Panel:
+    levels_are_series = all(_level(bar) == bar.series for bar in bars)
+    columns = [(bar.model, "" if levels_are_series else bar.series) for bar in bars]
+    return Panel(
+        label=AXIS_LABELS.get(axis, axis),
+        levels=_distinct(map(_level, bars)),
+        columns=_distinct(columns),
+        bars={(_level(bar), column): bar for bar, column in zip(bars, columns, strict=True)},
     )
-    colours = _colours(found)
-    for ax, panel in zip(axes[0], panels, strict=True):
-        _panel(ax, panel, colours)
-    lows = [bar.row.estimate for bar in found if isfinite(bar.row.estimate)]
-    axes[0][0].set_ylim(1.1 * min(0.0, *lows), 1.02)
-    axes[0][0].set_ylabel(LABELS[found[0].row.measure], fontsize=MEDIUM)
-    drawn.suptitle(title, fontsize=LARGE, x=0.01, ha="left")
-    columns = -(-len(entries) // lines)
-    drawn.legend(
-        handles=entries, ncols=columns, fontsize=MEDIUM, frameon=False, loc="outside lower left"
-    )
-    return drawn
-
-
-def _legend_width(entries: Sequence[Any], lines: int) -> float:
-    """Return about how many inches the columns of the legend take."""
-    columns = [entries[start : start + lines] for start in range(0, len(entries), lines)]
-    return sum(0.5 + 0.062 * max(len(one.get_label()) for one in column) for column in columns)
 
 
 def _title(reports: Sequence[Report]) -> str:
     confidence = reports[0].config.get("confidence", 0.95)
-    counts = dict.fromkeys(f"{r.data['items']} items of {r.data['name']}" for r in reports)
+    counts = _distinct(f"{r.data['items']} items of {r.data['name']}" for r in reports)
     return f"{reports[0].suite}: {', '.join(counts)}; {confidence:.0%} intervals"
 
 
-def _width(panel: Sequence[Bar]) -> float:
-    """Return the inches that the bars of a panel take."""
-    levels = len({bar.level for bar in panel})
-    return max(0.7 + 0.5 * levels, 0.4 + 0.26 * levels * len(_places(panel)))
+def bench_figure(reports: Sequence[Report]) -> Figure:
+    """Figure of reports of one suite, a panel for each breakdown. It is not known to pyplot.
+
+    Raises:
+        BenchError: for no report, reports of different suites, or reports without a row to draw.
+    """
+    table = bench_table(reports)
+    colours, widths = _colours(table), list(map(_panel_width, table.panels))
+    entries, lines = _legend_entries(table, colours), max(2, len(table.series))
+    width = max(sum(widths) + 0.8, _legend_width(entries, lines))
+    title = wrapped(table.title, width - 0.2)
+    figure = Figure(figsize=(width, 3.1 + 0.14 * lines + lines_high(title)), layout="constrained")
+    axes = figure.subplots(
+        1, len(table.panels), squeeze=False, sharey=True, gridspec_kw={"width_ratios": widths}
+    )[0]
+    for ax, panel in zip(axes, table.panels, strict=True):
+        _draw_panel(ax, panel, colours)
+    estimates = [bar.row.estimate for bar in table.bars if isfinite(bar.row.estimate)]
+    axes[0].set_ylim(1.1 * min(0.0, *estimates), 1.02 * max(1.0, *estimates))
+    axes[0].set_ylabel(table.label, fontsize=MEDIUM)
+    figure.suptitle(title, fontsize=LARGE, x=0.01, ha="left")
+    figure.legend(
+        handles=entries,
+        ncols=-(-len(entries) // lines),
+        fontsize=MEDIUM,
+        frameon=False,
+        loc="outside lower left",
+    )
+    return figure
 
 
-def _places(panel: Sequence[Bar]) -> list[Hue]:
-    """Return who stands side by side at a level; where levels are the series, models do."""
-    whole = all(bar.level == bar.series for bar in panel)
-    return list(dict.fromkeys((bar.model, "" if whole else bar.series) for bar in panel))
+def _panel_width(panel: Panel) -> float:
+    """Width of a panel's bars in inches."""
+    levels = len(panel.levels)
+    return max(0.7 + 0.5 * levels, 0.4 + 0.26 * levels * len(panel.columns))
 
 
-def _series(found: Sequence[Bar]) -> list[str]:
-    """Return what is set side by side within a level of any panel."""
-    return list(dict.fromkeys(bar.series for bar in found if bar.level != bar.series))
+def _legend_width(entries: Sequence[Any], lines: int) -> float:
+    """Approximate width of the legend in inches."""
+    columns = [entries[start : start + lines] for start in range(0, len(entries), lines)]
+    return sum(0.5 + 0.062 * max(len(entry.get_label()) for entry in column) for column in columns)
 
 
-def _colours(found: Sequence[Bar]) -> dict[Hue, tuple[float, float, float]]:
-    """Return a colour for each model, in a lighter shade for each further series."""
-    models, series = list(dict.fromkeys(bar.model for bar in found)), _series(found)
+def _colours(table: BenchTable) -> dict[Column, Colour]:
+    """Colour of each model and series: a hue for the model, a lighter shade for each series."""
     colours = {}
-    for model, colour in zip(models, sns.color_palette("colorblind", len(models)), strict=True):
-        shades = sns.light_palette(colour, len(series) + 1)[:0:-1] or [colour]
-        for bar in found:
-            place = series.index(bar.series) if bar.series in series else 0
-            colours[model, bar.series] = shades[place]
+    palette = sns.color_palette("colorblind", len(table.models))
+    for model, hue in zip(table.models, palette, strict=True):
+        shades = sns.light_palette(hue, len(table.series) + 1)[:0:-1] or [hue]
+        for series in _distinct(bar.series for bar in table.bars):
+            shade = table.series.index(series) if series in table.series else 0
+            colours[model, series] = shades[shade]
     return colours
 
 
-def _entries(found: Sequence[Bar]) -> list[Any]:
-    """Return what the legend explains: models and their shades, then the marks."""
-    colours, series = _colours(found), _series(found)
-    shown: dict[str, Any] = {}
-    for (model, one), colour in sorted(colours.items(), key=lambda entry: _order(found, entry[0])):
-        label = f"{model}, {one}" if len(series) > 1 else model
-        shown.setdefault(label, Patch(color=colour, label=label))
+def _legend_entries(table: BenchTable, colours: Mapping[Column, Colour]) -> list[Any]:
+    """Entries of the legend: models with their shades, then the marks."""
+    bars = table.bars
+    drawn = {(bar.model, bar.series) for bar in bars}
+    patches: dict[str, Any] = {}
+    for (model, series), colour in colours.items():
+        if (model, series) in drawn:
+            label = f"{model}, {series}" if len(table.series) > 1 else model
+            patches.setdefault(label, Patch(color=colour, label=label))
     marks = []
-    if any(bar.row.chance is not None for bar in found):
+    if any(bar.row.chance is not None for bar in bars):
         marks.append(Line2D([], [], color=INK, lw=0.9, ls=":", label="chance"))
-    if any(bar.prior is not None for bar in found):
-        marks.append(Line2D([], [], label="without the anchor", **DIAMOND))
-    return [*shown.values(), *marks]
+    if any(bar.prior is not None for bar in bars):
+        marks.append(Line2D([], [], label="without the anchor", **PRIOR_MARK))
+    return [*patches.values(), *marks]
 
 
-def _order(found: Sequence[Bar], hue: Hue) -> tuple[int, int]:
-    models = list(dict.fromkeys(bar.model for bar in found))
-    series = list(dict.fromkeys(bar.series for bar in found))
-    return models.index(hue[0]), series.index(hue[1])
-
-
-def _lines(found: Sequence[Bar]) -> int:
-    """Return how many lines the legend has: one a series, so that a model has a column."""
-    return max(2, len(_series(found)))
-
-
-def _panel(
-    ax: Axes, panel: Sequence[Bar], colours: Mapping[Hue, tuple[float, float, float]]
-) -> None:
-    levels = list(dict.fromkeys(bar.level for bar in panel))
-    places = _places(panel)
-    width = WIDE / len(places)
-    empty = {(level, place) for level in levels for place in range(len(places))}
-    for bar in panel:
-        named = (bar.model, bar.series)
-        place = places.index(named if named in places else (bar.model, ""))
-        empty.discard((bar.level, place))
-        x = levels.index(bar.level) + (place + 0.5) * width - WIDE / 2
-        _bar(ax, bar, x, width, colours[named])
-    for level, place in empty:
-        x = levels.index(level) + (place + 0.5) * width - WIDE / 2
-        ax.text(x, 0.01, "not asked", rotation=90, ha="center", va="bottom", fontsize=SMALL)
-    ax.set_xticks(range(len(levels)), levels, fontsize=MEDIUM)
+def _draw_panel(ax: Axes, panel: Panel, colours: Mapping[Column, Colour]) -> Axes:
+    width = LEVEL_WIDTH / len(panel.columns)
+    for number, level in enumerate(panel.levels):
+        for index, column in enumerate(panel.columns):
+            x = number + (index + 0.5) * width - LEVEL_WIDTH / 2
+            bar = panel.bars.get((level, column))
+            if bar is None:
+                ax.text(x, 0.01, "not asked", rotation=90, ha="center", va="bottom", fontsize=SMALL)
+            else:
+                _draw_bar(ax, bar, x, width, colours[bar.model, bar.series])
+    ax.set_xticks(range(len(panel.levels)), panel.levels, fontsize=MEDIUM)
     ax.tick_params(axis="y", labelsize=MEDIUM)
-    ax.set_xlabel(AXES.get(panel[0].panel, panel[0].panel), fontsize=MEDIUM)
-    ax.set_xlim(-0.5, len(levels) - 0.5)
+    ax.set_xlabel(panel.label, fontsize=MEDIUM)
+    ax.set_xlim(-0.5, len(panel.levels) - 0.5)
     sns.despine(ax=ax)
+    return ax
 
 
-def _bar(ax: Axes, bar: Bar, x: float, width: float, colour: tuple[float, float, float]) -> None:
+def _draw_bar(ax: Axes, bar: Bar, x: float, width: float, colour: Colour) -> None:
     row = bar.row
     ax.bar([x], [row.estimate], 0.92 * width, color=colour)
     if isfinite(row.low):
@@ -241,17 +263,9 @@ def _bar(ax: Axes, bar: Bar, x: float, width: float, colour: tuple[float, float,
     if row.chance is not None:
         ax.hlines(row.chance, x - width / 2, x + width / 2, color=INK, lw=0.9, ls=":")
     if bar.prior is not None:
-        ax.plot([x], [bar.prior], **DIAMOND)
+        ax.plot([x], [bar.prior], **PRIOR_MARK)
 
 
-def draw(reports: Sequence[Report], stem: Path, formats: Sequence[str]) -> list[Path]:
-    """Write the figure as `stem`.png and so on.
-
-    Raises:
-        OutputError: when the place cannot be written.
-    """
-    drawn = figure(reports)
-    try:
-        return save_figure(drawn, stem, formats)
-    finally:
-        plt.close(drawn)
+def _distinct(values: Iterable[T]) -> tuple[T, ...]:
+    """Distinct values in the order of their first occurrence."""
+    return tuple(dict.fromkeys(values))
