@@ -1,11 +1,11 @@
-"""How far fine-tuning closes the phantom's polarity gap, over training seeds, and what it costs.
+"""Share of the phantom's polarity gap that fine-tuning closes, over training seeds, and its cost.
 
     python benchmarks/finetune.py --out benchmarks/results/finetune.json
 
-Whole text blocks, all multipliers 1, the ready-made sets. Every training is asked three times 600
-polarity questions and searches three galleries of 300, all of held-out radiographs (question seeds
-0, 1, 2). `seconds` is a whole run: data, training and nothing else. `--weighting` takes a control
-or, with `--method`, a layer score.
+All weights of the text blocks are trained on the ready-made sets, with a multiplier of 1. After
+every training, the model answers three times 600 polarity questions and searches three galleries of
+300, all about held-out radiographs (question seeds 0, 1, 2). `seconds` is the time of a whole run,
+data and training. `--weighting` takes another weighting, and `--method` the layer scores for it.
 """
 
 import argparse
@@ -33,31 +33,25 @@ SETTINGS = FinetuneConfig(adapter="full", steps=700, rate=8e-4, balance=0.2, kee
 Figures = dict[str, float]
 
 
-def asked(encoder: Encoder, seeds: Sequence[int]) -> list[Figures]:
-    """Return what the benchmark finds with each question seed; R@5 is the mean of both ways."""
-    return [headlines(encoder, seed) for seed in seeds]
-
-
 def headlines(encoder: Encoder, seed: int) -> Figures:
-    """Return the figures by which a fine-tuning is judged, of one question seed."""
-    asked_of = [
+    """Return the main figures of a model for one question seed; R@5 is the mean of both ways."""
+    reports = [
         bench.run(encoder, bench.BenchConfig(suite=suite, count=600, seed=seed, resamples=1))[0]
         for suite in ("polarity", "retrieval")
     ]
-    found = Measurements(
-        reports={report.suite: report for report in asked_of}, document=None
-    ).headlines()
-    ways = [found[f"R@5 {way}, affirmative"] for way in ("anchor to text", "text to anchor")]
+    by_suite = {report.suite: report for report in reports}
+    figures = Measurements(reports=by_suite, document=None).headlines()
+    recalls = [figures[f"R@5 {way}, affirmative"] for way in ("anchor to text", "text to anchor")]
     return {
-        "affirmative": found["accuracy, affirmative wording"],
-        "negated": found["accuracy, negated wording"],
-        "gap": found["gap"],
-        "R@5": float(np.mean(ways)),
+        "affirmative": figures["accuracy, affirmative wording"],
+        "negated": figures["accuracy, negated wording"],
+        "gap": figures["gap"],
+        "R@5": float(np.mean(recalls)),
     }
 
 
 def layer_scores(method: str) -> LayerScores:
-    """Return a layer score of the phantom before training."""
+    """Return layer scores of the phantom before training."""
     cte = negtrace.trace(
         negtrace.load("phantom"),
         phantom_pairs(96),
@@ -67,13 +61,13 @@ def layer_scores(method: str) -> LayerScores:
     return negtrace.layer_scores(cte, method)
 
 
-def mean(found: Sequence[Figures]) -> Figures:
+def mean(rows: Sequence[Figures]) -> Figures:
     """Return the mean of every figure."""
-    return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def main() -> None:
-    """Train with every seed, ask before and after, and record."""
+    """Train with every seed, measure before and after, and record the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--questions", type=int, nargs="+", default=[0, 1, 2])
@@ -84,26 +78,26 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    # An unstable ranking is no matter where all multipliers are 1.
+    # A ranking that is not stable does not matter when all multipliers are 1.
     warnings.simplefilter("ignore", NegtraceWarning)
     scores = layer_scores(options.method)
-    before = asked(negtrace.load("phantom"), options.questions)
+    before = [headlines(negtrace.load("phantom"), seed) for seed in options.questions]
     runs = []
     for seed in options.seeds:
         encoder = negtrace.load("phantom")
         start = time.perf_counter()
         selective_finetune(
-            encoder, "phantom", scores, config=SETTINGS, seed=seed, weighting=options.weighting
+            encoder, "phantom", scores, SETTINGS, seed=seed, weighting=options.weighting
         )
         seconds = time.perf_counter() - start
-        after = asked(encoder, options.questions)
+        after = [headlines(encoder, questions) for questions in options.questions]
         closed = 1 - mean(after)["gap"] / mean(before)["gap"]
         cost = {"seed": seed, "seconds": seconds, "closed": closed}
         runs.append({**cost, **mean(after), "by_questions": after})
         print(runs[-1], flush=True)
-    told = {"questions": options.questions, "weighting": options.weighting}
+    chosen = {"questions": options.questions, "weighting": options.weighting}
     figures = {"before": mean(before), "before_by_questions": before, "runs": runs}
-    record({**machine(threads=torch.get_num_threads()), **told, **figures}, options.out)
+    record({**machine(threads=torch.get_num_threads()), **chosen, **figures}, options.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every benchmark writes beside its figures: the machine, the versions, the command."""
+"""Record of a benchmark: its figures with the machine, the versions and the command."""
 
 __all__ = ["machine", "record"]
 
@@ -12,7 +12,11 @@ from pathlib import Path
 
 
 def machine(*, threads: int | None = None) -> dict[str, object]:
-    """Return what a figure depends on besides the code; `threads` where they were set."""
+    """Return the command, the machine and the versions that figures depend on.
+
+    Args:
+        threads: number of threads, if the benchmark sets it.
+    """
     import torch
 
     described: dict[str, object] = {
@@ -27,7 +31,7 @@ def machine(*, threads: int | None = None) -> dict[str, object]:
 
 
 def record(figures: Mapping[str, object], out: Path | None) -> None:
-    """Print figures as JSON, and write them where asked to."""
+    """Print figures as JSON, and write them to a file if there is a path for it."""
     text = json.dumps(figures, indent=2) + "\n"
     sys.stdout.write(text)
     if out:

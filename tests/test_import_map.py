@@ -91,6 +91,8 @@ LIGHT: dict[str, tuple[str, ...]] = {
     "negtrace.pairs.radiology": HEAVY,
     "negtrace.pairs.valse": HEAVY,
     "negtrace.training.multipliers": HEAVY,
+    "negtrace.training.data": HEAVY,
+    "negtrace.plots.training": ("torch", "transformers"),
     "negtrace.training.param_groups": (*HEAVY, "peft"),
     "negtrace.tracing.corruptions.base": ("numpy", *HEAVY),
     "negtrace.tracing.plan": ("numpy", *HEAVY),

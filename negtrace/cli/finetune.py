@@ -16,7 +16,7 @@ from negtrace.training.config import FinetuneConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(FinetuneConfig):
+class FinetuneOptions(FinetuneConfig):
     """How blocks are scaled, what is trained, on which loss, and for how long."""
 
     method: Annotated[str | None, named("negtrace.results:LAYER_SCORES")] = "transport"
@@ -40,7 +40,7 @@ class Finetune(Model):
     phantom, and texts for every other model."""
     trainer: tuple[str, ...] = ()
     """Further arguments of transformers' Trainer, such as bf16=true report_to=wandb."""
-    config: OmitArgPrefixes[Settings] = field(default_factory=Settings)
+    config: OmitArgPrefixes[FinetuneOptions] = field(default_factory=FinetuneOptions)
 
     def run(self) -> None:
         """Measure, train, measure again, write, and print the report."""

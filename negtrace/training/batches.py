@@ -5,7 +5,7 @@ token of a statement cannot see what follows it. Where a probe confirms this, st
 up to a few lengths by repeating the end token, so a batch is a few tables instead of dozens.
 """
 
-__all__ = ["Batch", "Examples", "examples_of"]
+__all__ = ["Examples", "TrainingBatch", "examples_of"]
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ NO_TEXT = -1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Batch:
+class TrainingBatch:
     """The texts of some claim sets, and the role of each text. A row is a claim set.
 
     A text is an index into the embeddings of `texts`.
@@ -57,11 +57,13 @@ class Batch:
     kept_embeddings: Float[Tensor, "kept dim"]
     """Embeddings of those texts by the original model."""
 
-    def to(self, device: torch.device | str) -> "Batch":
+    def to(self, device: torch.device | str) -> "TrainingBatch":
         """Return the batch on a device."""
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}
         tables = tuple(table.to(device) for table in tensors.pop("tokens"))
-        return Batch(tokens=tables, **{name: value.to(device) for name, value in tensors.items()})
+        return TrainingBatch(
+            tokens=tables, **{name: value.to(device) for name, value in tensors.items()}
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,11 +112,11 @@ class Examples(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         return self.rows[index]
 
-    def inputs(self, rows: Sequence[Example]) -> dict[str, Batch]:
+    def inputs(self, rows: Sequence[Example]) -> dict[str, TrainingBatch]:
         """Return the arguments of `Objective.forward` for some examples."""
         return {"batch": self.collate(rows)}
 
-    def collate(self, rows: Sequence[Example]) -> Batch:
+    def collate(self, rows: Sequence[Example]) -> TrainingBatch:
         """Return some examples as a batch.
 
         Warns when all captions are the same, because the contrastive loss is then 0.
@@ -124,7 +126,7 @@ class Examples(Dataset[Example]):
         index = {number: k for k, number in enumerate(numbers)}
         tokens, order = self._tables(index)
         kept = sorted({number for row in rows for number in row.kept})
-        return Batch(
+        return TrainingBatch(
             tokens=tokens,
             order=order,
             captions=torch.tensor([index[row.caption] for row in rows]),

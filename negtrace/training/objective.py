@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
-from negtrace.training.batches import Batch
+from negtrace.training.batches import TrainingBatch
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.losses import claim_loss, contrastive_loss, keeping_loss
 
@@ -39,7 +39,7 @@ class Objective(nn.Module):
         model_scale = encoder.scale if encoder.unit == "logit" else DEFAULT_SCALE
         self.scale = config.scale or model_scale
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Return `loss`, and without gradients its terms: `contrastive`, `claims` and `keeping`."""
         batch = batch.to(self._encoder.device)
         texts = torch.cat([self._encoder.encode(table) for table in batch.tokens])[batch.order]
