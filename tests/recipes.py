@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from parts import TEXT, word_tokenizer
+from small_models import TEXT, word_tokenizer
 from torch import nn
 
 from negtrace.encoders.base import Encoder

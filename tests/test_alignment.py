@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readings import FAMILIES, WIDTH, Family, aligned, bert_tokens, clip_tokens, pair, tokenize
+from small_tokenizers import (
+    FAMILIES,
+    WIDTH,
+    Family,
+    aligned,
+    bert_tokens,
+    clip_tokens,
+    pair,
+    tokenize,
+)
 
 from negtrace.errors import AlignmentError, PairError
 from negtrace.language.cues import Cue, find_cues, subject_of

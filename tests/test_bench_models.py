@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from languages import decoder, reader
+from language_models import decoder, reader
 from scorers import ConstantEncoder, RandomEncoder
 
 from negtrace import bench

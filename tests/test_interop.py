@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from models import TEXT, bert, build, clip, word_tokenizer
+from small_encoders import TEXT, bert, build, clip, word_tokenizer
 from torch import nn
 
 import negtrace

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from models import ENCODERS, oracle
+from small_encoders import ENCODERS, oracle
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import captured, starting_at

@@ -9,12 +9,12 @@ from typing import ClassVar
 
 import pytest
 import torch
-from duals import image_processor
-from languages import PROMPT, READERS, decoder, reader
-from models import bert, clip
-from open_clips import biomed_folder
-from parts import word_tokenizer
+from dual_encoders import image_processor
+from language_models import PROMPT, READERS, decoder, reader
+from open_clip_models import biomed_folder
 from safetensors.torch import load_file, save_file
+from small_encoders import bert, clip
+from small_models import word_tokenizer
 
 from negtrace.cli import main
 from negtrace.cli.models import Loading

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from open_clip_room import open_clip
-from open_clips import (
+from open_clip_models import (
     CONTEXT,
     NATIVE,
     OPEN_CLIPS,
@@ -17,6 +16,7 @@ from open_clips import (
     native,
     preprocess,
 )
+from open_clip_package import open_clip
 from PIL import Image
 
 from negtrace.encoders.load import load

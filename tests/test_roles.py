@@ -1,7 +1,7 @@
 """Roles, on a tokenizer small enough to read."""
 
 import pytest
-from readings import PAD, Family, tokenize
+from small_tokenizers import PAD, Family, tokenize
 
 from negtrace.errors import AlignmentError
 from negtrace.language.cues import find_cues, subject_of

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from parts import word_tokenizer
+from small_models import word_tokenizer
 from test_sites import FAMILIES
 from torch import Tensor, nn
 

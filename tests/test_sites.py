@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from models import ENCODERS, TEXT, build, word_tokenizer
+from small_encoders import ENCODERS, TEXT, build, word_tokenizer
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder

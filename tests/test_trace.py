@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from models import bert, clip, siglip, word_tokenizer
+from small_encoders import bert, clip, siglip, word_tokenizer
 
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.encoders.wrap import wrap

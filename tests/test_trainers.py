@@ -11,9 +11,9 @@ import torch
 import transformers
 from claim_sets import same, weights
 from golden import results
-from models import clip
-from open_clip_room import open_clip
-from open_clips import native
+from open_clip_models import native
+from open_clip_package import open_clip
+from small_encoders import clip
 from torch import nn
 
 import negtrace

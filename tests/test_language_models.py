@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from languages import IMAGE, LANGUAGES, PROMPT, READERS, decoder, reader
-from models import oracle
-from parts import build, word_tokenizer
+from language_models import IMAGE, LANGUAGES, PROMPT, READERS, decoder, reader
 from PIL import Image
+from small_encoders import oracle
+from small_models import build, word_tokenizer
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 import transformers
-from open_clip_room import open_clip
-from parts import word_tokenizer
+from open_clip_package import open_clip
+from small_models import word_tokenizer
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.open_clip import OpenClipEncoder

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 import transformers
-from parts import PIXELS, TEXT, build, word_tokenizer
+from small_models import PIXELS, TEXT, build, word_tokenizer
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.huggingface.dual import DualEncoder

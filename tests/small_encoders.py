@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import transformers
-from duals import DUALS
-from languages import LANGUAGES
-from open_clips import OPEN_CLIPS
-from parts import TEXT, VISION, build, word_tokenizer
+from dual_encoders import DUALS
+from language_models import LANGUAGES
+from open_clip_models import OPEN_CLIPS
 from recipes import RECIPES
+from small_models import TEXT, VISION, build, word_tokenizer
 from torch import Tensor
 
 from negtrace.encoders.base import Encoder
@@ -63,7 +63,7 @@ ENCODERS: dict[str, Callable[[torch.dtype], Encoder]] = {
 }
 """One of each kind, for what takes its time."""
 
-FAMILIES: dict[str, Callable[[torch.dtype], Encoder]] = {
+EVERY_ENCODER: dict[str, Callable[[torch.dtype], Encoder]] = {
     **ENCODERS,
     **DUALS,
     **LANGUAGES,

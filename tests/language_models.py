@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 import transformers
-from parts import PIXELS, build, word_tokenizer
+from small_models import PIXELS, build, word_tokenizer
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from duals import BLIND, CONFIGS, PATCHES, WORDS, dual, image_processor, two_towers
-from parts import build, word_tokenizer
+from dual_encoders import BLIND, CONFIGS, PATCHES, WORDS, dual, image_processor, two_towers
 from PIL import Image
+from small_models import build, word_tokenizer
 
 from negtrace.encoders.huggingface.dual import DualEncoder
 from negtrace.encoders.load import load
