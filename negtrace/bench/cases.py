@@ -24,7 +24,9 @@ import numpy as np
 from negtrace.bench.config import BenchConfig
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
+from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
+from negtrace.language.wording import affirmative_sentence
 from negtrace.pairs.anchor import Anchor
 from negtrace.phantom.patients import HELD_OUT_SEEDS, PHANTOM_FINDINGS, patient_with
 
@@ -94,10 +96,8 @@ class TextCases(CaseSource):
 
     def draw(self, labels: Labels, rng: Random) -> Case:
         """Return a text with one sentence for each label, in random order."""
-        sentences = [
-            FINDINGS[finding].abnormal if present else FINDINGS[finding].normal
-            for finding, present in labels.items()
-        ]
+        claims = [Claim(finding=finding, present=present) for finding, present in labels.items()]
+        sentences = [affirmative_sentence(claim) for claim in claims]
         rng.shuffle(sentences)
         name = "-".join(f"{'' if labels[key] else 'no-'}{key}" for key in sorted(labels))
         anchor = Anchor(text=" ".join(sentences))

@@ -36,6 +36,7 @@ from .parse import read_sentence as read_sentence
 from .parse import sentence_spans as sentence_spans
 from .twins import finding_twins as finding_twins
 from .wording import AbsenceWording as AbsenceWording
+from .wording import affirmative_sentence as affirmative_sentence
 from .wording import caption as caption
 from .wording import phrase as phrase
 from .wording import phrasings as phrasings

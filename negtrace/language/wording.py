@@ -11,6 +11,7 @@ __all__ = [
     "CAPTIONS",
     "STATEMENTS",
     "AbsenceWording",
+    "affirmative_sentence",
     "caption",
     "equivalents",
     "kind_of",
@@ -283,6 +284,23 @@ def phrasings(claim: Claim) -> Iterator[tuple[str, ...]]:
     """
     for name, template in product(names_of(claim), STATEMENTS[kind_of(claim)]):
         yield tuple(capitalized(template.format(**slots)) for slots in noun_phrases(claim, name))
+
+
+def affirmative_sentence(claim: Claim) -> str:
+    """Return a sentence that affirms a claim and neither names its finding nor negates.
+
+    It says nothing of side, zone or severity.
+
+    >>> affirmative_sentence(Claim(finding="cardiomegaly", present=True))
+    'The heart is enlarged.'
+    >>> affirmative_sentence(Claim(finding="cardiomegaly", present=False))
+    'The heart size is normal.'
+
+    Raises:
+        UnknownNameError: for a finding that is not in the vocabulary.
+    """
+    finding = VOCABULARY[claim.finding]
+    return finding.abnormal if claim.present else finding.normal
 
 
 def equivalents(finding: str) -> Iterator[str]:

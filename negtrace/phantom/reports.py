@@ -5,8 +5,7 @@ __all__ = ["NEGATING_REPORTS", "negation_shares", "report"]
 from random import Random
 
 from negtrace.language.claims import Claim
-from negtrace.language.findings import FINDINGS
-from negtrace.language.wording import AbsenceWording, caption, sentence
+from negtrace.language.wording import AbsenceWording, affirmative_sentence, caption, sentence
 from negtrace.phantom.patients import Patient
 
 NEGATING_REPORTS = 0.0012
@@ -125,7 +124,7 @@ def _sentences(claims: list[Claim], wording: AbsenceWording, rng: Random) -> lis
         if len(group) > 1:
             text.append(caption(group, wording=wording, seed=seed))
         elif group[0].present and rng.random() < PERIPHRASIS_RATE:
-            text.append(FINDINGS[group[0].finding].abnormal)
+            text.append(affirmative_sentence(group[0]))
         else:
             text.append(sentence(group[0], wording=wording, seed=seed))
     return text

@@ -24,7 +24,7 @@ from negtrace.datasets.claim_sets import ClaimSet, read_claim_sets, wrongs
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
-from negtrace.language.wording import phrase, realize, sentence
+from negtrace.language.wording import affirmative_sentence, phrase, realize, sentence
 from negtrace.pairs.anchor import Anchor
 from negtrace.phantom.patients import PHANTOM_FINDINGS, TRAIN_SEEDS, Patient, patient_with
 from negtrace.phantom.reports import report
@@ -148,17 +148,11 @@ def text_training_sets(
 def _text_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
     about = rng.sample(list(findings), min(rng.choice((1, 2, 3)), len(findings)))
     claims = [Claim(finding=key, present=rng.random() < 0.5) for key in about]
-    affirmed = [_affirmed(claim) for claim in claims]
+    affirmed = [affirmative_sentence(claim) for claim in claims]
     denying, draw = rng.random() < DENYING, rng.getrandbits(32)
     caption = _worded(claims, draw) if denying else realize(claims, wording="equivalent", seed=draw)
     anchor = Anchor(text=" ".join(rng.sample(affirmed, len(affirmed))))
     return _claim_set(f"text-{number}", anchor, claims, caption=caption, rng=rng)
-
-
-def _affirmed(claim: Claim) -> str:
-    """Return a claim in words that neither name the finding nor deny anything."""
-    finding = FINDINGS[claim.finding]
-    return finding.abnormal if claim.present else finding.normal
 
 
 def _claim_set(
