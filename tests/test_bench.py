@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -355,6 +356,42 @@ def test_a_figure_shades_the_colour_of_a_model_by_wording(phantom: Encoder) -> N
     whole = shades[""]
     assert len(whole) == len(set(whole)) == 2
     assert {*shades["findings denied by the right statement"]} == {*whole}
+
+
+@pytest.fixture
+def odd_suite() -> Iterator[str]:
+    """Name of a registered suite whose measure is not built in."""
+
+    def odd(encoder: Encoder, config: bench.BenchConfig) -> bench.SuiteResult:
+        row = bench.ReportRow(
+            measure="score",
+            scorer="model",
+            series="all",
+            axis="length",
+            level="short",
+            estimate=2.0,
+            low=float("nan"),
+            high=float("nan"),
+            n=1,
+        )
+        data = {"name": "odd", "anchors": "none", "digest": "", "items": 1}
+        return bench.SuiteResult(rows=(row,), data=data)
+
+    with bench.SUITES.restored():
+        bench.SUITES.register("odd")(odd)
+        yield "odd"
+
+
+def test_a_suite_from_outside_is_run_written_and_drawn(
+    odd_suite: str, phantom: Encoder, tmp_path: Path
+) -> None:
+    [report] = run_benchmark(phantom, bench.BenchConfig(suite=odd_suite), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"odd-phantom.json", "odd.png"}
+    again = bench.read_report(tmp_path / "odd-phantom.json")
+    assert again.find(measure="score").estimate == report.rows[0].estimate == 2.0
+    table = bench_table([report])
+    assert (table.label, table.models) == ("score", ("phantom",))
+    assert bench_figure([report]).axes[0].get_ylim()[1] > 2
 
 
 def test_settings_are_checked(phantom: Encoder) -> None:

@@ -12,7 +12,7 @@ import pytest
 from language_models import PROMPT, decoder
 from small_models import word_tokenizer
 
-from negtrace.bench import read_report
+from negtrace.bench import SUITES, read_report
 from negtrace.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +56,16 @@ def test_the_commands_of_the_page_run(
     assert "MiniLM: collapse, 24 items" in said
     assert "noted rows: no_anchor 72" in said
     assert read_report(workplace / "bench-nih" / "polarity-phantom.json").data["anchors"] == "image"
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_suite_is_in_the_page_and_in_the_help(
+    suite: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert f"| `{suite}` |" in PAGE
+    with pytest.raises(SystemExit):
+        main(["bench", "--help"])
+    assert suite in capsys.readouterr().out
 
 
 def test_models_are_loaded_as_the_options_say(workplace: Path) -> None:

@@ -17,8 +17,7 @@ from PIL import Image
 from negtrace import bench, load
 from negtrace.bench import question_files
 from negtrace.bench.candidates import CandidateSet, text_candidates
-from negtrace.bench.cases import LabelledCases
-from negtrace.bench.chexpert import read_cases
+from negtrace.bench.cases import LabelledCases, read_cases
 from negtrace.bench.collapse import radiology_triples, read_triples
 from negtrace.bench.polarity import polarity_questions
 from negtrace.bench.question_files import read_candidates, read_choices, read_valse

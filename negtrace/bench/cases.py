@@ -1,7 +1,8 @@
 """Cases: anchors whose findings are known, such as labelled radiographs.
 
 A `CaseSource` gives cases with the labels that a question needs. `PhantomCases` draws synthetic
-radiographs, `TextCases` writes texts, and `LabelledCases` chooses among given cases.
+radiographs, `TextCases` writes texts, and `LabelledCases` chooses among given cases, such as those
+of a CheXpert-style label file.
 """
 
 __all__ = [
@@ -10,18 +11,25 @@ __all__ = [
     "LabelledCases",
     "PhantomCases",
     "TextCases",
+    "case_source",
     "data_name",
+    "read_cases",
     "require_images",
 ]
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import numpy as np
 
 from negtrace.bench.config import BenchConfig
+from negtrace.datasets.config import DatasetConfig
+from negtrace.datasets.note import Note, image_note
+from negtrace.datasets.readers.chexpert import LabelRow, open_label_file
+from negtrace.datasets.study import Study
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
 from negtrace.language.claims import Claim
@@ -156,6 +164,23 @@ def _code(label: bool | None) -> int:
     return -1 if label is None else int(label)
 
 
+def case_source(encoder: Encoder, config: BenchConfig) -> tuple[CaseSource, list[Note]]:
+    """Source of the cases that `config.data` names, and notes on the rows of a file.
+
+    Raises:
+        BenchError: for image data and a model that reads no images, or too few labelled cases.
+        DatasetError: for a file that is not in the layout of CheXpert or MIMIC-CXR.
+    """
+    data = data_name(encoder, config)
+    if data == "phantom":
+        return PhantomCases(), []
+    if data == "text":
+        return TextCases(), []
+    require_images(encoder)
+    cases, notes = read_cases(data, config.images, limit=config.limit, seed=config.seed)
+    return LabelledCases(cases), notes
+
+
 def data_name(encoder: Encoder, config: BenchConfig) -> str:
     """Name of the data that a suite asks about: `phantom`, `text`, or a path.
 
@@ -173,3 +198,65 @@ def require_images(encoder: Encoder) -> None:
     """Raise a BenchError for a model that reads no images."""
     if not encoder.reads_images:
         raise BenchError(f"{encoder.name} sees no images; use data 'text', whose anchors are texts")
+
+
+def read_cases(
+    path: Path | str, images: Path | str | None = None, *, limit: int | None = None, seed: int = 0
+) -> tuple[list[Case], list[Note]]:
+    """Read the cases of a label file, and notes on rows left out or read differently.
+
+    The file has the columns of CheXpert (Irvin et al. 2019) or MIMIC-CXR. Labels are 1 present, 0
+    absent, -1 uncertain, blank not mentioned; the last two are not asked about. Of a study with
+    several images, the first that can be read is taken. Sixteen-bit and transparent images are
+    read, and noted.
+
+    Args:
+        path: CSV file.
+        images: folder that its paths start from; the folder of the CSV file when not given.
+        limit: draw at most this many rows, so that not all images of a huge file are opened.
+        seed: seed of the draw.
+
+    Raises:
+        DatasetError: for a file without paths, study ids or known labels.
+        BenchError: for a file without a usable row.
+    """
+    path = Path(path)
+    folder = Path(images or path.parent)
+    with open_label_file(path, DatasetConfig(images=folder)) as file:
+        unknown = list(file.unknown_columns())
+        items = list(file.rows())
+        notes = [item for item in items if isinstance(item, Note)]
+        rows = _drawn([item for item in items if isinstance(item, LabelRow)], limit, seed)
+        cases: dict[str, Case] = {}
+        for row in rows:
+            study = file.study(row)
+            notes += [study] if isinstance(study, Note) else _take(study, folder, cases)
+    notes.sort(key=lambda note: note.row)
+    if not cases:
+        raise BenchError(f"no usable row in {path.name}; {notes[0].detail if notes else 'empty'}")
+    return list(cases.values()), [*unknown, *notes]
+
+
+def _drawn(rows: Sequence[LabelRow], limit: int | None, seed: int) -> Sequence[LabelRow]:
+    if limit is None or limit >= len(rows):
+        return rows
+    indices = Random(f"rows {seed}").sample(range(len(rows)), limit)  # noqa: S311
+    return [rows[index] for index in sorted(indices)]
+
+
+def _take(study: Study, folder: Path, cases: dict[str, Case]) -> list[Note]:
+    """Add the case of a study, unless its image cannot be read, and return the notes on it."""
+    file, row = study.file, study.row
+    if study.image is None:
+        detail = f"no image of the study in {folder}"
+        return [Note(file=file, row=row, code="missing_image", detail=detail)]
+    image = folder / study.image
+    note = image_note(image, file=file, row=row)
+    if note and note.skipped:
+        return [note]
+    if study.key in cases:
+        detail = "the study has an earlier row"
+        return [Note(file=file, row=row, code="duplicate_study", detail=detail)]
+    labels = {claim.finding: claim.present for claim in study.claims}
+    cases[study.key] = Case(id=study.id, anchor=Anchor(image=image), labels=labels)
+    return [note] if note else []

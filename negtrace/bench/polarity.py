@@ -26,16 +26,7 @@ from random import Random
 import numpy as np
 from jaxtyping import Float
 
-from negtrace.bench.cases import (
-    Case,
-    CaseSource,
-    LabelledCases,
-    PhantomCases,
-    TextCases,
-    data_name,
-    require_images,
-)
-from negtrace.bench.chexpert import read_cases
+from negtrace.bench.cases import Case, CaseSource, case_source, data_name
 from negtrace.bench.config import BenchConfig
 from negtrace.bench.items import Item, require_any, token_counts, too_long
 from negtrace.bench.multiple_choice import accuracy_rows
@@ -93,8 +84,7 @@ class PolarityQuestion:
 @SUITES.register("polarity")
 def polarity_suite(encoder: Encoder, config: BenchConfig) -> SuiteResult:
     """Four statements about three findings, in negated and in affirmative wording."""
-    data = data_name(encoder, config)
-    source, notes = _case_source(encoder, data, config)
+    source, notes = case_source(encoder, config)
     questions = polarity_questions(source, config.count, seed=config.seed)
     questions, too_long_notes = _drop_long_quartets(encoder, questions)
     items = {series: polarity_items(questions, wording) for series, wording in WORDINGS.items()}
@@ -106,21 +96,9 @@ def polarity_suite(encoder: Encoder, config: BenchConfig) -> SuiteResult:
     return SuiteResult(
         rows=tuple(polarity_rows(questions, correct, Bootstrap.from_config(config))),
         notes=(*notes, *too_long_notes),
-        data=describe_items(Path(data).name, items["negated"]),
+        data=describe_items(Path(data_name(encoder, config)).name, items["negated"]),
         items=item_records(items["negated"], by_model, include_text=config.include_text),
     )
-
-
-def _case_source(
-    encoder: Encoder, data: str, config: BenchConfig
-) -> tuple[CaseSource, tuple[Note, ...]]:
-    if data == "phantom":
-        return PhantomCases(), ()
-    if data == "text":
-        return TextCases(), ()
-    require_images(encoder)
-    cases, notes = read_cases(data, config.images, limit=config.limit, seed=config.seed)
-    return LabelledCases(cases), notes
 
 
 def polarity_questions(source: CaseSource, count: int, *, seed: int) -> list[PolarityQuestion]:
