@@ -27,7 +27,7 @@ from .pairs.pair import Pair as Pair
 from .pairs.radiology import radiology_pairs as radiology_pairs
 from .plots.heads import head_heatmap as head_heatmap
 from .plots.heatmaps import heatmap as heatmap
-from .plots.heatmaps import layer_importance as layer_importance
+from .plots.layers import layer_importance as layer_importance
 from .results.cte import CTE as CTE
 from .results.cte_json import read_json as read_json
 from .results.cte_json import write_json as write_json

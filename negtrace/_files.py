@@ -10,14 +10,17 @@ __all__ = [
     "sha256",
     "unpack",
     "write_bytes",
+    "write_csv",
 ]
 
+import csv
 import hashlib
+import io
 import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +113,27 @@ def write_bytes(path: Path, data: bytes) -> Path:
         if temporary.exists():
             temporary.unlink()
     return path
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    """Write a table as CSV, whole or not at all; None and NaN become empty cells.
+
+    The rows of a pandas.DataFrame are `frame.itertuples(index=False)`.
+
+    Raises:
+        OutputError: when the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(map(_csv_cell, row) for row in rows)
+    return write_bytes(path, text.getvalue().encode())
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else repr(float(value))
+    return value
 
 
 def require_writable(folder: Path) -> None:

@@ -11,7 +11,7 @@ from golden.results import GOLDEN, golden, noisy, write_golden
 
 from negtrace._files import canonical, sha256
 from negtrace.errors import CTEError, OutputError
-from negtrace.plots.heatmaps import heatmap_table
+from negtrace.plots.tables import heatmap_table
 from negtrace.results.cte import CTE
 from negtrace.results.cte_json import SCHEMA, VERSION, read_json, schema, write_json
 from negtrace.results.layer_scores import layer_scores

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,11 +17,11 @@ from test_plots import NAMES, assert_legible, words
 from test_sites import FAMILIES
 
 from negtrace.errors import CTEError, SiteError
-from negtrace.experiments.gallery import draw, summary, summary_of_heads
+from negtrace.experiments.gallery import draw_documents, summary, summary_of_heads
 from negtrace.experiments.trace import run, run_heads
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.pairs.roles import ROLES
-from negtrace.plots.heads import head_figure, head_heatmap, heads_side_by_side
+from negtrace.plots.heads import head_heatmap, heads_side_by_side
 from negtrace.plots.tables import head_table
 from negtrace.results.cte import CTE
 from negtrace.results.cte_json import read_json, write_json
@@ -31,6 +33,12 @@ from negtrace.tracing.selectivity import head_selectivity
 from negtrace.tracing.trace import trace
 
 PAIRS = radiology_pairs()[:6]
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
 
 
 def with_heads(
@@ -184,8 +192,8 @@ def test_no_words_are_cut_off_or_meet(blocks: int, heads: int, model: str) -> No
     ]
     looks = selectivity(4, blocks, heads, model)
     for figure in (
-        head_figure(effects[0]),
-        head_figure(looks, intervals=True),
+        head_heatmap(effects[0]).figure,
+        head_heatmap(looks, intervals=True).figure,
         heads_side_by_side([effects[0], looks]),
         heads_side_by_side([*effects, looks]),
     ):
@@ -208,7 +216,7 @@ def test_unlike_grids_do_not_stand_side_by_side() -> None:
 def test_every_site_has_its_heatmap_and_heads_have_one_grid(tmp_path: Path) -> None:
     ctes = [with_heads(direction=direction) for direction in ("noising", "denoising")]
     documents = [read_json(write_json(cte, tmp_path / f"{cte.direction}.json")) for cte in ctes]
-    names = {path.name for path in draw(documents, tmp_path, ["png"])}
+    names = {path.name for path in draw_documents(documents, tmp_path, ["png"])}
     assert names == {
         "heatmap_resid.png",
         "head_heatmap.png",
@@ -222,11 +230,11 @@ def test_heads_without_raw_scores_cost_no_other_figure(tmp_path: Path) -> None:
     document = read_json(write_json(with_heads(), tmp_path / "cte.json"))
     (tmp_path / "cte.safetensors").unlink()
     with pytest.raises(CTEError, match=r"cte\.safetensors"):
-        draw([document], tmp_path, ["png"])
+        draw_documents([document], tmp_path, ["png"])
     assert (tmp_path / "layer_importance.png").exists()
     whole = read_json(write_json(with_heads(positions="all"), tmp_path / "all.json"))
     (tmp_path / "all.safetensors").unlink()
-    assert tmp_path / "head_heatmap.png" in draw([whole], tmp_path, ["png"])
+    assert tmp_path / "head_heatmap.png" in draw_documents([whole], tmp_path, ["png"])
 
 
 def test_a_sum_over_positions_that_were_not_patched_one_by_one_is_no_score() -> None:

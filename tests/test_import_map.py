@@ -82,6 +82,8 @@ LIGHT: dict[str, tuple[str, ...]] = {
     "negtrace.results.layer_scores": HEAVY,
     "negtrace.results.cte_json": HEAVY,
     "negtrace.results.heads": HEAVY,
+    "negtrace.plots.registry": ("numpy", *HEAVY),
+    "negtrace.plots.save": ("numpy", *HEAVY),
     "negtrace.plots.heatmaps": ("torch", "transformers"),
     "negtrace.plots.heads": ("torch", "transformers"),
     "negtrace.plots.bench": ("torch", "transformers"),

@@ -1,26 +1,29 @@
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from golden.results import PUBLISHED, noisy, provenance, published, result
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from negtrace._files import write_csv
+from negtrace.cli import main
 from negtrace.errors import CTEError, OutputError, UnknownNameError
-from negtrace.plots.heatmaps import (
-    both_directions,
-    heatmap,
-    importance_grid,
-    layer_importance,
-    save_figure,
-)
+from negtrace.experiments.gallery import draw_documents
+from negtrace.plots.heatmaps import both_directions, heatmap
+from negtrace.plots.layers import importance_grid, layer_importance
+from negtrace.plots.registry import PLOTS
+from negtrace.plots.save import save_figure
 from negtrace.plots.tables import bar_table, heatmap_table
+from negtrace.results.cte_json import Document, read_json, write_json
 from negtrace.results.layer_scores import all_layer_scores, layer_scores
+from negtrace.results.options import ReduceOptions
 from negtrace.results.provenance import Dropped
 
 D = np.array([1.0, 2.0, 5.0, 1.5])
@@ -297,3 +300,78 @@ def test_figures_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         save_figure(Figure(), tmp_path / "file" / "a")
+
+
+# --- figures of documents -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Document:
+    return read_json(write_json(noisy(30), tmp_path / "cte.json", resamples=9))
+
+
+def test_a_registered_plot_is_drawn_with_the_others(document: Document, tmp_path: Path) -> None:
+    def segments(documents: Sequence[Document]) -> dict[str, Figure]:
+        figure = Figure()
+        figure.subplots().bar(*zip(*documents[0].segment_counts.items(), strict=True))
+        return {"segments": figure}
+
+    with PLOTS.restored():
+        PLOTS.register("segments")(segments)
+        files = draw_documents([document], tmp_path, ["png"])
+        assert main(["plot", str(document.path), "--out", str(tmp_path), "--kind", "segments"]) == 0
+    assert {path.name for path in files} == {
+        *("heatmap.png", "layer_importance.png", "segments.png")
+    }
+    assert (tmp_path / "segments.pdf").exists()
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_every_plot_draws_one_direction_or_both(name: str, tmp_path: Path) -> None:
+    documents = [
+        read_json(write_json(noisy(6, direction=direction), tmp_path / f"{direction}.json"))
+        for direction in ("denoising", "noising")
+    ]
+    for chosen in (documents[:1], documents):
+        assert all(isinstance(figure, Figure) for figure in PLOTS[name](chosen).values())
+
+
+def test_kinds_of_plots_are_chosen_by_name(document: Document, tmp_path: Path) -> None:
+    files = draw_documents([document], tmp_path, ["png"], kinds=["heatmap"])
+    assert files == [tmp_path / "heatmap.png"]
+    with pytest.raises(UnknownNameError, match="unknown plot 'pie'; known: head_heatmap, heatmap"):
+        draw_documents([document], tmp_path, kinds=["heatmap", "pie"])
+    with pytest.raises(CTEError, match="nothing to draw: head_heatmap"):
+        draw_documents([document], tmp_path, kinds=["head_heatmap"])
+    with pytest.raises(CTEError, match="3 files; expected one, or two of both directions"):
+        draw_documents([document] * 3, tmp_path)
+
+
+def test_other_options_of_the_reduction_are_drawn_from_the_raw_scores(document: Document) -> None:
+    options = ReduceOptions(segment="correct", aggregate="median")
+    [figure] = PLOTS["heatmap"]([dataclasses.replace(document, options=options)]).values()
+    title = figure.axes[0].get_title(loc="left").replace("\n", " ")
+    assert "correct pairs" in title
+    assert "median" in title
+
+
+def test_the_command_prints_scores_of_other_options(
+    document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "scores.csv"
+    options = ["--segment", "correct", "--aggregate", "median", "--csv", str(table)]
+    assert main(["scores", str(document.path), *options]) == 0
+    expected = layer_scores(noisy(30), "nast", segment="correct", aggregate="median")
+    frame = pd.read_csv(table)
+    written = frame[frame["method"] == "nast"]
+    np.testing.assert_array_equal(written["score"], expected.values)
+    assert set(frame["segment"]) == {"correct"}
+    assert f"over {expected.n} pairs" in capsys.readouterr().out
+    assert main(["scores", str(document.path), "--method", "sum"]) == 1
+    assert "holds no layer scores 'sum'; it holds: cue, nast" in capsys.readouterr().err
+
+
+def test_a_table_as_csv_is_as_pandas_writes_it(tmp_path: Path) -> None:
+    frame = noisy(3).effect(resamples=0).to_dataframe()
+    path = write_csv(tmp_path / "a.csv", list(frame.columns), frame.itertuples(index=False))
+    assert path.read_text() == frame.to_csv(index=False)

@@ -4,7 +4,7 @@ __all__ = ["Bench"]
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional
 
@@ -13,6 +13,7 @@ from negtrace.cli.models import Loading
 from negtrace.cli.names import named
 from negtrace.cli.printing import say, say_written
 from negtrace.errors import BenchError
+from negtrace.plots.save import Format
 
 if TYPE_CHECKING:
     from negtrace.bench import Report, ReportRow
@@ -37,7 +38,7 @@ class Bench(Loading):
     """Names of the models in the reports, in order; names of their folders when not given."""
     out: Path = Path("negtrace-out")
     """Folder to write into."""
-    formats: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
+    formats: tuple[Format, ...] = ("png",)
     """Formats of the figure."""
     config: OmitArgPrefixes[BenchOptions] = field(default_factory=BenchOptions)
 

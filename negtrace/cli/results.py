@@ -1,78 +1,96 @@
-"""Commands that read what a trace has written; they need neither the model nor torch."""
+"""Commands that read CTE JSON files; they need neither the model nor torch."""
 
 __all__ = ["Plot", "Scores"]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from negtrace.cli.printing import say
-from negtrace.cli.tracing import Format
+from negtrace.plots.registry import PLOTS
+from negtrace.plots.save import FORMATS, Format
+from negtrace.results.options import ReduceOptions
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from negtrace.results.cte_json import Document
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Draw the heatmap and layer importance of CTE JSON files, without the model."""
+    """Draw the heatmaps and layer importance of CTE JSON files, without the model.
+
+    Figures show the numbers in the files. With other options of the reduction, they are computed
+    from the raw scores beside the files.
+    """
 
     cte: Positional[tuple[Path, ...]]
     """One CTE JSON, or two of both directions to draw side by side."""
+    kind: Annotated[
+        tuple[str, ...], arg(help=f"Plots to draw: {', '.join(PLOTS)}; none given draws all.")
+    ] = ()
     out: Path = Path("negtrace-out")
     """Folder to write into."""
-    formats: tuple[Format, ...] = ("png", "svg", "pdf")
+    formats: tuple[Format, ...] = FORMATS
     """Formats of the figures."""
+    reduction: OmitArgPrefixes[ReduceOptions] = field(default_factory=ReduceOptions)
 
     def run(self) -> None:
-        """Read and draw."""
-        from negtrace.errors import CTEError
-        from negtrace.experiments.gallery import draw
-        from negtrace.results.cte_json import read_json
+        """Read, draw, and print the names of the figures."""
+        from negtrace.experiments.gallery import draw_documents
 
-        if len(self.cte) > 2:
-            raise CTEError(f"{len(self.cte)} files; expected one, or two of both directions")
-        documents = [read_json(path) for path in self.cte]
-        say(*draw(documents, self.out, self.formats))
+        documents = [_read(path, self.reduction) for path in self.cte]
+        say(*draw_documents(documents, self.out, self.formats, kinds=self.kind))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Print the layer scores in a CTE JSON as a table."""
+    """Print the layer scores of a CTE JSON as a table.
+
+    The table shows the scores in the file. With other options of the reduction, they are computed
+    from the raw scores beside the file.
+    """
 
     cte: Positional[Path]
     """A CTE JSON."""
     method: str | None = None
-    """One method: nast, std, cue or transport; all of them when not given."""
+    """Name of one layer score, as `negtrace models` lists them; none given prints all."""
     csv: Path | None = None
     """Write the table here as CSV too."""
+    reduction: OmitArgPrefixes[ReduceOptions] = field(default_factory=ReduceOptions)
 
     def run(self) -> None:
         """Read and print."""
         import pandas as pd
 
+        from negtrace._files import write_csv
         from negtrace.errors import UnknownNameError
-        from negtrace.results.cte_json import read_json
 
-        stored = read_json(self.cte).scores
-        known = sorted({one.method for one in stored})
+        document = _read(self.cte, self.reduction)
+        scores = document.scores
+        if self.reduction != ReduceOptions():
+            scores = tuple(document.all_layer_scores().values())
+        known = sorted({one.method for one in scores})
         if self.method not in (None, *known):
             raise UnknownNameError(
                 f"{self.cte} holds no layer scores {self.method!r}; it holds: {', '.join(known)}"
             )
-        chosen = [one for one in stored if self.method in (None, one.method)]
+        chosen = [one for one in scores if self.method in (None, one.method)]
         table = pd.concat([one.to_dataframe() for one in chosen], ignore_index=True)
         shown = table[["method", "condition", "layer", "score", "low", "high", "alpha"]]
         shown = shown.fillna({"condition": "all"})
         say(shown.to_string(index=False, float_format="{:.3f}".format))
         say(*(f"{one.method} ({one.options.condition or 'all'}): {one.note}" for one in chosen))
         if self.csv:
-            write_csv(table, self.csv)
+            write_csv(self.csv, list(table.columns), table.itertuples(index=False))
 
 
-def write_csv(table: "DataFrame", path: Path) -> None:
-    from negtrace._files import write_bytes
+def _read(path: Path, options: ReduceOptions) -> "Document":
+    """Read a document; its results are those stored, unless the options are not the defaults."""
+    from dataclasses import replace
 
-    write_bytes(path, table.to_csv(index=False).encode())
+    from negtrace.results.cte_json import read_json
+
+    document = read_json(path)
+    return document if options == ReduceOptions() else replace(document, options=options)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Literal
 from negtrace.cli.models import Model
 from negtrace.cli.printing import say, say_written
 from negtrace.cli.settings import settings
+from negtrace.plots.save import FORMATS, Format
 
 if TYPE_CHECKING:
     from negtrace.pairs.pair import Pair
     from negtrace.results.cte_json import Document
-
-Format = Literal["png", "svg", "pdf"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ class Traced(Model):
     resample, word=a for neutral."""
     out: Path = Path("negtrace-out")
     """Folder to write into."""
-    formats: tuple[Format, ...] = ("png", "svg", "pdf")
+    formats: tuple[Format, ...] = FORMATS
     """Formats of the figures."""
 
     def prepared(self) -> "list[Pair]":

@@ -5,7 +5,7 @@ from .before_after import Evaluation as Evaluation
 from .benchmark import run_benchmark as run_benchmark
 from .finetune import selective_finetune as selective_finetune
 from .finetune_report import Finetuned as Finetuned
-from .gallery import draw as draw
+from .gallery import draw_documents as draw_documents
 from .gallery import summary as summary
 from .gallery import summary_of_heads as summary_of_heads
 from .trace import run as run

@@ -10,7 +10,7 @@ from negtrace.bench.report import Report
 from negtrace.bench.run import run
 from negtrace.encoders.base import Encoder
 from negtrace.plots.bench import bench_figure
-from negtrace.plots.heatmaps import save_figure
+from negtrace.plots.save import save_figure
 
 
 def run_benchmark(

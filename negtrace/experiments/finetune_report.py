@@ -136,7 +136,7 @@ def write_finetuned(result: Finetuned, folder: Path) -> None:
 def _draw(result: Finetuned, folder: Path) -> None:
     # Imported here, so that a fine-tuning that writes nothing needs no matplotlib.
     from negtrace.plots.bench import bench_figure
-    from negtrace.plots.heatmaps import save_figure
+    from negtrace.plots.save import save_figure
     from negtrace.plots.training import before_after_figure, change_figure, change_table
 
     table = change_table(

@@ -1,6 +1,6 @@
-"""What CTE JSON files show: their figures, written to a folder, and a summary in words."""
+"""Figures of CTE JSON files, written to a folder, and summaries of results in words."""
 
-__all__ = ["FORMATS", "draw", "summary", "summary_of_heads"]
+__all__ = ["draw_documents", "summary", "summary_of_heads"]
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,64 +8,72 @@ from pathlib import Path
 from typing import Any
 
 from negtrace._files import require_writable
-from negtrace.plots.heads import heads_side_by_side
-from negtrace.plots.heatmaps import both_directions, heatmap_figure, importance_grid, save_figure
+from negtrace.errors import CTEError
+from negtrace.plots.registry import PLOTS
+from negtrace.plots.save import FORMATS, save_figure
 from negtrace.results.cte_json import Document
 from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity
 from negtrace.results.statistics import spearman
 
-FORMATS = ("png", "svg", "pdf")
 
+def draw_documents(
+    documents: Sequence[Document],
+    out: Path,
+    formats: Sequence[str] = FORMATS,
+    *,
+    kinds: Sequence[str] = (),
+) -> list[Path]:
+    """Draw the plots of one trace into a folder.
 
-def draw(documents: Sequence[Document], out: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Draw a heatmap for each site, the heads, and the layer scores of each document.
+    Two directions stand side by side. Heads that were not patched at all positions at once need
+    the raw scores beside the JSON.
 
-    Two directions stand side by side. Where heads were not patched at all positions at once, their
-    sum needs the raw scores beside the JSON.
+    Args:
+        documents: one document, or two of both directions.
+        out: folder to write into.
+        formats: formats of the figures.
+        kinds: names of registered plots; none given draws all that apply.
 
     Returns:
         The files written: `heatmap.*`, or `heatmap_<site>.*` where there are several sites;
-        `head_heatmap.*`; `layer_importance.*`, or one for each direction, where a method applies.
+        `head_heatmap.*`; `layer_importance.*`, or one for each direction; and those of other
+        registered plots.
 
     Raises:
-        CTEError: when the raw scores that heads need are missing; the rest has then been drawn.
+        CTEError: when no plot applies, when there are too many documents, or when raw scores are
+            needed and missing; every other plot has then been drawn.
         OutputError: when `out` cannot be written.
+        UnknownNameError: for an unknown plot or format.
     """
+    if not 1 <= len(documents) <= 2:
+        raise CTEError(f"{len(documents)} files; expected one, or two of both directions")
+    plots = {name: PLOTS[name] for name in kinds or PLOTS}
     require_writable(out)
-    documents = sorted(documents, key=lambda document: document.effect().direction)
-    effects = [document.effect() for document in documents]
-    states = [site for site in effects[0].sites if not site.startswith("head.")]
+    documents = sorted(documents, key=lambda document: document.effects[0].direction)
     files: list[Path] = []
-    for site in states:
-        stem = "heatmap" if len(effects[0].sites) == 1 else f"heatmap_{site}"
-        alone = [effect.of_site(site) for effect in effects]
-        heatmaps = heatmap_figure(*alone) if len(alone) == 1 else both_directions(*alone)
-        files += save_figure(heatmaps, out / stem, formats)
-    for document in documents:
-        files += _importance(document, out, formats, alone=len(documents) == 1)
-    if len(states) < len(effects[0].sites):
-        heads = heads_side_by_side([document.head_effect() for document in documents])
-        files += save_figure(heads, out / "head_heatmap", formats)
+    errors = []
+    for plot in plots.values():
+        try:
+            figures = plot(documents)
+        except CTEError as error:
+            errors.append(error)
+            continue
+        for stem, figure in figures.items():
+            files += save_figure(figure, out / stem, formats)
+    if errors:
+        raise errors[0]
+    if not files and formats:
+        raise CTEError(f"nothing to draw: {', '.join(plots)} do not apply to these documents")
     return files
 
 
-def _importance(
-    document: Document, out: Path, formats: Sequence[str], *, alone: bool
-) -> list[Path]:
-    scores = list(document.all_layer_scores().values())
-    if not scores:
-        return []
-    stem = "layer_importance" if alone else f"layer_importance_{scores[0].direction}"
-    return save_figure(importance_grid(scores), out / stem, formats)
-
-
 def summary(document: Document) -> list[str]:
-    """Return a few lines on what one trace found."""
+    """Return a few lines on the result of one trace."""
     effect = document.effect()
     segments = ", ".join(f"{n} {name}" for name, n in document.segment_counts.items())
-    dropped = Counter(drop.code for drop in document.dropped)
-    lost = ", ".join(f"{count} {code}" for code, count in dropped.items()) or "none"
-    lines = [f"{effect.direction}: {effect.n} pairs ({segments}); dropped: {lost}"]
+    codes = Counter(drop.code for drop in document.dropped)
+    dropped = ", ".join(f"{count} {code}" for code, count in codes.items()) or "none"
+    lines = [f"{effect.direction}: {effect.n} pairs ({segments}); dropped: {dropped}"]
     if effect.estimator != "exact":
         lines.append(f"  an APPROXIMATION by {effect.estimator}{_checked(document)}")
     for method, scores in document.all_layer_scores().items():
@@ -77,20 +85,20 @@ def summary(document: Document) -> list[str]:
 
 
 def summary_of_heads(effect: HeadEffect, selectivity: HeadSelectivity | None) -> list[str]:
-    """Return a few lines on what heads do, and whether those that look are those that matter."""
+    """Return a few lines on heads: the largest, and the correlation of both measures over heads."""
     lines = [f"{effect.direction}: {effect.n} pairs", f"  {_top(effect)}"]
     if selectivity is None:
         return lines
-    found = spearman(selectivity.values.reshape(1, -1), effect.values.ravel())[0]
+    correlation = spearman(selectivity.values.reshape(1, -1), effect.values.ravel())[0]
     return [
         *lines,
         f"  {_top(selectivity)}",
-        f"  Spearman correlation of selectivity with effect over heads: {found:.2f}",
+        f"  Spearman correlation of selectivity with effect over heads: {correlation:.2f}",
     ]
 
 
 def _top(grid: HeadGrid) -> str:
-    """Name the three first heads, with their intervals."""
+    """Name the three heads with the largest values, with their intervals."""
     named = (
         f"block {head.block} head {head.head} ({head.value:.3f} [{head.low:.3f}, {head.high:.3f}])"
         for head in grid.top(3)
@@ -99,11 +107,16 @@ def _top(grid: HeadGrid) -> str:
 
 
 def _checked(document: Document) -> str:
-    """Say how the estimates compare with what was run exactly."""
-    found: Any = document.provenance.config.get("verified")
-    if not found:
+    """Say how the estimates compare with cells that were run exactly."""
+    verified: Any = document.provenance.config.get("verified")
+    if not verified:
         return "; none of it was checked"
-    correlation = ", ".join(
-        f"{name} {found[name]:.2f}" for name in ("pearson", "spearman") if found[name] is not None
+    correlations = ", ".join(
+        f"{name} {verified[name]:.2f}"
+        for name in ("pearson", "spearman")
+        if verified[name] is not None
     )
-    return f"; {found['top']} largest and {found['random']} random cells run exactly: {correlation}"
+    return (
+        f"; {verified['top']} largest and {verified['random']} random cells run exactly: "
+        f"{correlations}"
+    )

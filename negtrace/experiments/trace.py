@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from negtrace._files import pretty_json, require_writable, write_bytes
+from negtrace._files import pretty_json, require_writable, write_bytes, write_csv
 from negtrace.encoders.base import Encoder
 from negtrace.errors import SiteError
-from negtrace.experiments.gallery import FORMATS, draw
+from negtrace.experiments.gallery import draw_documents
 from negtrace.pairs.pair import Pair
 from negtrace.plots.heads import heads_side_by_side
-from negtrace.plots.heatmaps import save_figure
+from negtrace.plots.save import FORMATS, save_figure
 from negtrace.results.cte_json import Document, read_json, write_json
 from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity
 from negtrace.tracing.corruptions.base import Corruption
@@ -83,7 +83,7 @@ def run(
         path = write_json(cte, out / f"{direction}.json", include_text=include_text)
         (out / f"{direction}.partial").unlink(missing_ok=True)
         documents.append(read_json(path))
-    draw(documents, out, formats)
+    draw_documents(documents, out, formats)
     return documents
 
 
@@ -174,6 +174,6 @@ def _tables(grids: Sequence[HeadGrid], refused: str | None, out: Path) -> list[P
     table = pd.concat([grid.to_dataframe() for grid in grids], ignore_index=True)
     found = {"measures": [grid.to_json() for grid in grids], "no_selectivity": refused}
     return [
-        write_bytes(out / "heads.csv", table.to_csv(index=False).encode()),
+        write_csv(out / "heads.csv", list(table.columns), table.itertuples(index=False)),
         write_bytes(out / "heads.json", pretty_json(found)),
     ]

@@ -1,4 +1,4 @@
-"""Figures: what is shown is computed as a table first, then drawn on matplotlib axes.
+"""Figures: contents are computed as a table first, then drawn on matplotlib axes.
 
 Begin with `heatmap` and `layer_importance`. Plots need results alone, never a model.
 """

@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 
 from negtrace.bench.report import Report, ReportRow
 from negtrace.errors import BenchError
-from negtrace.plots.layout import LARGE, MEDIUM, SMALL, lines_high, wrapped
+from negtrace.plots.layout import LARGE, MEDIUM, SMALL, text_height, wrapped
 
 T = TypeVar("T")
 
@@ -175,7 +175,7 @@ def bench_figure(reports: Sequence[Report]) -> Figure:
     entries, lines = _legend_entries(table, colours), max(2, len(table.series))
     width = max(sum(widths) + 0.8, _legend_width(entries, lines))
     title = wrapped(table.title, width - 0.2)
-    figure = Figure(figsize=(width, 3.1 + 0.14 * lines + lines_high(title)), layout="constrained")
+    figure = Figure(figsize=(width, 3.1 + 0.14 * lines + text_height(title)), layout="constrained")
     axes = figure.subplots(
         1, len(table.panels), squeeze=False, sharey=True, gridspec_kw={"width_ratios": widths}
     )[0]

@@ -1,11 +1,11 @@
-"""What a picture of a result shows, as tables and titles: no drawing here, and no effects computed.
+"""Contents of figures as tables and titles: nothing is drawn here, and no effect is computed.
 
-`heatmap_table`, `head_table` and `bar_table` say what `negtrace.plots.heatmaps` would draw.
+`heatmap_table`, `head_table` and `bar_table` say what `heatmap`, `head_heatmap` and
+`layer_importance` draw. A title is made of facts: short texts by kind, such as the direction.
 """
 
 __all__ = [
     "LEGIBLE",
-    "LIMIT",
     "BarTable",
     "HeatmapTable",
     "bar_table",
@@ -33,40 +33,42 @@ from negtrace.results.heads import HeadEffect, HeadSelectivity, head_effect
 from negtrace.results.layer_scores import LayerScores
 
 LIMIT = 1.0
-"""Colours span -LIMIT to LIMIT in every heatmap of states, so that figures compare; excess is
-noted. Heads are many and each does little: their colours span what there is."""
+"""Largest value of the colour scale of every heatmap of states, so that figures can be compared;
+cells beyond it are counted in the title. Heads are many and each does little, so their colour scale
+follows their values."""
 
 EFFECT = "causal tracing effect (0 none, 1 full)"
 SELECTIVITY = "attention to the negator, negated minus affirmative"
 
 LEGIBLE = 16
-"""Cells are annotated up to this many layers, and at most this many layers are named."""
+"""Largest number of layers whose cells are annotated, and largest number of layers named."""
 
 ROUNDING = 0.005
-"""Annotations have two decimals, so 1.004 reads 1.00 and is not called excess."""
+"""Excess over the colour scale that is not counted: with two decimals, 1.004 reads 1.00."""
 
-
-TOGETHER = {
+PATCHED = {
     "token": "",
     "role": "all tokens of a role at once",
     "all": "all positions at once",
     "given": "positions as given",
 }
+"""Facts on the positions that were patched at once."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeatmapTable:
-    """What a heatmap shows."""
+    """Contents of a heatmap."""
 
     rows: tuple[str, ...]
-    """Labels in the order of the sentence; with the number of pairs where not all have it."""
+    """Row labels in the order of the sentence, with the number of pairs where some lack the row."""
     columns: tuple[str, ...]
+    """Column labels: `embed` and the numbers of the blocks."""
     values: Float[np.ndarray, "row column"]
     """NaN, drawn hatched, where no pair has the cell."""
     text: tuple[tuple[str, ...], ...]
-    """What is written in each cell."""
+    """Text in each cell: its value."""
     small_text: tuple[tuple[str, ...], ...]
-    """The interval beneath it; empty where not asked for."""
+    """Small text in each cell: its interval, or nothing."""
     annotate: bool
     """Whether the cells are wide enough for text."""
     title: str
@@ -75,57 +77,80 @@ class HeatmapTable:
     limit: float = LIMIT
     """Colours span -limit to limit."""
     label: str = EFFECT
-    """What the colours mean."""
+    """Label of the colour bar."""
 
     @property
     def intervals(self) -> bool:
-        """Whether intervals stand beneath the values."""
+        """Whether any cell holds an interval."""
         return any(map(any, self.small_text))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BarTable:
-    """What a layer-importance plot shows: a group of bars per block, one bar per method."""
+    """Contents of a layer-importance plot: a group of bars per block, one bar per method."""
 
     methods: tuple[str, ...]
     columns: tuple[str, ...]
+    """Numbers of the blocks, from 1."""
     heights: Float[np.ndarray, "method block"]
     low: Float[np.ndarray, "method block"]
+    """Lower end of the bootstrap interval."""
     high: Float[np.ndarray, "method block"]
+    """Upper end of the bootstrap interval."""
     stable: Bool[np.ndarray, " method"]
+    """Whether the method's ranking of blocks is stable."""
     label: str
+    """Label of the vertical axis."""
     title: str
 
 
 def heatmap_table(
     result: CTE | Effect, *, intervals: bool = False, annotate: bool = True, site: str | None = None
 ) -> HeatmapTable:
-    """What `heatmap` draws of `result`; a CTE is reduced with the defaults of `CTE.effect`.
-
-    Raises:
-        CTEError: when `result` has several sites and none is named.
-    """
+    """Return the contents of `heatmap`; arguments and errors are the same."""
     effect = result.effect() if isinstance(result, CTE) else result
-    place = _site(effect, site)
-    values = effect.values[place].T
-    columns = ("embed", *map(str, range(1, len(effect.layers))))
-    bounds = np.stack([effect.low[place].T, effect.high[place].T], axis=-1)
-    most = effect.counts[place].max(axis=0).tolist()
+    index = _site(effect, site)
+    values = effect.values[index].T
+    counts = effect.counts[index].max(axis=0).tolist()
     over = int((np.abs(values) > LIMIT + ROUNDING).sum())
+    columns = ("embed", *map(str, range(1, len(effect.layers))))
     return HeatmapTable(
-        rows=tuple(_row(name, n, effect.n) for name, n in zip(effect.labels, most, strict=True)),
+        rows=tuple(_row(name, n, effect.n) for name, n in zip(effect.labels, counts, strict=True)),
         columns=columns,
         values=values,
-        text=tuple(tuple(map(_short, row)) for row in values),
-        small_text=tuple(tuple(_bounds(b) if intervals else "" for b in row) for row in bounds),
+        text=_texts(values),
+        small_text=_intervals(effect.low[index].T, effect.high[index].T, shown=intervals),
         annotate=annotate and len(columns) <= LEGIBLE,
-        title=title(facts(effect, f"site {effect.sites[place]}")) + beyond(over),
+        title=title(facts(effect, f"site {effect.sites[index]}")) + beyond(over),
         over=over,
     )
 
 
+def head_table(
+    result: CTE | Effect | HeadEffect | HeadSelectivity,
+    *,
+    intervals: bool = False,
+    annotate: bool = True,
+) -> HeatmapTable:
+    """Return the contents of `head_heatmap`; arguments and errors are the same."""
+    grid = head_effect(result) if isinstance(result, CTE | Effect) else result
+    values = grid.values.T
+    return HeatmapTable(
+        rows=tuple(f"head {head}" for head in grid.heads),
+        columns=tuple(map(str, range(1, len(grid.layers) + 1))),
+        values=values,
+        text=_texts(values),
+        small_text=_intervals(grid.low.T, grid.high.T, shown=intervals),
+        annotate=annotate and len(grid.layers) <= LEGIBLE,
+        title=title(facts_of_heads(grid)),
+        over=0,
+        limit=_rounded_up(values),
+        label=SELECTIVITY if isinstance(grid, HeadSelectivity) else EFFECT,
+    )
+
+
 def bar_table(scores: LayerScores | Sequence[LayerScores]) -> BarTable:
-    """What `layer_importance` draws: the scores of one method, or alpha of several.
+    """Return the contents of `layer_importance`: the scores of one method, or alpha of several.
 
     Raises:
         CTEError: when there is nothing to draw, or the blocks differ.
@@ -140,7 +165,7 @@ def bar_table(scores: LayerScores | Sequence[LayerScores]) -> BarTable:
         np.stack([_scaled(one, getattr(one, name), len(several)) for one in several])
         for name in ("values", "low", "high")
     )
-    notes = first.note if len(several) == 1 else "alpha: each method scaled to 0 .. 1"
+    note = first.note if len(several) == 1 else "alpha: each method scaled to 0 .. 1"
     return BarTable(
         methods=tuple(one.method for one in several),
         columns=tuple(map(str, range(1, len(first.layers) + 1))),
@@ -149,67 +174,39 @@ def bar_table(scores: LayerScores | Sequence[LayerScores]) -> BarTable:
         high=high,
         stable=np.array([one.stable for one in several]),
         label=f"{first.method} score" if len(several) == 1 else "alpha (0 least, 1 most)",
-        title=f"{title(facts(first))}\n{notes}",
-    )
-
-
-def head_table(
-    result: CTE | Effect | HeadEffect | HeadSelectivity,
-    *,
-    intervals: bool = False,
-    annotate: bool = True,
-) -> HeatmapTable:
-    """What `head_heatmap` draws: heads down, blocks across; a CTE is reduced by `head_effect`.
-
-    Raises:
-        CTEError: when no head was traced.
-    """
-    grid = head_effect(result) if isinstance(result, CTE | Effect) else result
-    bounds = np.stack([grid.low.T, grid.high.T], axis=-1)
-    values = grid.values.T
-    return HeatmapTable(
-        rows=tuple(f"head {head}" for head in grid.heads),
-        columns=tuple(map(str, range(1, len(grid.layers) + 1))),
-        values=values,
-        text=tuple(tuple(map(_short, row)) for row in values),
-        small_text=tuple(tuple(_bounds(b) if intervals else "" for b in row) for row in bounds),
-        annotate=annotate and len(grid.layers) <= LEGIBLE,
-        title=title(facts_of_heads(grid)),
-        over=0,
-        limit=_reach(values),
-        label=SELECTIVITY if isinstance(grid, HeadSelectivity) else EFFECT,
+        title=f"{title(facts(first))}\n{note}",
     )
 
 
 def facts_of_heads(grid: HeadEffect | HeadSelectivity) -> dict[str, str]:
-    """What a title says of a grid of heads, by kind."""
+    """Return the facts of a grid of heads, for its title."""
     if isinstance(grid, HeadEffect):
-        together = grid.positions in ("all", "given")
-        return facts(grid, "heads" if together else "heads, summed over positions")
-    behind = "tokens behind it" if grid.queries == "later" else "other tokens"
+        at_once = grid.positions in ("all", "given")
+        return facts(grid, "heads" if at_once else "heads, summed over positions")
+    queries = "tokens behind it" if grid.queries == "later" else "other tokens"
     return {
         "model": grid.model,
         "direction": "selectivity for the negator",
-        "site": f"largest difference over {behind}",
+        "site": f"largest difference over {queries}",
         "kept": f"n = {grid.n} ({len(grid.dropped)} dropped)",
         "aggregate": "mean over pairs",
     }
 
 
-def facts(what: Reduction, site: str = "") -> dict[str, str]:
-    """What a title says of a reduction, by kind; empty where there is nothing to say."""
-    options = what.options
+def facts(result: Reduction, site: str = "") -> dict[str, str]:
+    """Return the facts of a reduction, for its title; empty where a setting is the usual one."""
+    options = result.options
     return {
-        "model": what.model,
-        "direction": what.direction,
-        "corruption": what.corruption,
-        "estimator": "" if what.estimator == "exact" else f"{what.estimator} (APPROXIMATION)",
-        "window": "" if what.window == 1 else f"window of {what.window} layers",
-        "positions": TOGETHER.get(what.positions, f"roles {what.positions}, each at once"),
+        "model": result.model,
+        "direction": result.direction,
+        "corruption": result.corruption,
+        "estimator": "" if result.estimator == "exact" else f"{result.estimator} (APPROXIMATION)",
+        "window": "" if result.window == 1 else f"window of {result.window} layers",
+        "positions": PATCHED.get(result.positions, f"roles {result.positions}, each at once"),
         "pairs": f"{options.segment} pairs",
         "condition": "" if options.condition is None else f"{options.condition} statement true",
         "site": site,
-        "kept": f"n = {what.n} ({what.below_floor} below floor, {what.dropped} dropped)",
+        "kept": f"n = {result.n} ({result.below_floor} below floor, {result.dropped} dropped)",
         "aggregate": options.aggregate.replace("_", " "),
     }
 
@@ -217,45 +214,45 @@ def facts(what: Reduction, site: str = "") -> dict[str, str]:
 def shared(
     several: Sequence[Mapping[str, str]],
 ) -> tuple[dict[str, str], list[dict[str, str]]]:
-    """The facts that are the same everywhere, to be said once, and what is left of each.
+    """Return the facts that hold for all, and the other facts of each.
 
     >>> shared([{"model": "toy", "pairs": "all"}, {"model": "toy", "pairs": "correct"}])
     ({'model': 'toy'}, [{'pairs': 'all'}, {'pairs': 'correct'}])
     """
-    same = {k: v for k, v in several[0].items() if all(other.get(k) == v for other in several)}
-    return same, [{k: v for k, v in one.items() if k not in same} for one in several]
+    common = {k: v for k, v in several[0].items() if all(other.get(k) == v for other in several)}
+    return common, [{k: v for k, v in one.items() if k not in common} for one in several]
 
 
-def title(said: Mapping[str, str]) -> str:
-    """Facts as a title: the experiment on the first line, what was kept of it on the second.
+def title(named: Mapping[str, str]) -> str:
+    """Join facts to a title: the experiment in the first line, the reduction in the second.
 
     >>> title({"model": "toy", "direction": "noising", "corruption": "swap", "aggregate": "median"})
     'toy: noising, swap\\nmedian'
     """
-    model = said.get("model", "")
-    first = _joined(said, "direction", "corruption", "estimator", "pairs", "condition")
-    second = _joined(said, "site", "window", "positions", "kept", "aggregate")
+    model = named.get("model", "")
+    first = _joined(named, "direction", "corruption", "estimator", "pairs", "condition")
+    second = _joined(named, "site", "window", "positions", "kept", "aggregate")
     lines = (": ".join(filter(None, (model, first))), second)
     return "\n".join(filter(None, lines))
 
 
 def beyond(over: int) -> str:
-    """A further line of a title where cells lie beyond the colour scale."""
+    """Return a further line of a title where cells lie beyond the colour scale."""
     return f"\n{over} cell(s) beyond the colour scale" if over else ""
 
 
 def verdict(one: LayerScores) -> str:
-    """How far the method's ranking can be trusted, short enough for a panel."""
+    """Return how far a method's ranking can be trusted, short enough for a panel."""
     stability = "unknown" if np.isnan(one.rank_stability) else f"{one.rank_stability:.2f}"
     return f"rank stability {stability}{'' if one.stable else ': NOT stable'}"
 
 
-def _joined(said: Mapping[str, str], *kinds: str) -> str:
-    return ", ".join(said[kind] for kind in kinds if said.get(kind))
+def _joined(named: Mapping[str, str], *kinds: str) -> str:
+    return ", ".join(named[kind] for kind in kinds if named.get(kind))
 
 
-def _reach(values: Float[np.ndarray, "row column"]) -> float:
-    """The least round number that no value goes beyond; 1 where there is no value."""
+def _rounded_up(values: Float[np.ndarray, "row column"]) -> float:
+    """Return the least round number that no value exceeds; 1 where there is no value."""
     largest = np.abs(values[~np.isnan(values)]).max(initial=0.0)
     steps = [step * 10.0**power for power in range(-3, 3) for step in (1, 2, 3, 4, 5, 6, 8)]
     return next((step for step in steps if largest and largest <= step), 1.0)
@@ -275,6 +272,17 @@ def _row(label: str, count: int, n: int) -> str:
     return name if count == n else f"{name} (n={count})"
 
 
+def _texts(values: Float[np.ndarray, "row column"]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(map(_short, row)) for row in values)
+
+
+def _intervals(
+    low: Float[np.ndarray, "row column"], high: Float[np.ndarray, "row column"], *, shown: bool
+) -> tuple[tuple[str, ...], ...]:
+    bounds = np.stack([low, high], axis=-1)
+    return tuple(tuple(_bounds(ends) if shown else "" for ends in row) for row in bounds)
+
+
 def _short(value: float) -> str:
     if np.isnan(value):
         return ""
@@ -282,14 +290,14 @@ def _short(value: float) -> str:
     return "0" if float(text) == 0 else text.replace("0.", ".", 1) if abs(value) < 0.995 else text
 
 
-def _bounds(bounds: Float[np.ndarray, " two"]) -> str:
-    return "" if np.isnan(bounds).any() else f"[{_short(bounds[0])}, {_short(bounds[1])}]"
+def _bounds(ends: Float[np.ndarray, " two"]) -> str:
+    return "" if np.isnan(ends).any() else f"[{_short(ends[0])}, {_short(ends[1])}]"
 
 
 def _scaled(
     one: LayerScores, values: Float[np.ndarray, " block"], methods: int
 ) -> Float[np.ndarray, " block"]:
-    """The values themselves if drawn alone, else on the scale of the method's alpha."""
+    """Return the values of one method alone, else on the scale of the method's alpha."""
     if methods == 1:
         return values
     spread = one.values.max() - one.values.min()
