@@ -6,15 +6,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional
 
+from negtrace.cli.names import named
 from negtrace.cli.printing import say
-from negtrace.plots.registry import PLOTS
 from negtrace.plots.save import FORMATS, Format
 from negtrace.results.options import ReduceOptions
 
 if TYPE_CHECKING:
     from negtrace.results.cte_json import Document
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reducing(ReduceOptions):
+    """How the scores of pairs are reduced to an effect, and which pairs count."""
+
+    aggregate: Annotated[str, named("negtrace.results:AGGREGATES")] = ReduceOptions.aggregate
+    """Aggregate over pairs."""
+
+    def chosen(self) -> ReduceOptions | None:
+        """Return the options; None where they are the defaults."""
+        options = ReduceOptions(**vars(self))
+        return None if options == ReduceOptions() else options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +40,13 @@ class Plot:
 
     cte: Positional[tuple[Path, ...]]
     """One CTE JSON, or two of both directions to draw side by side."""
-    kind: Annotated[
-        tuple[str, ...], arg(help=f"Plots to draw: {', '.join(PLOTS)}; none given draws all.")
-    ] = ()
+    kind: Annotated[tuple[str, ...], named("negtrace.plots:PLOTS")] = ()
+    """Plots to draw; none given draws all that apply."""
     out: Path = Path("negtrace-out")
     """Folder to write into."""
     formats: tuple[Format, ...] = FORMATS
     """Formats of the figures."""
-    reduction: OmitArgPrefixes[ReduceOptions] = field(default_factory=ReduceOptions)
+    reduction: OmitArgPrefixes[Reducing] = field(default_factory=Reducing)
 
     def run(self) -> None:
         """Read, draw, and print the names of the figures."""
@@ -54,11 +66,11 @@ class Scores:
 
     cte: Positional[Path]
     """A CTE JSON."""
-    method: str | None = None
-    """Name of one layer score, as `negtrace models` lists them; none given prints all."""
+    method: Annotated[str | None, named("negtrace.results:LAYER_SCORES")] = None
+    """One layer score; none given prints all."""
     csv: Path | None = None
     """Write the table here as CSV too."""
-    reduction: OmitArgPrefixes[ReduceOptions] = field(default_factory=ReduceOptions)
+    reduction: OmitArgPrefixes[Reducing] = field(default_factory=Reducing)
 
     def run(self) -> None:
         """Read and print."""
@@ -69,7 +81,7 @@ class Scores:
 
         document = _read(self.cte, self.reduction)
         scores = document.scores
-        if self.reduction != ReduceOptions():
+        if self.reduction.chosen() is not None:
             scores = tuple(document.all_layer_scores().values())
         known = sorted({one.method for one in scores})
         if self.method not in (None, *known):
@@ -86,11 +98,11 @@ class Scores:
             write_csv(self.csv, list(table.columns), table.itertuples(index=False))
 
 
-def _read(path: Path, options: ReduceOptions) -> "Document":
-    """Read a document; its results are those stored, unless the options are not the defaults."""
+def _read(path: Path, reduction: Reducing) -> "Document":
+    """Read a document; it gives the stored results, unless other options are chosen."""
     from dataclasses import replace
 
     from negtrace.results.cte_json import read_json
 
-    document = read_json(path)
-    return document if options == ReduceOptions() else replace(document, options=options)
+    document, options = read_json(path), reduction.chosen()
+    return document if options is None else replace(document, options=options)

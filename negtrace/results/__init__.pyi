@@ -1,23 +1,25 @@
 # For users.
 from .cte import CTE as CTE
-
-# For the rooms that build on this one.
-from .cte_json import Document as Document
 from .cte_json import read_json as read_json
 from .cte_json import write_json as write_json
+from .heads import head_effect as head_effect
+from .layer_scores import LAYER_SCORES as LAYER_SCORES
+from .layer_scores import all_layer_scores as all_layer_scores
+from .layer_scores import layer_scores as layer_scores
+from .layer_scores import register_layer_score as register_layer_score
+from .options import ReduceOptions as ReduceOptions
+from .statistics import AGGREGATES as AGGREGATES
+
+# isort: split
+# For the rooms that build on this one.
+from .cte_json import Document as Document
 from .effect import Effect as Effect
 from .effect import Reduction as Reduction
 from .heads import HeadEffect as HeadEffect
 from .heads import HeadGrid as HeadGrid
 from .heads import HeadSelectivity as HeadSelectivity
-from .heads import head_effect as head_effect
 from .heads import selectivity_of as selectivity_of
-from .layer_scores import LAYER_SCORES as LAYER_SCORES
 from .layer_scores import LayerScores as LayerScores
-from .layer_scores import all_layer_scores as all_layer_scores
-from .layer_scores import layer_scores as layer_scores
-from .layer_scores import register_layer_score as register_layer_score
-from .options import ReduceOptions as ReduceOptions
 from .options import Resampling as Resampling
 from .provenance import Dropped as Dropped
 from .provenance import Provenance as Provenance

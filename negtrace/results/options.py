@@ -59,7 +59,7 @@ class ReduceOptions(Resampling):
     """
 
     aggregate: str = "ratio_of_means"
-    """Aggregate over pairs, by name: ratio_of_means, mean_of_ratios, median or a registered one."""
+    """Aggregate over pairs, by name."""
     segment: str = "all"
     """Pairs to reduce, by d: all, correct (d >= tau), incorrect (d <= -tau) or ambiguous."""
     condition: str | None = None

@@ -13,15 +13,13 @@ __all__ = [
     "write_multipliers",
 ]
 
-import csv
-import io
 import re
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from negtrace._files import write_bytes
+from negtrace._files import write_csv
 from negtrace._messages import listed
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.results.cte_json import read_json
@@ -190,7 +188,4 @@ def write_multipliers(multipliers: Mapping[str, float], path: Path | str) -> Pat
     Raises:
         OutputError: when the file cannot be written.
     """
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerows([("block", "scale"), *multipliers.items()])
-    return write_bytes(Path(path), text.getvalue().encode())
+    return write_csv(Path(path), ("block", "scale"), multipliers.items())
