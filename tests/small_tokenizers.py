@@ -1,4 +1,4 @@
-"""Statements as tokens: by a tokenizer small enough to read, and by CLIP's and BERT's."""
+"""Tokenizers: a small one in the style of each family, and those of CLIP and BERT."""
 
 import gzip
 import re

@@ -107,6 +107,20 @@ def test_mimic_images_are_found_by_study(tmp_path: Path) -> None:
     assert [(note.row, note.code) for note in notes] == [(3, "missing_image")]
 
 
+def test_mimic_images_are_named_by_dicom_id(tmp_path: Path) -> None:
+    folder = tmp_path / "files" / "p10" / "p10000032" / "s50414267"
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        film(folder / name)
+    rows = [f"10000032,50414267,{view},1.0,," for view in ("gone", "b", "c")]
+    header = ",".join(["subject_id", "study_id", "dicom_id", *NAMES])
+    cases, notes = read_cases(folder_of(tmp_path, rows, header), tmp_path / "files")
+    assert [Path(str(case.anchor.image)).name for case in cases] == ["b.jpg"]
+    assert [(note.row, note.code) for note in notes] == [
+        (2, "missing_image"),
+        (4, "duplicate_study"),
+    ]
+
+
 def test_every_bad_row_is_noted_and_the_rest_is_used(
     tmp_path: Path, phantom: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

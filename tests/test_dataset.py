@@ -1,4 +1,4 @@
-"""What every data set holds to, whatever its sources: splits, truth, balance, bytes."""
+"""Properties of every data set, whatever its sources: splits, truth, balance, bytes."""
 
 import json
 import os
@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cohorts
+import numpy as np
 import pytest
+import source_files
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,9 @@ from negtrace import build_dataset, read_pairs
 from negtrace.bench.claims import claim_items
 from negtrace.datasets import SPLITS, Card, DatasetConfig, read_card
 from negtrace.datasets.claim_sets import read_claim_sets
+from negtrace.datasets.compose import _companions
 from negtrace.datasets.splits import Splits, _pools, frame
+from negtrace.datasets.wording import SeededDraws
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import counterfactuals
@@ -30,11 +33,11 @@ from negtrace.language.wording import phrasings
 
 KINDS = ("claims", "captions", "pairs")
 MAKERS: dict[str, Callable[..., Path]] = {
-    "chexpert.csv": cohorts.chexpert,
-    "claims.jsonl": cohorts.claims,
-    "nih.csv": cohorts.nih,
-    "cad.json": cohorts.cad_chest,
-    "reports.jsonl": cohorts.reports,
+    "chexpert.csv": source_files.chexpert,
+    "claims.jsonl": source_files.claims,
+    "nih.csv": source_files.nih,
+    "cad.json": source_files.cad_chest,
+    "reports.jsonl": source_files.reports,
 }
 
 
@@ -66,7 +69,7 @@ def test_no_statement_and_no_patient_is_in_two_splits(built: Path) -> None:
     whose: dict[str, set[str]] = {split: set() for split in SPLITS}
     for split in SPLITS:
         for kind in KINDS:
-            for row in cohorts.lines(built, kind, split):
+            for row in source_files.lines(built, kind, split):
                 whole = texts(kind, row)
                 said[split].update(part.casefold() for text in whole for part in sentences(text))
                 said[split].update(text.casefold() for text in whole)
@@ -78,10 +81,12 @@ def test_no_statement_and_no_patient_is_in_two_splits(built: Path) -> None:
         assert not whose[one] & whose[other]
 
 
-def test_text_anchors_of_reports_do_not_leak_either(tmp_path: Path) -> None:
-    source = cohorts.reports(tmp_path / "r.jsonl", 150)
+def test_text_anchors_of_reports_are_in_one_split(tmp_path: Path) -> None:
+    source = source_files.reports(tmp_path / "r.jsonl", 150)
     build_dataset(source, tmp_path / "out", DatasetConfig(val=0.2, test=0.2, per_study=0))
-    rows = {s: [r for k in KINDS for r in cohorts.lines(tmp_path / "out", k, s)] for s in SPLITS}
+    rows = {
+        s: [r for k in KINDS for r in source_files.lines(tmp_path / "out", k, s)] for s in SPLITS
+    }
     said = {
         split: {part for row in found for text in _all_texts(row) for part in sentences(text)}
         for split, found in rows.items()
@@ -102,7 +107,7 @@ def _all_texts(row: dict[str, Any]) -> list[str]:
 
 def test_a_wrong_statement_differs_from_the_right_one_in_one_attribute(built: Path) -> None:
     for split in SPLITS:
-        for row in cohorts.lines(built, "claims", split):
+        for row in source_files.lines(built, "claims", split):
             right = parse_claims(row["right"])
             assert row["wrong"]
             for wrong in row["wrong"]:
@@ -122,13 +127,13 @@ def _changed(one: Claim, other: Claim) -> str:
     return {"present": "existence", "side": "location", "zone": "location"}.get(name, name)
 
 
-def test_the_right_statement_is_what_the_source_says(tmp_path: Path) -> None:
-    source = cohorts.claims(tmp_path / "c.jsonl", 120)
+def test_the_right_statement_follows_from_the_source(tmp_path: Path) -> None:
+    source = source_files.claims(tmp_path / "c.jsonl", 120)
     build_dataset(source, tmp_path / "out", DatasetConfig(per_study=0))
     known = {f"c.jsonl:{n}": line for n, line in enumerate(source.read_text().splitlines(), 1)}
     kinds = Counter[str]()
     for split in SPLITS:
-        for row in cohorts.lines(tmp_path / "out", "claims", split):
+        for row in source_files.lines(tmp_path / "out", "claims", split):
             claims = _claims_of(known[row["id"].rpartition("-")[0]])
             for said in parse_claims(row["right"]):
                 kinds["denied" if said.denied else str(said.present)] += 1
@@ -138,12 +143,12 @@ def test_the_right_statement_is_what_the_source_says(tmp_path: Path) -> None:
                     any(_follows(said, claim) for claim in claims)
                     for said in parse_claims(wrong["text"])
                 )
-        for row in cohorts.lines(tmp_path / "out", "captions", split):
+        for row in source_files.lines(tmp_path / "out", "captions", split):
             [said] = parse_claims(row["caption"])
             claims = _claims_of(known[row["id"].rpartition("-")[0]])
             assert any(_follows(said, claim) for claim in claims)
             kinds[row["denied"]] += 1
-        for row in cohorts.lines(tmp_path / "out", "pairs", split):
+        for row in source_files.lines(tmp_path / "out", "pairs", split):
             [said] = parse_claims(row["true"])
             claims = _claims_of(known[row["id"].rpartition("-")[0]])
             assert any(_follows(said, claim) for claim in claims)
@@ -166,9 +171,9 @@ def _follows(said: Claim, known: Claim) -> bool:
     return False
 
 
-def test_the_right_statement_stands_everywhere_equally_often(built: Path) -> None:
+def test_every_position_of_the_answer_is_equally_frequent(built: Path) -> None:
     for split in SPLITS:
-        rows = cohorts.lines(built, "claims", split)
+        rows = source_files.lines(built, "claims", split)
         for options in {1 + len(row["wrong"]) for row in rows}:
             alike = [row for row in rows if 1 + len(row["wrong"]) == options]
             counts = Counter(row["answer"] for row in alike)
@@ -177,19 +182,19 @@ def test_the_right_statement_stands_everywhere_equally_often(built: Path) -> Non
             assert max(counts.values()) - low <= 1, (split, options, counts)
 
 
-def test_denials_are_right_about_as_often_as_not(tmp_path: Path) -> None:
-    build_dataset(cohorts.nih(tmp_path / "n.csv", 500), tmp_path / "out")
+def test_denials_are_right_about_half_of_the_time(tmp_path: Path) -> None:
+    build_dataset(source_files.nih(tmp_path / "n.csv", 500), tmp_path / "out")
     card = read_card(tmp_path / "out")
     told = card.of("claims/train/polarity")
     # A third of the films shows nothing, so that only absence can be said of them.
     assert 0.25 < told["present"] / sum(told.values()) < 0.55
 
 
-def test_a_statement_on_several_findings_states_and_denies(tmp_path: Path) -> None:
-    source = cohorts.chexpert(tmp_path / "t.csv", 150)
+def test_a_statement_about_several_findings_states_and_denies(tmp_path: Path) -> None:
+    source = source_files.chexpert(tmp_path / "t.csv", 150)
     build_dataset(source, tmp_path / "out", DatasetConfig(val=0.0, test=0.0))
     mixed = alike = 0
-    for row in cohorts.lines(tmp_path / "out", "claims", "train"):
+    for row in source_files.lines(tmp_path / "out", "claims", "train"):
         polarities = {claim.present for claim in parse_claims(row["right"])}
         cells = source.read_text("utf-8").splitlines()[int(row["id"].split(":")[1][:-2]) - 1]
         if {"1.0", "0.0"} <= set(cells.split(",")):
@@ -200,7 +205,7 @@ def test_a_statement_on_several_findings_states_and_denies(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_every_split_has_words_for_every_claim(seed: int) -> None:
+def test_every_split_has_wordings_of_every_claim(seed: int) -> None:
     splits = Splits(seed=seed, val=0.05, test=0.1)
     for pool in _pools():
         if len(pool) > 2:
@@ -215,6 +220,29 @@ def test_every_split_has_words_for_every_claim(seed: int) -> None:
                 assert all(next(splits.phrasings(split, graded), None) for split in SPLITS)
 
 
+def test_the_split_of_a_patient_depends_on_the_seed_and_the_shares() -> None:
+    patients = [f"p{number}" for number in range(400)]
+    first, again, other = (
+        [Splits(seed=seed, val=0.2, test=0.3).of_patient(patient) for patient in patients]
+        for seed in (0, 0, 1)
+    )
+    assert first == again
+    # Two independent draws agree with probability 0.5**2 + 0.2**2 + 0.3**2 = 0.38.
+    assert 0.3 < np.mean([one == two for one, two in zip(first, other, strict=True)]) < 0.46
+    shares = {split: first.count(split) / len(first) for split in SPLITS}
+    assert shares == pytest.approx({"train": 0.5, "val": 0.2, "test": 0.3}, abs=0.07)
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_companions_of_a_claim_are_of_alternating_polarity(present: bool) -> None:
+    findings = ["edema", "mass", "pneumonia", "fracture", "consolidation", "nodule"]
+    others = [Claim(finding=key, present=bool(n % 2)) for n, key in enumerate(findings)]
+    claim = Claim(finding="effusion", present=present)
+    for seed in range(20):
+        companions = _companions([claim, *others], claim, SeededDraws(seed))
+        assert [companion.present for companion in companions] == [not present, present]
+
+
 @pytest.mark.parametrize("key", VOCABULARY)
 def test_wordings_that_differ_in_polarity_or_attribute_share_a_frame(key: str) -> None:
     allowed = VOCABULARY[key].allowed
@@ -226,7 +254,9 @@ def test_wordings_that_differ_in_polarity_or_attribute_share_a_frame(key: str) -
         assert frame(one) == frame(other)
 
 
-def test_what_is_written_is_read(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_written_pairs_and_claim_sets_can_be_read(
+    built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from negtrace.datasets import claim_sets
     from negtrace.pairs.anchor import Anchor
 
@@ -235,7 +265,7 @@ def test_what_is_written_is_read(built: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Path, "is_file", lambda _: True)
     for split in SPLITS:
         pairs = read_pairs(built / f"pairs-{split}.jsonl")
-        assert len(pairs) == len(cohorts.lines(built, "pairs", split))
+        assert len(pairs) == len(source_files.lines(built, "pairs", split))
         assert all(pair.cue and pair.subject for pair in pairs)
         for pair in pairs[:20]:
             found = type(pair)(true=pair.true, false=pair.false, anchor=Anchor(text="x"))
@@ -246,37 +276,37 @@ def test_what_is_written_is_read(built: Path, monkeypatch: pytest.MonkeyPatch) -
             )
         sets, noted = read_claim_sets(built / f"claims-{split}.jsonl")
         assert not noted
-        assert len(sets) == len(cohorts.lines(built, "claims", split))
+        assert len(sets) == len(source_files.lines(built, "claims", split))
         assert claim_items(sets, seed=0)
 
 
-def test_captions_point_at_their_cue(built: Path) -> None:
+def test_captions_hold_a_cue_at_the_given_characters(built: Path) -> None:
     from negtrace.language.cues import find_cues
 
     for split in SPLITS:
-        for row in cohorts.lines(built, "captions", split):
+        for row in source_files.lines(built, "captions", split):
             spans = [[cue.start, cue.end] for cue in find_cues(row["caption"])]
             assert row["cue"] in spans
 
 
-def test_the_card_counts_what_is_there(built: Path) -> None:
+def test_the_card_counts_the_rows(built: Path) -> None:
     card = read_card(built)
     for kind in KINDS:
         for split in SPLITS:
-            rows = cohorts.lines(built, kind, split)
+            rows = source_files.lines(built, kind, split)
             assert card.counts.get(f"{kind}/{split}", 0) == len(rows)
             assert sum(card.of(f"{kind}/{split}/polarity").values()) == len(rows)
             assert sum(card.of(f"{kind}/{split}/source").values()) == len(rows)
     assert card.counts["records/read"] == card.counts["records/used"] + sum(card.skipped.values())
     text = (built / "card.md").read_text("utf-8")
     assert f"Records read: {card.counts['records/read']}" in text
-    sample = cohorts.lines(built, "claims", "train")[0]
+    sample = source_files.lines(built, "claims", "train")[0]
     for file in ("card.md", "card.json"):
         assert sample["right"] not in (built / file).read_text("utf-8")
 
 
-def test_the_bytes_hang_on_the_seed_alone(tmp_path: Path) -> None:
-    source = cohorts.claims(tmp_path / "c.jsonl", 60)
+def test_the_bytes_depend_on_the_seed_alone(tmp_path: Path) -> None:
+    source = source_files.claims(tmp_path / "c.jsonl", 60)
     code = "import sys, negtrace; negtrace.build_dataset(sys.argv[1], sys.argv[2])"
     for hashing in ("1", "2"):
         subprocess.run(  # noqa: S603
@@ -284,9 +314,9 @@ def test_the_bytes_hang_on_the_seed_alone(tmp_path: Path) -> None:
             check=True,
             env={**os.environ, "PYTHONHASHSEED": hashing},
         )
-    assert cohorts.content(tmp_path / "1") == cohorts.content(tmp_path / "2")
+    assert source_files.content(tmp_path / "1") == source_files.content(tmp_path / "2")
     build_dataset(source, tmp_path / "3", DatasetConfig(seed=1))
-    assert cohorts.content(tmp_path / "1") != cohorts.content(tmp_path / "3")
+    assert source_files.content(tmp_path / "1") != source_files.content(tmp_path / "3")
 
 
 @given(st.text(), st.text())
@@ -297,14 +327,14 @@ def test_frames_are_never_empty_where_there_are_words(one: str, other: str) -> N
         assert splits.of_statement(text) == splits.of_statement(f" {text}. ".upper().lower())
 
 
-def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_bad_settings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"give shares from 0 whose sum is below 1"):
         DatasetConfig(val=0.5, test=0.5)
     with pytest.raises(DatasetError, match="per_study is -1"):
         DatasetConfig(per_study=-1)
     with pytest.raises(DatasetError, match="no source"):
         build_dataset([], tmp_path / "out")
-    twice = [cohorts.nih(tmp_path / "n.csv", 2)] * 2
+    twice = [source_files.nih(tmp_path / "n.csv", 2)] * 2
     with pytest.raises(DatasetError, match="two sources have one name"):
         build_dataset(twice, tmp_path / "out")
     with pytest.raises(DatasetError, match="no file or folder"):
@@ -312,9 +342,9 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_without_held_out_shares_all_is_trained_on(tmp_path: Path) -> None:
-    source = cohorts.nih(tmp_path / "n.csv", 40)
+def test_without_shares_everything_is_in_train(tmp_path: Path) -> None:
+    source = source_files.nih(tmp_path / "n.csv", 40)
     card = build_dataset(source, tmp_path / "out", DatasetConfig(val=0.0, test=0.0))
     assert isinstance(card, Card)
     assert card.of("claims") == {"train": 40}
-    assert not cohorts.lines(tmp_path / "out", "claims", "val")
+    assert not source_files.lines(tmp_path / "out", "claims", "val")

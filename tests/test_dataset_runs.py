@@ -1,4 +1,4 @@
-"""A data set is whole or not there: stopped runs, other settings, Parquet, the command."""
+"""Runs of the builder: stops, other settings, Parquet, the command."""
 
 import json
 import os
@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-import cohorts
 import pytest
+import source_files
 
 from negtrace import build_dataset
 from negtrace.cli import main
@@ -30,19 +30,19 @@ def sources(tmp_path: Path) -> list[Path]:
     """Two sources, with studies that occur twice and rows that cannot be used."""
     row = "train/patient00001/study1/view2_lateral.jpg,Female,61,Lateral,,,"
     bad = [row + ",".join(["1.0"] * 13), row + ",".join(["2"] * 13)]
-    labels = cohorts.chexpert(tmp_path / "train.csv", 45, rows=bad)
-    return [labels, cohorts.claims(tmp_path / "claims.jsonl", 40)]
+    labels = source_files.chexpert(tmp_path / "train.csv", 45, rows=bad)
+    return [labels, source_files.claims(tmp_path / "claims.jsonl", 40)]
 
 
 @pytest.fixture
 def whole(sources: list[Path], tmp_path: Path) -> dict[str, bytes]:
     """The bytes of a run that nothing stopped."""
     build_dataset(sources, tmp_path / "whole")
-    return cohorts.content(tmp_path / "whole")
+    return source_files.content(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("stop", [1, 7, 8, 20, 47, 80])
-def test_a_run_that_was_stopped_ends_in_the_same_bytes(
+def test_a_stopped_run_ends_in_the_same_bytes(
     stop: int,
     sources: list[Path],
     whole: dict[str, bytes],
@@ -66,10 +66,10 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(
         stop += 1
     monkeypatch.setattr(DatasetFolder, "is_new", real)
     build_dataset(sources, out)
-    assert cohorts.content(out) == whole
+    assert source_files.content(out) == whole
 
 
-def test_a_stop_within_a_checkpoint_makes_no_study_a_duplicate(
+def test_a_stop_within_a_checkpoint_makes_no_duplicates(
     sources: list[Path],
     whole: dict[str, bytes],
     tmp_path: Path,
@@ -89,10 +89,10 @@ def test_a_stop_within_a_checkpoint_makes_no_study_a_duplicate(
         build_dataset(sources, tmp_path / "out")
     assert set(written) == {"progress.json"}
     build_dataset(sources, tmp_path / "out")
-    assert cohorts.content(tmp_path / "out") == whole
+    assert source_files.content(tmp_path / "out") == whole
 
 
-def test_a_run_goes_on_and_does_not_begin_anew(
+def test_a_stopped_run_goes_on_from_its_checkpoint(
     sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "EVERY", 7)
@@ -113,7 +113,7 @@ def test_a_run_goes_on_and_does_not_begin_anew(
     assert min(met[1:]) == 14
 
 
-def test_a_run_that_was_killed_ends_in_the_same_bytes(
+def test_a_killed_run_ends_in_the_same_bytes(
     sources: list[Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     dying = (
@@ -128,11 +128,11 @@ def test_a_run_that_was_killed_ends_in_the_same_bytes(
     assert subprocess.run(command, check=False).returncode == 9  # noqa: S603
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".partial"]
     build_dataset(sources, tmp_path / "out")
-    assert cohorts.content(tmp_path / "out") == whole
+    assert source_files.content(tmp_path / "out") == whole
 
 
-def test_a_kill_from_outside_loses_nothing(tmp_path: Path) -> None:
-    source = cohorts.nih(tmp_path / "n.csv", 6_000)
+def test_a_run_killed_by_a_signal_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    source = source_files.nih(tmp_path / "n.csv", 6_000)
     out = tmp_path / "out"
     command = [sys.executable, "-c", BUILD, str(source), str(out)]
     process = subprocess.Popen(command)  # noqa: S603
@@ -145,10 +145,10 @@ def test_a_kill_from_outside_loses_nothing(tmp_path: Path) -> None:
     assert not (out / "card.json").exists()
     subprocess.run(command, check=True)  # noqa: S603
     subprocess.run([*command[:-1], str(tmp_path / "whole")], check=True)  # noqa: S603
-    assert cohorts.content(out) == cohorts.content(tmp_path / "whole")
+    assert source_files.content(out) == source_files.content(tmp_path / "whole")
 
 
-def test_a_stop_while_files_are_put_in_place_is_mended(
+def test_a_stop_while_files_are_moved_is_repaired(
     sources: list[Path],
     whole: dict[str, bytes],
     tmp_path: Path,
@@ -169,10 +169,10 @@ def test_a_stop_while_files_are_put_in_place_is_mended(
     assert (out / "claims-train.jsonl").exists()
     assert not (out / "card.json").exists()
     build_dataset(sources, out)
-    assert cohorts.content(out) == whole
+    assert source_files.content(out) == whole
 
 
-def test_what_is_there_already_is_not_built_again(
+def test_a_complete_data_set_is_not_built_again(
     sources: list[Path], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert whole
@@ -181,10 +181,10 @@ def test_what_is_there_already_is_not_built_again(
     assert card == read_card(tmp_path / "whole")
 
 
-def test_another_data_set_in_the_folder_is_refused(sources: list[Path], tmp_path: Path) -> None:
+def test_a_folder_with_another_data_set_is_refused(sources: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     build_dataset(sources, out)
-    before = cohorts.content(out)
+    before = source_files.content(out)
     with pytest.raises(OutputError, match="holds a data set of another config; name an empty"):
         build_dataset(sources, out, DatasetConfig(seed=1))
     with pytest.raises(OutputError, match="another config and sources"):
@@ -192,7 +192,7 @@ def test_another_data_set_in_the_folder_is_refused(sources: list[Path], tmp_path
     sources[0].write_text(sources[0].read_text("utf-8").replace("1.0", "0.0"), "utf-8")
     with pytest.raises(OutputError, match="another sources"):
         build_dataset(sources, out)
-    assert cohorts.content(out) == before
+    assert source_files.content(out) == before
     (out / "card.json").unlink()
     with pytest.raises(OutputError, match=r"claims-train\.jsonl, which has no data card"):
         build_dataset(sources, out)
@@ -201,7 +201,7 @@ def test_another_data_set_in_the_folder_is_refused(sources: list[Path], tmp_path
         build_dataset(sources, out)
 
 
-def test_another_config_cannot_take_over_a_stopped_run(
+def test_another_config_cannot_continue_a_stopped_run(
     sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DatasetFolder, "is_new", None)
@@ -219,7 +219,7 @@ def test_parquet_holds_the_same_rows(sources: list[Path], tmp_path: Path) -> Non
     for kind in ("claims", "captions", "pairs"):
         for split in ("train", "val", "test"):
             table = pq.read_table(tmp_path / "out" / f"{kind}-{split}.parquet").to_pylist()
-            rows = cohorts.lines(tmp_path / "out", kind, split)
+            rows = source_files.lines(tmp_path / "out", kind, split)
             assert len(table) == len(rows)
             for one, other in zip(table, rows, strict=True):
                 anchor = {k: v for k, v in one.pop("anchor").items() if v is not None}
@@ -235,7 +235,7 @@ def test_parquet_without_its_package_says_how_to_get_it(
         build_dataset(sources, tmp_path / "out", DatasetConfig(parquet=True))
 
 
-def test_the_command_says_what_it_made(
+def test_the_command_prints_what_it_made(
     sources: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -264,7 +264,7 @@ def test_memory_does_not_grow_with_the_records(tmp_path: Path) -> None:
     )
     peaks = []
     for count in (3_000, 24_000):
-        source = cohorts.nih(tmp_path / f"{count}.csv", count)
+        source = source_files.nih(tmp_path / f"{count}.csv", count)
         command = [sys.executable, "-c", measure, str(source), str(tmp_path / str(count))]
         shown = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
         peaks.append(int(shown.stdout) / 1024)

@@ -1,4 +1,4 @@
-"""Sources as they come: every layout is read, a bad row is named, and the rest goes on."""
+"""Readers of source files: every layout is read, and bad rows are noted."""
 
 import csv
 import json
@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cohorts
 import numpy as np
 import pytest
+import source_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -19,8 +19,9 @@ from negtrace.datasets.claim_sets import read_claim_sets
 from negtrace.datasets.note import Note
 from negtrace.datasets.readers.base import layout_of
 from negtrace.datasets.readers.cad_chest import CadChest
-from negtrace.datasets.readers.chexpert import CHEXPERT_LABELS
+from negtrace.datasets.readers.chexpert import CHEXPERT_LABELS, CheXpert
 from negtrace.datasets.readers.csv import CsvRow, csv_rows
+from negtrace.datasets.readers.files import json_objects
 from negtrace.datasets.readers.records import ClaimRecords
 from negtrace.datasets.study import Study
 from negtrace.errors import DatasetError
@@ -31,7 +32,7 @@ ALL = ",".join(["1.0"] * 13)
 
 
 def everything(folder: Path, kind: str = "claims") -> list[dict[str, Any]]:
-    return [row for split in SPLITS for row in cohorts.lines(folder, kind, split)]
+    return [row for split in SPLITS for row in source_files.lines(folder, kind, split)]
 
 
 def told(card: Card) -> dict[str, list[list[Any]]]:
@@ -49,12 +50,16 @@ def told(card: Card) -> dict[str, list[list[Any]]]:
     ],
 )
 def test_a_layout_is_recognised(name: str, layout: str, tmp_path: Path) -> None:
-    make = {"chexpert": cohorts.chexpert, "nih": cohorts.nih, "claims": cohorts.claims}
-    make |= {"cad-chest": cohorts.cad_chest, "reports": cohorts.reports}
+    make = {
+        "chexpert": source_files.chexpert,
+        "nih": source_files.nih,
+        "claims": source_files.claims,
+    }
+    make |= {"cad-chest": source_files.cad_chest, "reports": source_files.reports}
     assert layout_of(make[layout](tmp_path / name, 5), DatasetConfig()).name == layout
 
 
-def test_what_is_no_source_is_told_with_what_it_has(tmp_path: Path) -> None:
+def test_an_unknown_layout_is_refused_with_its_columns(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("height,weight\n1,2\n")
     with pytest.raises(DatasetError, match=r"a.csv has height, weight; it looks like none"):
         build_dataset(tmp_path / "a.csv", tmp_path / "out")
@@ -73,7 +78,7 @@ def test_what_is_no_source_is_told_with_what_it_has(tmp_path: Path) -> None:
         build_dataset(tmp_path / "r.csv", tmp_path / "out", DatasetConfig(patient="mrn"))
 
 
-def test_every_bad_row_of_a_label_file_is_named(tmp_path: Path) -> None:
+def test_every_bad_row_of_a_label_file_is_noted(tmp_path: Path) -> None:
     rows = [ROW.format(n=n) + ALL for n in range(100, 104)]
     bad = {
         ROW.format(n=100) + ALL: "duplicate_study",
@@ -86,7 +91,7 @@ def test_every_bad_row_of_a_label_file_is_named(tmp_path: Path) -> None:
         ROW.format(n=111) + "," * 12: "nothing_to_say",
         "," * 5 + "," + ALL: "no_study",
     }
-    source = cohorts.chexpert(tmp_path / "train.csv", 0, rows=[*rows, *bad])
+    source = source_files.chexpert(tmp_path / "train.csv", 0, rows=[*rows, *bad])
     with source.open("ab") as file:
         file.write(b"\xff" + ROW.format(n=112).encode() + ALL.encode() + b"\n")
         file.write(b'"' + ROW.format(n=113).replace(",", '\n",', 1).encode() + ALL.encode())
@@ -100,7 +105,7 @@ def test_every_bad_row_of_a_label_file_is_named(tmp_path: Path) -> None:
     assert len(everything(tmp_path / "out")) == 5 * 13
 
 
-def test_columns_may_be_missing_and_more_are_noted(tmp_path: Path) -> None:
+def test_missing_labels_are_allowed_and_other_columns_noted(tmp_path: Path) -> None:
     source = tmp_path / "few.csv"
     source.write_text("subject_id,study_id,dicom_id,Edema,Weight\n10000032,5,a-b,1.0,80\n", "utf-8")
     card = build_dataset(source, tmp_path / "out", DatasetConfig(images=tmp_path / "files"))
@@ -110,7 +115,7 @@ def test_columns_may_be_missing_and_more_are_noted(tmp_path: Path) -> None:
     assert [wrong["attribute"] for wrong in row["wrong"]] == ["existence"]
 
 
-def test_mimic_images_are_found_where_the_list_names_none(tmp_path: Path) -> None:
+def test_mimic_images_are_found_by_their_study(tmp_path: Path) -> None:
     folder = tmp_path / "files" / "p10" / "p10000032" / "s50414267"
     folder.mkdir(parents=True)
     for name in ("b.jpg", "a.jpg"):
@@ -128,21 +133,42 @@ def test_mimic_images_are_found_where_the_list_names_none(tmp_path: Path) -> Non
     assert card.counts["records/used"] == 2
 
 
-def test_chexperts_own_folder_is_not_said_twice(tmp_path: Path) -> None:
+def test_chexperts_own_folder_is_left_out_of_paths(tmp_path: Path) -> None:
     root = tmp_path / "CheXpert-v1.0-small"
     image = root / "train" / "patient00001" / "study1" / "view1_frontal.jpg"
     image.parent.mkdir(parents=True)
     Image.new("L", (4, 4)).save(image)
-    source = cohorts.chexpert(root / "train.csv", 0, rows=[f"{root.name}/{ROW.format(n=1)}{ALL}"])
+    source = source_files.chexpert(
+        root / "train.csv", 0, rows=[f"{root.name}/{ROW.format(n=1)}{ALL}"]
+    )
     build_dataset(source, tmp_path / "out", DatasetConfig(check_images=True))
     [row] = everything(tmp_path / "out")
-    split = next(s for s in SPLITS if cohorts.lines(tmp_path / "out", "claims", s))
+    split = next(s for s in SPLITS if source_files.lines(tmp_path / "out", "claims", s))
     assert (tmp_path / "out" / row["anchor"]["image"]).resolve() == image.resolve()
     assert len(read_claim_sets(tmp_path / "out" / f"claims-{split}.jsonl")[0]) == 1
     assert len(read_pairs(tmp_path / "out" / f"pairs-{split}.jsonl")) == 1
 
 
-def test_images_are_opened_where_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_images_may_have_another_name(tmp_path: Path) -> None:
+    """The second path names an image that exists, so it decides for all that follow."""
+    folder = tmp_path / "renamed"
+    rows = [f"CheXpert-v1.0/{ROW.format(n=n)}{ALL}" for n in (1, 2, 3)]
+    source = source_files.chexpert(tmp_path / "train.csv", 0, rows=rows)
+    image = folder / ROW.format(n=2).partition(",")[0]
+    image.parent.mkdir(parents=True)
+    image.touch()
+    studies = CheXpert().read(source, DatasetConfig(images=folder))
+    paths = [study.image for study in studies if isinstance(study, Study)]
+    assert [path and path.partition("/")[0] for path in paths] == [
+        "CheXpert-v1.0",
+        "train",
+        "train",
+    ]
+    studies = CheXpert().read(source, DatasetConfig(images=folder, anchors="text"))
+    assert all(study.image.startswith("CheXpert") for study in studies if isinstance(study, Study))
+
+
+def test_images_are_checked_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "good.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:2000])
@@ -168,7 +194,7 @@ def test_images_are_opened_where_asked_for(tmp_path: Path, monkeypatch: pytest.M
     assert card.counts["records/used"] == 6
 
 
-def test_structured_claims_are_held_to_the_vocabulary(tmp_path: Path) -> None:
+def test_bad_claims_are_noted(tmp_path: Path) -> None:
     good = {"patient": 7, "text": "A film.", "finding": "Pleural_Thickening", "present": True}
     bad: list[Any] = [
         {**good, "finding": "gout"},
@@ -202,7 +228,7 @@ def test_structured_claims_are_held_to_the_vocabulary(tmp_path: Path) -> None:
     assert row["finding"] == "thickening"
 
 
-def test_contradictions_and_doubts_are_not_stated(tmp_path: Path) -> None:
+def test_contradictory_and_uncertain_claims_are_left_out(tmp_path: Path) -> None:
     made = [
         {"finding": "mass", "present": True, "side": "left"},
         {"finding": "mass", "present": False},
@@ -222,7 +248,7 @@ def test_contradictions_and_doubts_are_not_stated(tmp_path: Path) -> None:
     assert (study.uncertain, study.contradicted) == (1, 1)
 
 
-def test_cad_chest_is_read_as_it_is_published(tmp_path: Path) -> None:
+def test_cad_chest_is_read_as_published(tmp_path: Path) -> None:
     plain = {"type": None, "level": None, "location": None, "infer": [], "derived_from": []}
     entities = {
         "pneumothorax": {**plain, "probability": "no ", "probability_score": -3},
@@ -264,8 +290,8 @@ def test_cad_chest_is_read_as_it_is_published(tmp_path: Path) -> None:
     assert not empty.claims
 
 
-def test_a_broken_array_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
-    source = cohorts.cad_chest(tmp_path / "cad.json", 3000)
+def test_a_broken_array_is_read_up_to_the_error(tmp_path: Path) -> None:
+    source = source_files.cad_chest(tmp_path / "cad.json", 3000)
     assert source.stat().st_size > 1 << 20
     assert len(list(CadChest().read(source, DatasetConfig()))) == 3000
     text = source.read_text()
@@ -278,6 +304,16 @@ def test_a_broken_array_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     assert [type(one) for one in CadChest().read(source, DatasetConfig())] == [Study] * 1500 + [
         Note
     ]
+
+
+def test_an_array_keeps_large_numbers_and_replaces_bad_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b'\xef\xbb\xbf [{"a": 123456789012345678901}, 3, {"a": "\xff"}, {"a": 1} x')
+    items = [item for _, item in json_objects(path)]
+    assert items[0] == {"a": 123456789012345678901}
+    assert items[2] == {"a": "\ufffd"}
+    assert [item.code for item in items if isinstance(item, Note)] == ["json", "json"]
+    assert [row for row, _ in json_objects(path)] == [1, 2, 3, 4, 5]
 
 
 def test_nih_labels_that_are_not_listed_are_absent(tmp_path: Path) -> None:
@@ -314,7 +350,7 @@ def test_reports_of_every_kind_are_read(tmp_path: Path) -> None:
     assert told[0] == told[1] == told[2] == told[3] == sorted(["No pneumothorax.", texts[1]])
 
 
-def test_bad_reports_are_named_and_the_rest_is_used(tmp_path: Path) -> None:
+def test_bad_reports_are_noted_and_the_rest_is_used(tmp_path: Path) -> None:
     vast = "The heart is normal. " * 24_000 + "There is no effusion.\n" * 2_000
     assert len(vast.split()) > 100_000
     rows = [
@@ -371,7 +407,7 @@ def test_real_labels_captions_and_sentences(data_dir: Path, tmp_path: Path) -> N
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.text(alphabet='a,"\n1é', max_size=20), max_size=12))
-def test_any_lines_are_read_or_named(lines: list[str]) -> None:
+def test_any_lines_are_read_or_noted(lines: list[str]) -> None:
     content = "\n".join(["x,y", *lines]).encode()
     rows = list(csv_rows(content.splitlines(keepends=True)))
     assert rows[0] == CsvRow(1, ["x", "y"])
@@ -387,7 +423,7 @@ def test_rows_are_used_or_counted(
 ) -> None:
     place = tmp_path_factory.mktemp("rows")
     rows = [ROW.format(n=n) + ",".join(row) for n, row in enumerate(cells)]
-    card = build_dataset(cohorts.chexpert(place / "t.csv", 0, rows=rows), place / "out")
+    card = build_dataset(source_files.chexpert(place / "t.csv", 0, rows=rows), place / "out")
     assert card.counts.get("records/read", 0) == len(rows)
     assert card.counts.get("records/used", 0) + sum(card.skipped.values()) == len(rows)
     bad = sum(len(row) == 13 and bool({"2", "x"} & set(row)) for row in cells)

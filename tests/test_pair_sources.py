@@ -1,4 +1,4 @@
-"""Sources of pairs: what each gives, and what it refuses."""
+"""Sources of pairs: radiology, the phantom and VALSE."""
 
 import json
 from collections import Counter
@@ -50,13 +50,13 @@ def test_phantom_pairs_are_seeded_and_balanced() -> None:
         assert pair.anchor.image.dtype == np.uint8
 
 
-def test_phantom_pairs_survive_a_file(tmp_path: Path) -> None:
+def test_phantom_pairs_can_be_written_and_read(tmp_path: Path) -> None:
     pairs = phantom_pairs(2, size=16)
     write_pairs(pairs, tmp_path / "pairs.jsonl")
     assert read_pairs(tmp_path / "pairs.jsonl") == pairs
 
 
-def test_sources_go_by_name(tmp_path: Path) -> None:
+def test_sources_have_names(tmp_path: Path) -> None:
     assert list(SOURCES) == ["phantom", "radiology", "valse"]
     assert pairs_from("radiology") == radiology_pairs()
     assert pairs_from("phantom", n=2, seed=5) == phantom_pairs(2, seed=5)
@@ -135,7 +135,7 @@ def test_valse_with_images_keeps_negated_captions(tmp_path: Path) -> None:
     assert pairs[1].false == "There are some cars."
 
 
-def test_votes_decide(tmp_path: Path) -> None:
+def test_rows_with_few_votes_are_left_out(tmp_path: Path) -> None:
     path = valse(tmp_path, row(), row(mturk={"caption": 1}))
     assert [pair.id for pair in valse_pairs(path)] == ["row0"]
     assert len(valse_pairs(path, min_votes=1)) == 2

@@ -1,4 +1,4 @@
-"""Pairs: what makes one, what refuses to be one, and their way to a file and back."""
+"""Pairs and anchors: their fields, what they refuse, and JSONL files."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def pixels(value: int = 7, shape: tuple[int, ...] = (3, 4)) -> np.ndarray:
     return np.full(shape, value, np.uint8)
 
 
-def test_what_is_left_out_is_filled() -> None:
+def test_optional_fields_are_filled_in() -> None:
     made = pair()
     assert (made.negated, made.cue, made.subject) == ("true", (9, 11), "mass")
     assert made.id == made.digest[:12]
@@ -43,11 +43,11 @@ def test_what_is_left_out_is_filled() -> None:
         made.id = "other"
 
 
-def test_a_pair_without_a_subject_has_none() -> None:
+def test_a_pair_may_have_no_subject() -> None:
     assert pair(true="A mass? No.", false="A mass? Yes.").subject is None
 
 
-def test_a_given_cue_is_the_way_out_of_two() -> None:
+def test_a_given_cue_decides_between_two() -> None:
     true, false = "No man is without a hat.", "Some man is without a hat."
     with pytest.raises(PairError, match="a cue in both"):
         pair(true=true, false=false)
@@ -77,12 +77,12 @@ def test_a_given_cue_is_the_way_out_of_two() -> None:
         ({"true": "There is no \ud800."}, r"the true statement holds half a character"),
     ],
 )
-def test_what_is_no_pair(changes: dict[str, Any], message: str) -> None:
+def test_bad_statements_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(PairError, match=message):
         pair(**changes)
 
 
-def test_the_digest_is_of_the_content() -> None:
+def test_the_digest_depends_on_the_content_alone() -> None:
     made = pair()
     assert pair(id="a", tags={"b": "c"}, subject="mass").digest == made.digest
     others = [
@@ -98,7 +98,7 @@ def test_the_digest_is_of_the_content() -> None:
     assert made.digest.startswith("21a6c999ce00598b")
 
 
-def test_the_digest_of_many_ignores_their_order() -> None:
+def test_the_digest_of_pairs_ignores_their_order() -> None:
     pairs = [pair(true=f"There is no {word}.") for word in ("mass", "line", "tube")]
     shuffled = random.Random(0).sample(pairs, 3)  # noqa: S311
     assert pairs_digest(pairs) == pairs_digest(shuffled)
@@ -115,7 +115,7 @@ def test_tags_are_a_copy_and_pairs_hash() -> None:
 
 
 class TestAnchor:
-    def test_exactly_one_kind(self) -> None:
+    def test_an_anchor_is_a_text_or_an_image(self) -> None:
         with pytest.raises(PairError, match="neither text nor image; give exactly one"):
             Anchor()
         with pytest.raises(PairError, match="both text and image; give exactly one"):
@@ -138,13 +138,13 @@ class TestAnchor:
         with pytest.raises(PairError, match=message):
             Anchor(image=image)
 
-    def test_a_text_is_no_image(self) -> None:
+    def test_a_text_anchor_cannot_be_opened_as_an_image(self) -> None:
         with pytest.raises(PairError, match="only an image anchor can be opened"):
             CLEAR.open_image()
         with pytest.raises(PairError, match="only an image anchor can be saved"):
             CLEAR.png()
 
-    def test_a_file_that_is_no_image(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_not_an_image_is_refused(self, tmp_path: Path) -> None:
         file = tmp_path / "a.png"
         with pytest.raises(PairError, match=r"a.png cannot be read as an image .*give a PNG"):
             Anchor(image=file).open_image()
@@ -169,7 +169,7 @@ class TestAnchor:
         image = Anchor(image=Image.fromarray(levels)).open_image()
         assert np.asarray(image)[0, :, 0].tolist() == [0, 1, 127, 255]
 
-    def test_content_decides(self) -> None:
+    def test_equality_depends_on_the_content(self) -> None:
         assert Anchor(image=pixels(1)) != Anchor(image=pixels(2))
         assert Anchor(image=pixels(shape=(2, 6))) != Anchor(image=pixels(shape=(6, 2)))
         assert Anchor(text="a") != "a"
@@ -194,7 +194,7 @@ def made_of(content: dict[str, Any]) -> Pair:
 
 
 @given(st.lists(contents, min_size=1, max_size=4, unique_by=lambda content: content["id"]))
-def test_a_round_trip_changes_nothing(
+def test_pairs_are_the_same_after_writing_and_reading(
     tmp_path_factory: pytest.TempPathFactory, contents: list[dict[str, Any]]
 ) -> None:
     pairs = [made_of(dict(content)) for content in contents]
@@ -208,7 +208,7 @@ def test_a_round_trip_changes_nothing(
     assert path.read_bytes() == before
 
 
-def test_images_in_files_stay_where_they_are(tmp_path: Path) -> None:
+def test_image_files_are_not_copied(tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     (tmp_path / "out").mkdir()
     image = tmp_path / "scans" / "a.png"
@@ -228,7 +228,7 @@ def test_images_in_memory_become_files(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(image)), pixels())
 
 
-def test_nothing_is_lost_when_writing_fails(
+def test_the_old_file_stays_when_writing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "pairs.jsonl"
@@ -245,7 +245,7 @@ def test_nothing_is_lost_when_writing_fails(
     ]
 
 
-def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+def test_pairs_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot write .*; choose a writable place"):
         write_pairs([pair()], tmp_path / "file" / "pairs.jsonl")
@@ -310,7 +310,7 @@ def test_many_bad_lines_are_counted(tmp_path: Path) -> None:
     assert str(caught[0].message).endswith("...")
 
 
-def test_files_that_hold_nothing(tmp_path: Path) -> None:
+def test_files_without_pairs_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     with pytest.raises(PairError, match=r"pairs.jsonl cannot be read \(No such file"):
         read_pairs(path)
@@ -321,13 +321,13 @@ def test_files_that_hold_nothing(tmp_path: Path) -> None:
         read_pairs(path)
 
 
-def test_a_file_can_be_read_by_people(tmp_path: Path) -> None:
+def test_a_file_keeps_letters_beyond_ascii(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     write_pairs([pair(true="No naïve cell.", false="Some naïve cell.")], path)
     assert "No naïve cell." in path.read_text("utf-8")
 
 
-def test_a_file_from_another_system(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_crlf_are_read(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(ROW).encode() + b"\r\n")
     assert len(read_pairs(path)) == 1

@@ -1,4 +1,4 @@
-"""Roles, on a tokenizer small enough to read."""
+"""Roles of tokens, with a small tokenizer."""
 
 import pytest
 from small_tokenizers import PAD, Family, tokenize
@@ -48,7 +48,7 @@ def test_roles_of_frames(family: Family, expected: str) -> None:
     assert roles("No mass.", family) == expected
 
 
-def test_what_is_added_behind_the_end_is_padding() -> None:
+def test_tokens_added_after_the_end_are_padding() -> None:
     tokens = tokenize("No mass.")
     filled = Tokens(
         ids=(*tokens.ids, PAD, PAD),
@@ -60,7 +60,7 @@ def test_what_is_added_behind_the_end_is_padding() -> None:
     assert found == ("start", "cue", "subject", "punct", "end", "pad", "pad")
 
 
-def test_a_read_out_that_negates_stays_the_cue() -> None:
+def test_a_cue_that_is_read_out_stays_the_cue() -> None:
     assert roles("No mass", "lm") == "cue subject"
     assert roles("mass is not seen", "lm") == "subject prefix cue end"
 
@@ -73,7 +73,7 @@ def test_an_affirmative_statement_has_no_cue() -> None:
     assert token_roles("Some mass.", tokens, cue=None, subject=None)[1:3] == ("rest", "rest")
 
 
-def test_what_the_tokens_do_not_reach_is_truncated() -> None:
+def test_truncated_statements_are_refused() -> None:
     text = "A chest without mass."
     cut = {
         length: Tokens(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from negtrace.datasets.card import Card
-from negtrace.datasets.compose import KINDS, Composer
+from negtrace.datasets.compose import ROW_KINDS, Composer
 from negtrace.datasets.config import DatasetConfig
 from negtrace.datasets.folder import DatasetFolder
 from negtrace.datasets.note import Note, image_note
@@ -74,7 +74,7 @@ def build_dataset(
     if not plan or len({source.path.name for source in plan}) < len(plan):
         trouble = "two sources have one name" if plan else "no source"
         raise DatasetError(f"{trouble}; give label files, claims or reports of distinct names")
-    names = [f"{kind}-{split}.jsonl" for kind in KINDS for split in SPLITS]
+    names = [f"{kind}-{split}.jsonl" for kind in ROW_KINDS for split in SPLITS]
     folder = DatasetFolder(out, names, _identity(plan, config))
     if card := folder.card():
         return Card(**card)

@@ -1,6 +1,6 @@
 """Rows of a data set, made from a study in the words of its split."""
 
-__all__ = ["KINDS", "Composer", "Kind", "Line"]
+__all__ = ["ROW_KINDS", "Composer", "Line", "RowKind"]
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -21,20 +21,20 @@ from negtrace.language.claims import Claim
 from negtrace.language.words import Span
 
 T = TypeVar("T")
-Kind = Literal["claims", "captions", "pairs"]
+RowKind = Literal["claims", "captions", "pairs"]
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+ROW_KINDS: tuple[RowKind, ...] = get_args(RowKind)
 
 COMPANIONS = 2
 """Most further claims that are stated together with a claim that can be wrong in one way only."""
 
-Anchor = Mapping[str, str] | None
+AnchorJson = Mapping[str, str] | None
 
 
 class Line(NamedTuple):
     """A row of one of the files, and what the card counts it by."""
 
-    kind: Kind
+    kind: RowKind
     row: dict[str, Any]
     tags: tuple[str, ...]
     """Each a name and a value, as in `finding/effusion`."""
@@ -202,7 +202,9 @@ class _Caption(NamedTuple):
     """`absent`, `place denied`, `severity denied`, or `report` for a quoted sentence."""
 
 
-def _caption_line(context: StudyContext, number: int, caption: _Caption, anchor: Anchor) -> Line:
+def _caption_line(
+    context: StudyContext, number: int, caption: _Caption, anchor: AnchorJson
+) -> Line:
     row = {
         "id": f"{context.study.id}-{number}",
         "anchor": anchor,
@@ -218,7 +220,7 @@ def _caption_line(context: StudyContext, number: int, caption: _Caption, anchor:
 
 
 def _pair_line(
-    context: StudyContext, number: int, claim: Claim, twins: TwinStatements, anchor: Anchor
+    context: StudyContext, number: int, claim: Claim, twins: TwinStatements, anchor: AnchorJson
 ) -> Line:
     texts = (twins.affirmative, twins.negated)
     tags = {"finding": claim.finding, "patient": context.tag, "source": context.study.source}

@@ -158,16 +158,33 @@ def _array(name: str, file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | No
     """Yield the elements of an array one by one. After an error, the rest of it is lost."""
     import ijson
 
-    # Bytes that are not UTF-8 become U+FFFD, by which a reader finds the garbled text.
-    text = codecs.EncodedFile(file, "utf-8", "utf-8-sig", errors="replace")
     row = 0
     try:
-        for row, value in enumerate(ijson.items(text, "item"), start=1):
+        for row, value in enumerate(ijson.items(_ValidUtf8(file), "item"), start=1):
             yield row, _object(name, row, value)
     except ijson.JSONError as error:
         reason = str(error).partition("\n")[0]
         detail = f"not JSON from here on: {reason}"
         yield row + 1, Note(file=name, row=row + 1, code="json", detail=detail)
+
+
+class _ValidUtf8:
+    """A file without a byte order mark, whose bytes that are not UTF-8 become U+FFFD.
+
+    ijson stops at bytes that are not UTF-8; readers find U+FFFD and note the row as garbled.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+
+    def read(self, size: int) -> bytes:
+        """Return about `size` bytes; none at the end of the file."""
+        chunk = self._file.read(size)
+        if not size or not chunk:
+            return self._decoder.decode(b"", final=bool(size)).encode()
+        # A chunk may end within the first character, and an empty result would end the file.
+        return self._decoder.decode(chunk).encode() or self.read(size)
 
 
 def _object(name: str, row: int, value: Any) -> dict[str, Any] | Note:

@@ -1,7 +1,7 @@
-"""Source files of data sets, small and of every layout."""
+"""Small source files of every built-in layout."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -125,3 +125,13 @@ def lines(folder: Path, kind: str, split: str) -> list[dict[str, Any]]:
 def content(folder: Path) -> dict[str, bytes]:
     """Return every file of a folder by its name."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+MAKERS: dict[str, tuple[str, Callable[..., Path]]] = {
+    "cad-chest": ("cad.json", cad_chest),
+    "chexpert": ("chexpert.csv", chexpert),
+    "claims": ("claims.jsonl", claims),
+    "nih": ("nih.csv", nih),
+    "reports": ("reports.jsonl", reports),
+}
+"""File name and function that writes a source, by layout."""
