@@ -14,7 +14,7 @@ from negtrace.errors import LanguageError
 from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import deny
 from negtrace.language.cues import find_cues, subject_of
-from negtrace.language.findings import VOCABULARY
+from negtrace.language.wording import affirmative_sentence
 from negtrace.language.words import Span
 
 _MOST = 24
@@ -156,7 +156,7 @@ class Realizer:
         """
         study = context.study
         if self._config.anchors == "text":
-            return {"text": " ".join(map(_affirmed, facts))} if facts else None
+            return {"text": " ".join(map(affirmative_sentence, facts))} if facts else None
         if study.image:
             absolute = study.image.startswith("/")
             return {"image": study.image if absolute else f"{context.root}/{study.image}"}
@@ -176,12 +176,6 @@ class Realizer:
         choices = [text for phrasing in phrasings for text in phrasing.texts]
         fresh = [text for text in choices if text not in texts] or choices
         return fresh[draws.below(len(fresh))]
-
-
-def _affirmed(fact: Claim) -> str:
-    """Return a sentence that affirms a fact without naming the finding."""
-    finding = VOCABULARY[fact.finding]
-    return finding.abnormal if fact.present else finding.normal
 
 
 def _thinned(choices: Sequence[T]) -> tuple[T, ...]:
