@@ -1,7 +1,7 @@
-"""What `selective.py` trains and asks: two models, their data, and questions on other data.
+"""Models of `selective.py`: the phantom and a sentence encoder, with their data and questions.
 
-Models are trained on every other finding, and asked about these and about those between. The
-frames of the questions never hold a denial in training; radiographs and texts are others too.
+Each model is trained on every second finding, and asked about these findings and about the others.
+Questions use sentence templates that no denial has in training, and other radiographs and texts.
 """
 
 __all__ = ["MODELS", "Subject"]
@@ -42,7 +42,7 @@ from negtrace.training.data import phantom_training_sets, text_training_sets
 Figures = dict[str, float]
 
 SEED = 1
-"""Of what is asked; settings were chosen on the questions of 0."""
+"""Seed of the questions. Settings were chosen on the questions of seed 0."""
 
 UNSEEN: tuple[tuple[str, str, str], ...] = (
     ("Imaging demonstrates {word} {term}.", "some", "no"),
@@ -50,30 +50,30 @@ UNSEEN: tuple[tuple[str, str, str], ...] = (
     ("We see a chest {word} {term}.", "with", "without"),
     ("{term} has been {word}.", "confirmed", "excluded"),
 )
-"""Template, affirmative word, negating word; none of them is in the training data."""
+"""Template, affirmative word, negating word. None of these templates is in the training data."""
 
 
 class Subject(ABC):
-    """A model with what it is traced on, trained on and asked."""
+    """A model with its pairs to trace, its training data and its questions."""
 
     name: str
     settings: Mapping[str, Any]
     findings: Sequence[str]
-    supply: Callable[[Sequence[str]], CaseSource]
-    asked: int
-    """Polarity questions."""
+    cases: Callable[[Sequence[str]], CaseSource]
+    count: int
+    """Number of polarity questions."""
 
     def __init__(self, data: Path, seed: int = SEED) -> None:
         self.data, self.seed = data, seed
 
     @property
     def trained(self) -> Sequence[str]:
-        """The findings that training data are about."""
+        """Findings of the training data."""
         return self.findings[::2]
 
     @property
     def held_out(self) -> Sequence[str]:
-        """The findings that training data are silent about."""
+        """Findings that the training data do not mention."""
         return self.findings[1::2]
 
     @abstractmethod
@@ -90,38 +90,38 @@ class Subject(ABC):
 
     @abstractmethod
     def kept(self, encoder: Encoder) -> float:
-        """Return how far what is to stay as it was has stayed."""
+        """Measure of an ability that training should not change; higher is better."""
 
     @cached_property
     def items(self) -> dict[str, list[Item]]:
-        """What else is asked, by name."""
+        """Further questions, by name."""
         return {}
 
     @cached_property
     def questions(self) -> dict[str, list[Item]]:
         """Polarity questions by wording, on the trained findings and on the held-out ones."""
-        found = {}
-        for start, findings in (("", self.trained), ("new_", self.held_out)):
-            asked = polarity_questions(self.supply(findings), self.asked, seed=self.seed)
+        questions = {}
+        for prefix, findings in (("", self.trained), ("new_", self.held_out)):
+            asked = polarity_questions(self.cases(findings), self.count, seed=self.seed)
             for series, wording in WORDINGS.items():
-                found[start + series] = polarity_items(asked, wording)
-        return found
+                questions[prefix + series] = polarity_items(asked, wording)
+        return questions
 
     def measured(self, encoder: Encoder) -> Figures:
-        """Return what is asked of a model, before or after training."""
-        found = rates(encoder, {**self.questions, **self.items})
+        """Accuracy of a model on every kind of question, the gaps, and `kept`."""
+        accuracy = rates(encoder, {**self.questions, **self.items})
         gaps = {
-            f"{start}gap": found[f"{start}affirmative"] - found[f"{start}negated"]
-            for start in ("", "new_")
+            f"{prefix}gap": accuracy[f"{prefix}affirmative"] - accuracy[f"{prefix}negated"]
+            for prefix in ("", "new_")
         }
-        return {**found, **gaps, "kept": self.kept(encoder)}
+        return {**accuracy, **gaps, "kept": self.kept(encoder)}
 
 
 def rates(encoder: Encoder, asked: Mapping[str, Sequence[Item]]) -> Figures:
-    """Return the share of each kind of items that the encoder gets right; all are run together."""
+    """Accuracy on each kind of items. All items are scored in one run."""
     items = [item for kind in asked.values() for item in kind]
-    right = is_correct(items, score_items(encoder, items))
-    parts = np.split(right, np.cumsum([len(kind) for kind in asked.values()])[:-1])
+    correct = is_correct(items, score_items(encoder, items))
+    parts = np.split(correct, np.cumsum([len(kind) for kind in asked.values()])[:-1])
     return {name: float(part.mean()) for name, part in zip(asked, parts, strict=True)}
 
 
@@ -137,8 +137,8 @@ class Phantom(Subject):
         "keep": 15.0,
     }
     findings = PHANTOM_FINDINGS
-    supply = PhantomCases
-    asked = 400
+    cases = PhantomCases
+    count = 400
 
     def load(self) -> Encoder:
         """Return the phantom."""
@@ -155,12 +155,11 @@ class Phantom(Subject):
 
     @cached_property
     def candidates(self) -> dict[str, CandidateSet]:
-        """Held-out radiographs and reports that deny nothing."""
-        found = phantom_candidates(300, seed=self.seed)
-        return {"affirmative": found["affirmative"]}
+        """Held-out radiographs and reports that negate nothing."""
+        return {"affirmative": phantom_candidates(300, seed=self.seed)["affirmative"]}
 
     def kept(self, encoder: Encoder) -> float:
-        """Return affirmative R@5, the mean of both ways."""
+        """R@5 on reports that negate nothing, the mean of both directions."""
         rows = retrieval_rows(encoder, self.candidates, Bootstrap(resamples=1))
         return float(np.mean([row.estimate for row in rows if row.level == "R@5"]))
 
@@ -171,10 +170,10 @@ class MiniLM(Subject):
     name = "all-MiniLM-L6-v2"
     settings: Mapping[str, Any] = {"steps": 40, "batch": 16, "rate": 1.5e-3, "keep": 10.0}
     findings = tuple(FINDINGS)
-    supply = TextCases
+    cases = TextCases
     longest = 12
-    """Most words of a text that is trained on: a matter of time."""
-    asked = 160
+    """Words of the longest training text; longer ones would take too much time."""
+    count = 160
 
     def load(self) -> Encoder:
         """Return the encoder."""
@@ -184,7 +183,7 @@ class MiniLM(Subject):
     def sets(self, seed: int) -> list[ClaimSet]:
         """Return sets on texts that affirm what is so."""
         sets = text_training_sets(2000, seed, self.trained)
-        return [one for one in sets if longest(one) <= self.longest]
+        return [claim_set for claim_set in sets if longest(claim_set) <= self.longest]
 
     def pairs(self) -> list[negtrace.Pair]:
         """Return the radiology pairs."""
@@ -192,7 +191,7 @@ class MiniLM(Subject):
 
     @cached_property
     def items(self) -> dict[str, list[Item]]:
-        """What else is asked, by name."""
+        """Further questions, by name."""
         return {
             "templates": [item for key in self.held_out for item in in_unseen_templates(key)],
             "clinical": negex(self.data / "negex" / "annotations_part.tsv", self.seed),
@@ -201,78 +200,79 @@ class MiniLM(Subject):
 
     @cached_property
     def captions(self) -> list[str]:
-        """Real captions, whose similarities are to keep their order."""
+        """Real captions. The order of their similarities should not change."""
         with (self.data / "roco" / "captions_ccby_part.tsv").open(newline="") as file:
-            told = [row["caption"] for row in csv.DictReader(file, delimiter="\t")][::4]
-        return [caption for caption in told if words(caption) < 40]
+            captions = [row["caption"] for row in csv.DictReader(file, delimiter="\t")][::4]
+        return [caption for caption in captions if words(caption) < 40]
 
     @cached_property
     def before(self) -> Float[np.ndarray, " couple"]:
-        """The captions' similarities before training."""
+        """Similarities of the captions before training."""
         return similarities(self.load(), self.captions)
 
     def kept(self, encoder: Encoder) -> float:
-        """Return the rank correlation of the captions' similarities with those before."""
+        """Rank correlation of the captions' similarities with those before training."""
         return float(spearmanr(similarities(encoder, self.captions), self.before).statistic)
 
 
 def words(text: str) -> int:
-    """Return how many words a text has."""
+    """Number of words of a text."""
     return len(text.split())
 
 
-def longest(one: ClaimSet) -> int:
-    """Return the words of the longest text of a set."""
-    return max(map(words, (one.anchor.text or "", one.caption, *one.statements)))
+def longest(claim_set: ClaimSet) -> int:
+    """Number of words of the longest text of a claim set."""
+    texts = (claim_set.anchor.text or "", claim_set.caption, *claim_set.statements)
+    return max(map(words, texts))
 
 
 def similarities(encoder: Encoder, captions: Sequence[str]) -> Float[np.ndarray, " couple"]:
-    """Return the cosine of every two captions."""
+    """Cosine of every two captions."""
     with torch.inference_mode():
         rows = normalize(encoder.embed_texts(captions), dim=-1)
         return (rows @ rows.T)[tuple(torch.triu_indices(len(rows), len(rows), 1))].numpy()
 
 
 def in_unseen_templates(key: str) -> list[Item]:
-    """Return a finding's twins in templates of no training data, about each of its two states."""
+    """Twins of a finding in unseen templates, with a text of the finding present and absent."""
     finding = FINDINGS[key]
     return [
-        twin(f"{key}-{number}-{answer}", anchor, said, answer)
-        for number, said in enumerate(finding_twins(finding, UNSEEN))
+        twin(f"{key}-{number}-{answer}", anchor, texts, answer)
+        for number, texts in enumerate(finding_twins(finding, UNSEEN))
         for answer, anchor in enumerate((finding.abnormal, finding.normal))
     ]
 
 
 def negex(path: Path, seed: int, count: int = 100) -> list[Item]:
-    """Return sentences of real reports, each with whether it affirms its concept or denies it."""
+    """Questions on sentences of real reports: does the sentence affirm its concept or deny it?"""
     with path.open(newline="") as file:
         rows = [(r["Sentence"], r["Concept"].strip().lower(), r["Negation"])
                 for r in csv.DictReader(file, delimiter="\t")]  # fmt: skip
     items = []
     for answer, gold in enumerate(("Affirmed", "Negated")):
-        fit = sorted({row for row in rows if row[2] == gold and words(row[0]) < 40})
-        chosen = Random(seed).sample(fit, count)  # noqa: S311
+        short = sorted({row for row in rows if row[2] == gold and words(row[0]) < 40})
+        chosen = Random(seed).sample(short, count)  # noqa: S311
         items += [
             twin(
-                f"negex-{answer}-{place}",
+                f"negex-{answer}-{number}",
                 " ".join(sentence.split()),
                 [f"There is {concept}.", f"There is no {concept}."],
                 answer,
             )
-            for place, (sentence, concept, _) in enumerate(chosen)
+            for number, (sentence, concept, _) in enumerate(chosen)
         ]
     return items
 
 
 def negbench(folder: Path, seed: int, count: int = 100) -> list[Item]:
-    """Return NegBench's multiple choice, anchored on the objects that its images show."""
+    """Questions of NegBench's multiple choice, anchored on lists of the images' objects."""
     choices = folder / "coco_mcq_part.csv"
-    pool = read_choices(choices, anchors=folder / "coco_retrieval_negated_part.csv", seed=seed)
-    return Random(seed).sample(list(pool.items), count)  # noqa: S311
+    file = read_choices(choices, anchors=folder / "coco_retrieval_negated_part.csv", seed=seed)
+    return Random(seed).sample(list(file.items), count)  # noqa: S311
 
 
 def twin(name: str, anchor: str, texts: Sequence[str], answer: int) -> Item:
-    """Return an item of two statements on a text."""
+    """Item of two statements about a text."""
     return Item(id=name, anchor=Anchor(text=anchor), texts=tuple(texts), answer=answer, group=name)
 
 
