@@ -35,10 +35,11 @@ from torch import Tensor, nn
 
 from negtrace.encoders.huggingface.dual import DualEncoder
 from negtrace.tracing.corruptions.contrast import Contrast
-from negtrace.tracing.engines import nnsight as by_nnsight
-from negtrace.tracing.engines.transformer_lens import Hooked
+from negtrace.tracing.engines.hooked_encoder import HookedEncoder
+from negtrace.tracing.engines.nnsight import NNsight
+from negtrace.tracing.engines.sweep import Sweep
 
-Sweep = Callable[[DualEncoder, list[Contrast], Tensor], list[np.ndarray]]
+Peer = Callable[[DualEncoder, list[Contrast], Tensor], list[np.ndarray]]
 
 
 def image_of(encoder: DualEncoder, pixels: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def transformer_lens(
     """Sweep by `transformer_lens.patching`, noising."""
     from transformer_lens import patching
 
-    hooked = Hooked(encoder, image_of(encoder, pixels))
+    hooked = HookedEncoder(encoder, image_of(encoder, pixels))
     clean, corrupt = both_ids(pairs)
     _, cache = hooked.run_with_cache(corrupt, lambda name: "resid" in name)
     last, scores = hooked.cfg.n_layers - 1, []
@@ -89,8 +90,10 @@ def transformer_lens(
 def nnsight(encoder: DualEncoder, pairs: list[Contrast], pixels: Tensor) -> list[np.ndarray]:
     """Sweep by nnsight's traces, noising."""
     anchors = image_of(encoder, pixels).expand(len(pairs), -1)
-    found = by_nnsight.sweep(encoder, pairs, anchors, direction="noising", progress=False)
-    return [one.patched[0] for one in sorted(found, key=lambda one: one.index)]
+    sweep = Sweep(
+        encoder=encoder, contrasts=pairs, anchors=anchors, direction="noising", progress=False
+    )
+    return [one.patched[0] for one in sorted(NNsight().run(sweep), key=lambda one: one.index)]
 
 
 class Tower(nn.Module):
@@ -133,7 +136,7 @@ def pyvene(encoder: DualEncoder, pairs: list[Contrast], pixels: Tensor) -> list[
     return list(torch.stack(grid, dim=1).double().numpy())
 
 
-PEERS: dict[str, Sweep] = {
+PEERS: dict[str, Peer] = {
     "transformer_lens": transformer_lens,
     "nnsight": nnsight,
     "pyvene": pyvene,
@@ -146,7 +149,7 @@ def gap(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
     return float(max(gaps))
 
 
-def ratio_gap(peer: Sweep, pixels: Tensor) -> float:
+def ratio_gap(peer: Peer, pixels: Tensor) -> float:
     """Return the largest difference of a ratio, in float64."""
     encoder, pair = clip(torch.float64), contrast(0)
     [ours], [theirs] = (f(encoder, [pair], pixels.double()) for f in (swept, peer))

@@ -32,7 +32,8 @@ from torch import Tensor
 
 from negtrace.encoders.huggingface.dual import DualEncoder
 from negtrace.tracing.corruptions.contrast import Contrast, Run
-from negtrace.tracing.engines.exact import sweep
+from negtrace.tracing.engines.exact import Exact
+from negtrace.tracing.engines.sweep import Sweep
 from negtrace.tracing.sites import plan_for
 
 T = TypeVar("T")
@@ -141,15 +142,16 @@ def swept(
     """Run negtrace's sweep, the image embedded within the time."""
     image = encoder.model.get_image_features(pixel_values=pixels).pooler_output
     plan = plan_for(encoder, sites or ("resid",))
-    found = sweep(
-        encoder,
-        pairs,
-        image.expand(len(pairs), -1),
+    sweep = Sweep(
+        encoder=encoder,
+        contrasts=pairs,
+        anchors=image.expand(len(pairs), -1),
         direction="noising",
         plan=plan,
         progress=False,
     )
-    return [one.patched[0] for one in sorted(found, key=lambda one: one.index)]
+    scores = sorted(Exact().run(sweep), key=lambda one: one.index)
+    return [one.patched[0] for one in scores]
 
 
 def timed(run: Callable[[], T], repeats: int, *, warm_up: bool = True) -> tuple[float, T]:

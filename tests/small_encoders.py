@@ -18,6 +18,8 @@ from negtrace.encoders.huggingface.text import TextEncoder
 from negtrace.encoders.load import load
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.tracing.corruptions.contrast import Contrast, Run
+from negtrace.tracing.engines.exact import Exact
+from negtrace.tracing.engines.sweep import ContrastScores, Sweep
 
 
 def clip(dtype: torch.dtype = torch.float32) -> Encoder:
@@ -70,6 +72,14 @@ EVERY_ENCODER: dict[str, Callable[[torch.dtype], Encoder]] = {
     **OPEN_CLIPS,
 }
 """Every model there is a small one of."""
+
+
+def exact_scores(
+    encoder: Encoder, contrasts: list[Contrast], anchors: Tensor, **options: object
+) -> list[ContrastScores]:
+    """Return the scores of some contrasts, in their order, by the exact engine."""
+    sweep = Sweep(encoder=encoder, contrasts=contrasts, anchors=anchors, progress=False, **options)
+    return sorted(Exact().run(sweep), key=lambda scores: scores.index)
 
 
 def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from negtrace.plots.tables import bar_table, heatmap_table
 from negtrace.results.cte import CTE
 from negtrace.results.cte_json import read_json, write_json
 from negtrace.results.layer_scores import layer_scores
-from negtrace.tracing.engines.exact import DIRECTIONS
+from negtrace.tracing.config import DIRECTIONS
 from negtrace.tracing.trace import trace
 
 PAIRS = radiology_pairs()[:6]
@@ -91,13 +91,15 @@ def test_every_output_says_that_it_is_an_approximation(tmp_path: object) -> None
 
 def test_what_cannot_be_estimated_or_verified_is_refused() -> None:
     toy = ENCODERS["toy"](torch.float32)
-    with pytest.raises(UnknownNameError, match="unknown method 'magic'; known: exact, attribution"):
+    with pytest.raises(
+        UnknownNameError, match="unknown method 'magic'; known: attribution, exact,"
+    ):
         estimated(toy, method="magic")
     with pytest.raises(TraceError, match="windows of layers are traced exactly only"):
         estimated(toy, window=2)
     with pytest.raises(TraceError, match="verify=3 with method='exact'"):
         estimated(toy, method="exact", verify=3)
-    with pytest.raises(TraceError, match="in 0 steps; expected at least one"):
+    with pytest.raises(TraceError, match="steps is 0; expected 1 or more"):
         estimated(toy, method="integrated_gradients", steps=0)
 
 

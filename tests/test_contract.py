@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from small_encoders import EVERY_ENCODER, oracle
+from small_encoders import EVERY_ENCODER, exact_scores, oracle
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
 from negtrace.pairs.radiology import radiology_pairs
+from negtrace.tracing.config import DIRECTIONS
 from negtrace.tracing.corruptions.base import corruption_named
-from negtrace.tracing.engines.exact import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
 
 PAIRS = [pair for pair in radiology_pairs() if pair.negated == "true"][:3]
@@ -43,10 +43,10 @@ def test_every_cell_agrees_with_the_oracle(encoder: Encoder, direction: str) -> 
     contrasts = corruption_named("swap").contrasts(pair, true, false, encoder)
     with torch.inference_mode():
         anchor = encoder.embed_anchors([pair.anchor])
-        [swept] = sweep(encoder, contrasts, anchor, direction=direction, progress=False)
+        [scores] = exact_scores(encoder, contrasts, anchor, direction=direction)
     expected = oracle(encoder, contrasts[0], anchor[0], direction)
-    d = swept.clean - swept.corrupt
-    np.testing.assert_allclose(swept.patched[0] / d, expected / d, atol=1e-9)
+    d = scores.clean - scores.corrupt
+    np.testing.assert_allclose(scores.patched[0] / d, expected / d, atol=1e-9)
 
 
 def test_the_laws_of_the_input_and_of_the_read_out(encoder: Encoder) -> None:

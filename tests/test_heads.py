@@ -29,6 +29,7 @@ from negtrace.results.heads import HeadEffect, HeadSelectivity, head_effect, sel
 from negtrace.results.layer_scores import all_layer_scores, layer_scores
 from negtrace.results.options import Resampling
 from negtrace.results.provenance import Dropped
+from negtrace.tracing.config import TraceConfig
 from negtrace.tracing.selectivity import head_selectivity
 from negtrace.tracing.trace import trace
 
@@ -252,9 +253,8 @@ def test_an_experiment_of_every_site(tmp_path: Path, positions: str) -> None:
         encoder,
         tmp_path,
         PAIRS,
+        TraceConfig(sites=sites, positions=positions),
         directions=["noising"],
-        sites=sites,
-        positions=positions,
         formats=["png"],
         progress=False,
     )

@@ -51,7 +51,10 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pyarrow": ("datasets.parquet",),
     "tyro": ("cli",),
     "tokenizers": ("experiments.train_phantom",),
-    "transformer_lens": ("tracing.engines.hooked", "tracing.engines.transformer_lens"),
+    "transformer_lens": (
+        "tracing.engines.hooked_encoder",
+        "tracing.engines.transformer_lens",
+    ),
     "nnsight": ("tracing.engines.nnsight_tower", "tracing.engines.nnsight"),
 }
 
@@ -96,9 +99,7 @@ LIGHT: dict[str, tuple[str, ...]] = {
     "negtrace.training.data": HEAVY,
     "negtrace.plots.training": ("torch", "transformers"),
     "negtrace.training.param_groups": (*HEAVY, "peft"),
-    "negtrace.tracing.corruptions.base": ("numpy", *HEAVY),
-    "negtrace.tracing.plan": ("numpy", *HEAVY),
-    "negtrace.tracing.positions": ("numpy", *HEAVY),
+    "negtrace.tracing.config": ("numpy", *HEAVY),
     "negtrace.tracing.engines.transformer_lens": ("transformer_lens", "nnsight", "pandas"),
     "negtrace.tracing.engines.nnsight": ("transformer_lens", "nnsight", "pandas"),
 }

@@ -28,8 +28,9 @@ from negtrace.errors import (
 )
 from negtrace.pairs.anchor import Anchor
 from negtrace.results.cte import CTE
-from negtrace.tracing.engines import nnsight as by_nnsight
-from negtrace.tracing.engines import transformer_lens as by_lens
+from negtrace.tracing.engines.bridge import from_bridge
+from negtrace.tracing.engines.hooked_encoder import HookedEncoder, as_hooked
+from negtrace.tracing.engines.nnsight import NNsight
 
 PAIRS = negtrace.radiology_pairs()[:4]
 SITES = ("resid", "resid_pre", "attn_out", "mlp_out", "head")
@@ -55,9 +56,9 @@ def gpt2(dtype: torch.dtype = torch.float32) -> Encoder:
 
 
 LAYOUTS: dict[str, Callable[[torch.dtype], Encoder]] = {"gpt2": gpt2, "bert": bert, "clip": clip}
-SWEEPERS = {"transformer_lens": by_lens.sweep, "nnsight": by_nnsight.sweep}
+METHODS = ("transformer_lens", "nnsight")
 layouts = pytest.mark.parametrize("layout", LAYOUTS)
-sweepers = pytest.mark.parametrize("sweeper", SWEEPERS)
+methods = pytest.mark.parametrize("method", METHODS)
 
 
 def trace(encoder: Encoder, **options: Any) -> CTE:
@@ -112,7 +113,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     assert state_of(model) == before
 
 
-@sweepers
+@methods
 @layouts
 @pytest.mark.parametrize("direction", ["denoising", "noising"])
 @pytest.mark.parametrize(
@@ -125,27 +126,27 @@ def untouched(model: nn.Module) -> Iterator[None]:
     ids=["sites", "roles", "noise"],
 )
 def test_the_same_effect_in_float64(
-    sweeper: str, layout: str, direction: str, options: dict[str, Any]
+    method: str, layout: str, direction: str, options: dict[str, Any]
 ) -> None:
     encoder = LAYOUTS[layout](torch.float64)
     wanted = trace(encoder, direction=direction, **options)
     with untouched(encoder.model):
-        found = trace(encoder, direction=direction, sweeper=SWEEPERS[sweeper], **options)
+        found = trace(encoder, direction=direction, method=method, **options)
     assert_same(found, wanted)
 
 
-@sweepers
+@methods
 @layouts
-def test_the_same_scores_in_float32(sweeper: str, layout: str) -> None:
+def test_the_same_scores_in_float32(method: str, layout: str) -> None:
     encoder = LAYOUTS[layout](torch.float32)
-    found, own = trace(encoder, sweeper=SWEEPERS[sweeper]), trace(encoder)
+    found, own = trace(encoder, method=method), trace(encoder)
     assert_same(found, own, single=True)
-    assert found.provenance.config["sweeper"] == f"negtrace.tracing.engines.{sweeper}.sweep"
+    assert found.provenance.config["sweeper"] == method
     assert own.provenance.config["sweeper"] is None
 
 
-@sweepers
-def test_it_aligns_statements_of_unequal_length(sweeper: str) -> None:
+@methods
+def test_it_aligns_statements_of_unequal_length(method: str) -> None:
     pair = negtrace.Pair(
         true="There is no evidence of pneumothorax.",
         false="There is some pneumothorax.",
@@ -155,24 +156,24 @@ def test_it_aligns_statements_of_unequal_length(sweeper: str) -> None:
     for direction in ("denoising", "noising"):
         options = {"direction": direction, "progress": False}
         wanted = negtrace.trace(encoder, [pair], **options)
-        found = negtrace.trace(encoder, [pair], sweeper=SWEEPERS[sweeper], **options)
+        found = negtrace.trace(encoder, [pair], method=method, **options)
         assert_same(found, wanted)
 
 
-@sweepers
-def test_what_is_done_is_not_run_again(sweeper: str, tmp_path: Path) -> None:
+@methods
+def test_what_is_done_is_not_run_again(method: str, tmp_path: Path) -> None:
     encoder, progress = clip(), tmp_path / "progress.safetensors"
-    whole = trace(encoder, sweeper=SWEEPERS[sweeper], checkpoint=progress)
+    whole = trace(encoder, method=method, checkpoint=progress)
     calls: list[int] = []
     handle = encoder.blocks[-1].register_forward_hook(lambda *_: calls.append(1))
-    again = hooked_trace(encoder, sweeper=SWEEPERS[sweeper], checkpoint=progress)
+    again = hooked_trace(encoder, method=method, checkpoint=progress)
     handle.remove()
     assert np.array_equal(again.patched, whole.patched, equal_nan=True)
     assert len(calls) <= len({pair.anchor for pair in PAIRS})  # the anchors alone
 
 
-@sweepers
-def test_the_model_is_untouched_after_an_exception(sweeper: str) -> None:
+@methods
+def test_the_model_is_untouched_after_an_exception(method: str) -> None:
     encoder = clip()
     calls: list[int] = []
 
@@ -184,12 +185,12 @@ def test_the_model_is_untouched_after_an_exception(sweeper: str) -> None:
     encoder.model.train()
     handle = encoder.blocks[1].register_forward_hook(fail)
     with untouched(encoder.model), pytest.raises(RuntimeError, match="out of memory"):
-        hooked_trace(encoder, sweeper=SWEEPERS[sweeper])
+        hooked_trace(encoder, method=method)
     handle.remove()
 
 
-@sweepers
-def test_a_site_the_model_lacks_is_refused(sweeper: str) -> None:
+@methods
+def test_a_site_the_model_lacks_is_refused(method: str) -> None:
     class Block(nn.Module):
         def forward(self, hidden: torch.Tensor) -> torch.Tensor:
             return hidden * 2
@@ -207,28 +208,28 @@ def test_a_site_the_model_lacks_is_refused(sweeper: str) -> None:
             return hidden
 
     encoder = negtrace.wrap(Tower(), word_tokenizer())
-    found, own = trace(encoder, sweeper=SWEEPERS[sweeper]), trace(encoder)
+    found, own = trace(encoder, method=method), trace(encoder)
     assert_same(found, own, single=True)
-    assert found.provenance.config["sweeper"] == f"negtrace.tracing.engines.{sweeper}.sweep"
+    assert found.provenance.config["sweeper"] == method
     assert own.provenance.config["sweeper"] is None
     with pytest.raises(SiteError, match="attn_out"):
-        trace(encoder, sites=["attn_out"], sweeper=SWEEPERS[sweeper])
+        trace(encoder, sites=["attn_out"], method=method)
 
 
 def test_transformer_lens_has_no_windows_and_nnsight_has() -> None:
     encoder = clip(torch.float64)
     with pytest.raises(TraceError, match="one layer at a time"):
-        trace(encoder, window=2, sweeper=by_lens.sweep)
+        trace(encoder, window=2, method="transformer_lens")
     options = {"window": 2, "sites": ("resid", "mlp_out")}
-    assert_same(trace(encoder, sweeper=by_nnsight.sweep, **options), trace(encoder, **options))
+    assert_same(trace(encoder, method="nnsight", **options), trace(encoder, **options))
 
 
 # The functions of transformer_lens.patching on an encoder
 
 
-def hooked_pair(encoder: Encoder) -> tuple[by_lens.Hooked, torch.Tensor, torch.Tensor]:
+def hooked_pair(encoder: Encoder) -> tuple[HookedEncoder, torch.Tensor, torch.Tensor]:
     pair = PAIRS[0]
-    hooked = by_lens.as_hooked(encoder, pair.anchor)
+    hooked = as_hooked(encoder, pair.anchor)
     return hooked, hooked.to_tokens(pair.true), hooked.to_tokens(pair.false)
 
 
@@ -276,12 +277,12 @@ def test_its_results_normalise_to_the_effect() -> None:
 
 def test_a_batch_of_pairs_has_an_anchor_for_each() -> None:
     encoder = clip(torch.float64)
-    hooked = by_lens.as_hooked(encoder, [pair.anchor for pair in PAIRS])
+    hooked = as_hooked(encoder, [pair.anchor for pair in PAIRS])
     rows = hooked.to_tokens(["There is no edema.", "There is no pneumonia."])
     with pytest.raises(EncoderError, match="2 rows of tokens for 4 anchors"):
         hooked(rows)
-    two = by_lens.as_hooked(encoder, [PAIRS[0].anchor, PAIRS[1].anchor])
-    alone = [by_lens.as_hooked(encoder, PAIRS[i].anchor)(rows[i : i + 1]).item() for i in range(2)]
+    two = as_hooked(encoder, [PAIRS[0].anchor, PAIRS[1].anchor])
+    alone = [as_hooked(encoder, PAIRS[i].anchor)(rows[i : i + 1]).item() for i in range(2)]
     assert two(rows).tolist() == pytest.approx(alone)
 
 
@@ -368,7 +369,7 @@ def test_a_bridge_is_an_encoder_with_the_same_effect(
     bridge = bridged(model, tmp_path)
     bridge(torch.tensor([[2, 5, 6, 3]]))  # a bridge keeps notes of its own forwards
     with untouched(bridge.original_model):
-        encoder = by_lens.from_bridge(bridge, word_tokenizer(), read_out=read_out)
+        encoder = from_bridge(bridge, word_tokenizer(), read_out=read_out)
         found = trace(encoder)
         checked = negtrace.check(encoder)
     plain = negtrace.wrap(tower, word_tokenizer(), read_out=read_out)
@@ -383,14 +384,14 @@ def test_a_bridge_sweeps_through_its_own_blocks_and_keeps_the_users_hooks(tmp_pa
     bridge = bridged(language_model("gpt2")[0], tmp_path)
     seen: list[int] = []
     bridge.add_hook("blocks.2.hook_out", lambda activation, hook: seen.append(len(activation)))
-    trace(by_lens.from_bridge(bridge, read_out="last"))
+    trace(from_bridge(bridge, read_out="last"))
     assert seen
     assert bridge.blocks[2].hook_out.has_hooks()
 
 
 def test_what_is_no_bridge_is_refused() -> None:
     with pytest.raises(EncoderError, match="expected a TransformerBridge"):
-        by_lens.from_bridge(nn.Linear(2, 2))
+        from_bridge(nn.Linear(2, 2))
 
 
 # nnsight
@@ -401,7 +402,7 @@ def test_a_model_the_user_has_wrapped_stays_wrapped() -> None:
     ids = torch.tensor([encoder.tokenize([PAIRS[0].true])[0].ids])
     theirs = nnsight.NNsight(encoder.model)
     with untouched(encoder.model):
-        trace(encoder, sweeper=by_nnsight.sweep)
+        trace(encoder, method="nnsight")
     with theirs.trace(ids, fn="get_text_features"):
         state = nnsight.save(theirs.text_model.encoder.layers[1].output)
     assert state.shape == (1, ids.shape[1], 32)
@@ -411,7 +412,7 @@ def test_rows_are_cut_to_the_tokens_that_may_run_at_once() -> None:
     encoder = clip(torch.float64)
     rows: list[int] = []
     handle = encoder.blocks[0].register_forward_hook(lambda _, args, __: rows.append(len(args[0])))
-    small = hooked_trace(encoder, sweeper=by_nnsight.sweep, row_tokens=40)
+    small = hooked_trace(encoder, method="nnsight", row_tokens=40)
     handle.remove()
     assert max(rows) == 5  # of 8 tokens, or more of fewer
     assert_same(small, trace(encoder))
@@ -430,10 +431,10 @@ def hosted(model: nn.Module) -> Any:
 @pytest.mark.parametrize("corruption", ["swap", "noise"])
 def test_what_would_be_sent_away_gives_the_same_effect(layout: str, corruption: str) -> None:
     encoder = LAYOUTS[layout](torch.float64)
-    sweeper = by_nnsight.sweeper(remote="local", model=hosted(encoder.model))
+    engine = NNsight(remote="local", model=hosted(encoder.model))
     options: dict[str, Any] = {"corruption": corruption, "sites": SITES}
     with untouched(encoder.model):
-        found = trace(encoder, sweeper=sweeper, **options)
+        found = trace(encoder, method=engine, **options)
     assert_same(found, trace(encoder, **options))
 
 
@@ -441,8 +442,8 @@ def test_what_would_be_sent_away_gives_the_same_effect(layout: str, corruption: 
 def test_the_service_may_know_the_tower_within_a_larger_model(layout: str, read_out: str) -> None:
     model, tower = language_model(layout)
     encoder = negtrace.wrap(tower, word_tokenizer(), read_out=read_out)
-    sweeper = by_nnsight.sweeper(remote="local", model=hosted(model))
-    assert_same(trace(encoder, sweeper=sweeper), trace(encoder), single=True)
+    engine = NNsight(remote="local", model=hosted(model))
+    assert_same(trace(encoder, method=engine), trace(encoder), single=True)
 
 
 def test_remote_reaches_the_service_by_name_and_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -460,7 +461,7 @@ def test_remote_reaches_the_service_by_name_and_key(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(import_module(remote), "RemoteBackend", service)
     monkeypatch.setitem(import_module(huggingface)._ID_CACHE, "owner/model", "owner/model")
     monkeypatch.setattr(import_module("nnsight").CONFIG.API, "APIKEY", "a key")
-    found = trace(encoder, sweeper=by_nnsight.sweeper(remote=True, model=model))
+    found = trace(encoder, method=NNsight(remote=True, model=model))
     assert_same(found, trace(encoder))
     assert asked
     assert all("owner/model" in key and options["blocking"] for key, options in asked)
@@ -470,15 +471,15 @@ def test_remote_without_a_key_or_a_name_says_what_to_do(monkeypatch: pytest.Monk
     encoder, config = clip(), import_module("nnsight").CONFIG.API
     monkeypatch.setattr(config, "APIKEY", None)
     with pytest.raises(TraceError, match="set NDIF_API_KEY"):
-        trace(encoder, sweeper=by_nnsight.sweeper(remote=True))
+        trace(encoder, method=NNsight(remote=True))
     monkeypatch.setattr(config, "APIKEY", "a key")
     with pytest.raises(TraceError, match="no name on the Hugging Face hub"):
-        trace(encoder, sweeper=by_nnsight.sweeper(remote=True))
-    plain = by_nnsight.sweeper(remote=True, model=import_module("nnsight").NNsight(nn.Linear(2, 2)))
+        trace(encoder, method=NNsight(remote=True))
+    plain = NNsight(remote=True, model=import_module("nnsight").NNsight(nn.Linear(2, 2)))
     with pytest.raises(TraceError, match="cannot run remotely"):
-        trace(encoder, sweeper=plain)
+        trace(encoder, method=plain)
     with pytest.raises(TraceError, match="no blocks named"):
-        trace(encoder, sweeper=by_nnsight.sweeper(remote=True, model=hosted(gpt2().model)))
+        trace(encoder, method=NNsight(remote=True, model=hosted(gpt2().model)))
 
 
 def test_a_remote_run_whose_embedding_is_not_in_the_output_is_refused() -> None:
@@ -489,7 +490,7 @@ def test_a_remote_run_whose_embedding_is_not_in_the_output_is_refused() -> None:
         encode=lambda ids: plain.model(ids).last_hidden_state[:, -1].tanh(),
     )
     with pytest.raises(EncoderError, match="a remote run cannot read it"):
-        trace(encoder, sweeper=by_nnsight.sweeper(remote="local", model=hosted(encoder.model)))
+        trace(encoder, method=NNsight(remote="local", model=hosted(encoder.model)))
 
 
 # The packages
@@ -501,4 +502,4 @@ def test_a_missing_package_is_named_with_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(NegtraceError, match=rf"{name} is not installed.*negtrace\[interop\]"):
-        trace(clip(), sweeper=SWEEPERS[name])
+        trace(clip(), method=name)

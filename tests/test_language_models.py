@@ -9,7 +9,7 @@ import torch
 import transformers
 from language_models import IMAGE, LANGUAGES, PROMPT, READERS, decoder, reader
 from PIL import Image
-from small_encoders import oracle
+from small_encoders import exact_scores, oracle
 from small_models import build, word_tokenizer
 
 from negtrace.encoders.base import Encoder
@@ -21,8 +21,8 @@ from negtrace.encoders.load import load
 from negtrace.errors import EncoderError, NegtraceWarning
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
+from negtrace.tracing.config import DIRECTIONS
 from negtrace.tracing.corruptions.base import corruption_named
-from negtrace.tracing.engines.exact import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
 
 STATEMENT = "There is no effusion."
@@ -96,10 +96,10 @@ def test_every_cell_of_an_image_pair_agrees_with_the_oracle(name: str, direction
     contrasts = corruption_named("swap").contrasts(pair, true, false, encoder)
     with torch.inference_mode():
         anchor = encoder.embed_anchors([pair.anchor])
-        [swept] = sweep(encoder, contrasts, anchor, direction=direction, progress=False)
+        [scores] = exact_scores(encoder, contrasts, anchor, direction=direction)
     expected = oracle(encoder, contrasts[0], anchor[0], direction)
-    d = swept.clean - swept.corrupt
-    np.testing.assert_allclose(swept.patched[0] / d, expected / d, atol=1e-9)
+    d = scores.clean - scores.corrupt
+    np.testing.assert_allclose(scores.patched[0] / d, expected / d, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", sorted(READERS))

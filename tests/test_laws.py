@@ -3,26 +3,33 @@
 import numpy as np
 import pytest
 import torch
-from small_encoders import ENCODERS, oracle
+from small_encoders import ENCODERS, exact_scores, oracle
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import captured, starting_at
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.radiology import radiology_pairs
+from negtrace.tracing.config import DIRECTIONS
 from negtrace.tracing.corruptions.base import CORRUPTIONS, corruption_named
 from negtrace.tracing.engines import patched_forward as engine
-from negtrace.tracing.engines.exact import DIRECTIONS, sweep
 from negtrace.tracing.trace import trace
 
 PREFIXED = {"clip", "phantom", "gpt2", "llama", "llava"}
 CAUSAL = PREFIXED | {"toy", "groupvit", "open_clip"}
-READ_AT_ONE = set(ENCODERS) - {"bert-mean", "tipsv2", "medclip"}
+POOLED = {"bert-mean", "tipsv2", "medclip"}
+MASKED = {"bert-mean", "bert-cls", "bert-pooler"}
 PAIRS = radiology_pairs()
 
 
 @pytest.fixture(scope="module", params=ENCODERS)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     return ENCODERS[request.param](torch.float64)
+
+
+def encoders(names: set[str]) -> pytest.MarkDecorator:
+    """Run a test with these encoders only, in the order of ENCODERS."""
+    chosen = [name for name in ENCODERS if name in names]
+    return pytest.mark.parametrize("encoder", chosen, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module", params=DIRECTIONS)
@@ -49,9 +56,8 @@ def test_the_cue_is_the_whole_difference_at_embed(encoder: Encoder, direction: s
     assert np.nanmax(np.abs(cells[:, 0][role != "cue"])) == 0
 
 
+@encoders({*ENCODERS} - POOLED)
 def test_the_last_layer_is_the_read_out(encoder: Encoder, direction: str) -> None:
-    if encoder.name not in READ_AT_ONE:
-        return
     cells = effect(encoder, direction)
     for pair, row in zip(PAIRS[:6], cells[:, -1], strict=True):
         read_out = encoder.tokenize_against([pair.true], [pair.anchor])[0].read_out
@@ -60,11 +66,10 @@ def test_the_last_layer_is_the_read_out(encoder: Encoder, direction: str) -> Non
         assert np.abs(others[np.isfinite(others)]).max() == 0
 
 
+@encoders(CAUSAL)
 def test_nothing_before_the_first_difference_in_a_causal_tower(
     encoder: Encoder, direction: str
 ) -> None:
-    if encoder.name not in CAUSAL:
-        return
     cells, role = effect(encoder, direction), roles(encoder)
     for pair, row in zip(cells, role, strict=True):
         assert np.abs(pair[:, : list(row).index("cue")]).max() == 0
@@ -110,7 +115,22 @@ def test_batched_is_one_by_one_in_any_order(encoder: Encoder, direction: str) ->
         np.testing.assert_allclose(cells[:, : alone.shape[1]], alone, atol=1e-9)
 
 
-@pytest.mark.parametrize("corruption", CORRUPTIONS)
+CASES = [
+    (name, corruption)
+    for name in ENCODERS
+    for corruption in CORRUPTIONS
+    if corruption != "mask" or name in MASKED
+]
+
+
+def test_the_encoders_are_listed_by_what_they_are(encoder: Encoder) -> None:
+    [tokens] = encoder.tokenize([PAIRS[0].true])
+    assert (encoder.name in MASKED) == (encoder.mask_token_id is not None)
+    assert (encoder.name in CAUSAL) == encoder.causal
+    assert (encoder.name in POOLED) == (tokens.read_out is None)
+
+
+@pytest.mark.parametrize(("encoder", "corruption"), CASES, indirect=["encoder"], scope="module")
 @pytest.mark.parametrize("span", [1, engine.SPAN_TOKENS])
 def test_every_cell_agrees_with_the_oracle(
     encoder: Encoder, direction: str, corruption: str, span: int, monkeypatch: pytest.MonkeyPatch
@@ -118,17 +138,15 @@ def test_every_cell_agrees_with_the_oracle(
     monkeypatch.setattr(engine, "SPAN_TOKENS", span)
     pairs = [pair for pair in PAIRS if pair.negated == "true"][:2]
     made = corruption_named(corruption).prepared(pairs, encoder)
-    if corruption == "mask" and encoder.mask_token_id is None:
-        return
     for pair in pairs:
         true, false = encoder.tokenize_against([pair.true, pair.false], [pair.anchor] * 2)
         contrasts = made.contrasts(pair, true, false, encoder)[:1]
         with torch.inference_mode():
             anchor = encoder.embed_anchors([pair.anchor])
-            [swept] = sweep(encoder, contrasts, anchor, direction=direction, progress=False)
+            [scores] = exact_scores(encoder, contrasts, anchor, direction=direction)
         expected = oracle(encoder, contrasts[0], anchor[0], direction)
-        d = swept.clean - swept.corrupt
-        np.testing.assert_allclose(swept.patched[0] / d, expected / d, atol=1e-9)
+        d = scores.clean - scores.corrupt
+        np.testing.assert_allclose(scores.patched[0] / d, expected / d, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -139,9 +157,9 @@ def test_float32_scores_agree_with_the_oracle_to_rounding(name: str) -> None:
     contrasts = corruption_named("swap").contrasts(pair, true, false, encoder)
     with torch.inference_mode():
         anchor = encoder.embed_anchors([pair.anchor])
-        [swept] = sweep(encoder, contrasts, anchor, direction="denoising", progress=False)
+        [scores] = exact_scores(encoder, contrasts, anchor)
     expected = oracle(encoder, contrasts[0], anchor[0], "denoising")
-    np.testing.assert_allclose(swept.patched[0], expected, atol=1e-5 * encoder.scale)
+    np.testing.assert_allclose(scores.patched[0], expected, atol=1e-5 * encoder.scale)
 
 
 def test_causal_towers_run_tails_only_and_others_whole_rows(encoder: Encoder) -> None:

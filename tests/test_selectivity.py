@@ -3,10 +3,12 @@
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from small_encoders import ENCODERS
 from small_models import word_tokenizer
 from test_sites import FAMILIES
 from torch import Tensor, nn
@@ -161,6 +163,27 @@ def test_order_and_batch_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     assert whole.ids == turned.ids
     for name in ("values", "low", "high"):
         np.testing.assert_allclose(getattr(whole, name), getattr(turned, name), atol=1e-6)
+
+
+def test_each_run_is_read_against_its_own_image() -> None:
+    encoder = ENCODERS["llava"](torch.float32)
+    pairs = [
+        Pair(true=pair.true, false=pair.false, anchor=Anchor(image=image), id=pair.id)
+        for pair, image in zip(radiology_pairs()[:3], images(3), strict=True)
+    ]
+    together = head_selectivity(encoder, pairs)
+    by_id = dict(zip(together.ids, together.by_pair, strict=True))
+    for index, pair in enumerate(pairs):
+        [alone] = head_selectivity(encoder, [pair]).by_pair
+        np.testing.assert_allclose(by_id[pair.id], alone, atol=1e-6)
+        # Another image gives another selectivity, so a mix-up would show.
+        other = replace(pair, anchor=pairs[index - 1].anchor)
+        assert np.abs(head_selectivity(encoder, [other]).by_pair - alone).max() > 1e-4
+
+
+def images(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, (32, 32, 3), np.uint8) for _ in range(count)]
 
 
 REFUSED: dict[str, Callable[[], Encoder]] = {

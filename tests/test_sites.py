@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from small_encoders import ENCODERS, TEXT, build, word_tokenizer
+from small_encoders import ENCODERS, TEXT, build, exact_scores, word_tokenizer
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
@@ -21,10 +21,10 @@ from negtrace.pairs.radiology import radiology_pairs
 from negtrace.plots.tables import heatmap_table
 from negtrace.results.cte_json import read_json, write_json
 from negtrace.results.layer_scores import all_layer_scores
+from negtrace.tracing.config import DIRECTIONS
 from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.corruptions.contrast import Contrast
 from negtrace.tracing.engines import patched_forward as engine
-from negtrace.tracing.engines.exact import DIRECTIONS, groups_in, sweep
 from negtrace.tracing.plan import Plan, Site
 from negtrace.tracing.positions import Positions
 from negtrace.tracing.prepare import prepare
@@ -88,6 +88,10 @@ FAMILIES: dict[str, Callable[[torch.dtype], Encoder]] = {
 }
 
 
+PRE_NORM = ("clip", "siglip", "phantom", "gpt2", "gemma2")
+POST_NORM = ("bert-mean", "bert-cls", "several", "fused")
+
+
 @pytest.fixture(scope="module", params=FAMILIES)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     return FAMILIES[request.param](torch.float64)
@@ -141,6 +145,13 @@ def state(encoder: Encoder, ids: tuple[int, ...], kind: str, layer: int) -> Tens
     return kept[0][0]
 
 
+def layers_of(kind: str, layer: int, count: int, window: int) -> list[int]:
+    """Return the layers that a cell patches, written without the code under test."""
+    there = [at for at in range(count) if at > 0 or kind == "resid"]
+    near = [at for at in there if -(window // 2) <= at - layer <= (window - 1) // 2]
+    return near if layer in there else []
+
+
 def oracle(
     encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str, plan: Plan
 ) -> np.ndarray:
@@ -148,11 +159,11 @@ def oracle(
     base, donor = contrast.clean, contrast.corrupt
     if direction == "denoising":
         base, donor = donor, base
-    groups = groups_in(base)
+    groups = base.groups
     grid = np.full((len(plan.sites), len(encoder.layers), len(groups)), np.nan)
     for s, site in enumerate(plan.sites):
         for layer in range(len(encoder.layers)):
-            window = plan.layers(layer, len(encoder.layers), site.kind)
+            window = layers_of(site.kind, layer, len(encoder.layers), plan.window)
             states = {at: state(encoder, donor.ids, site.kind, at) for at in window}
             for g, (_, positions) in enumerate(groups) if window else ():
                 text = patched(encoder, base.ids, site, states, positions)
@@ -185,17 +196,16 @@ def patched(
 def compare(
     encoder: Encoder, direction: str, plan: Plan, positions: Positions, pairs: list = PAIRS
 ) -> None:
-    jobs, dropped = prepare(encoder, pairs, corruption_named("swap"), positions)
+    prepared, dropped = prepare(encoder, pairs, corruption_named("swap"), positions)
     assert not dropped
-    contrasts = [job.contrasts[0] for job in jobs]
+    contrasts = [each.contrasts[0] for each in prepared]
     with torch.inference_mode():
         anchors = encoder.embed_anchors([pair.anchor for pair in pairs])
-        found = sweep(encoder, contrasts, anchors, direction=direction, plan=plan, progress=False)
-        for swept in found:
-            contrast, anchor = contrasts[swept.index], anchors[swept.index]
+        for scores in exact_scores(encoder, contrasts, anchors, direction=direction, plan=plan):
+            contrast, anchor = contrasts[scores.index], anchors[scores.index]
             expected = oracle(encoder, contrast, anchor, direction, plan)
-            d = swept.clean - swept.corrupt
-            np.testing.assert_allclose(swept.patched / d, expected / d, atol=1e-9)
+            d = scores.clean - scores.corrupt
+            np.testing.assert_allclose(scores.patched / d, expected / d, atol=1e-9)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -222,27 +232,13 @@ def test_windows_and_groups_agree_with_the_oracle(
 
 def test_the_residual_identity_is_measured() -> None:
     norms = {name: make(torch.float32).block_sites[0].norm for name, make in FAMILIES.items()}
-    assert {name for name, norm in norms.items() if norm == "pre"} == {
-        "clip",
-        "siglip",
-        "phantom",
-        "gpt2",
-        "gemma2",
-    }
-    assert {name for name, norm in norms.items() if norm == "post"} == {
-        "bert-mean",
-        "bert-cls",
-        "several",
-        "fused",
-    }
+    assert norms == {**dict.fromkeys(PRE_NORM, "pre"), **dict.fromkeys(POST_NORM, "post")}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", PRE_NORM)
 def test_what_a_block_adds_is_what_its_sites_hold(name: str) -> None:
-    """In pre-norm blocks; elsewhere the two are normalised on the way."""
+    """In pre-norm blocks only: elsewhere norms act on what is added."""
     encoder = FAMILIES[name](torch.float64)
-    if encoder.block_sites[0].norm != "pre":
-        return
     ids = encoder.tokenize([PAIRS[0].true])[0].ids
     for layer in range(1, len(encoder.layers)):
         before, after, *added = (
@@ -266,10 +262,32 @@ def test_sites_that_are_not_there_are_refused_with_the_reason() -> None:
         trace(FAMILIES["clip"](torch.float32), PAIRS, sites=["head.9"], progress=False)
 
 
-@pytest.mark.parametrize("window", [0, 4])
-def test_a_window_wider_than_the_model_is_refused(window: int) -> None:
-    with pytest.raises(SiteError, match=rf"a window of {window} layers; toy has 3 blocks"):
-        trace(ENCODERS["toy"](torch.float32), PAIRS, window=window, progress=False)
+def test_a_window_that_does_not_fit_the_model_is_refused() -> None:
+    toy = ENCODERS["toy"](torch.float32)
+    with pytest.raises(SiteError, match="a window of 0 layers; expected 1 or more"):
+        trace(toy, PAIRS, window=0, progress=False)
+    with pytest.raises(SiteError, match="a window of 4 layers; toy has 3 blocks, so expected 1 to"):
+        trace(toy, PAIRS, window=4, progress=False)
+
+
+# Layers that the cells at layers 0 to 4 patch: `embed` and four blocks.
+WINDOWS: dict[tuple[str, int], list[list[int]]] = {
+    ("resid", 1): [[0], [1], [2], [3], [4]],
+    ("resid", 2): [[0], [0, 1], [1, 2], [2, 3], [3, 4]],
+    ("resid", 3): [[0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4]],
+    ("resid", 4): [[0, 1], [0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4]],
+    ("mlp_out", 1): [[], [1], [2], [3], [4]],
+    ("mlp_out", 2): [[], [1], [1, 2], [2, 3], [3, 4]],
+    ("mlp_out", 3): [[], [1, 2], [1, 2, 3], [2, 3, 4], [3, 4]],
+}
+
+
+@pytest.mark.parametrize(("kind", "window"), WINDOWS)
+def test_the_layers_of_a_window(kind: str, window: int) -> None:
+    plan = Plan(window=window)
+    found = [list(plan.layers(layer, 5, kind)) for layer in range(5)]
+    assert found == WINDOWS[kind, window]
+    assert found == [layers_of(kind, layer, 5, window) for layer in range(5)]
 
 
 def test_positions_that_make_no_sense_are_refused() -> None:

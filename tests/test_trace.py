@@ -1,18 +1,21 @@
 """Traces: corruptions, what is dropped and why, and what is refused."""
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_encoders import bert, clip, siglip, word_tokenizer
+from small_encoders import bert, clip, exact_scores, siglip, word_tokenizer
 
+from negtrace.cli.tracing import Trace
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError, NegtraceWarning, TraceError, UnknownNameError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair, pairs_digest
 from negtrace.pairs.radiology import radiology_pairs
+from negtrace.tracing.config import TraceConfig, TraceOptions
 from negtrace.tracing.corruptions.base import CORRUPTIONS, corruption_named
 from negtrace.tracing.corruptions.neutral import Neutral
 from negtrace.tracing.corruptions.noise import Noise
@@ -95,6 +98,13 @@ def test_a_neutral_word_that_is_no_single_token_is_dropped() -> None:
         )
 
 
+def test_noise_depends_on_the_content_of_a_pair_and_not_on_its_id() -> None:
+    encoder = clip()
+    options = {"corruption": Noise(samples=2), "progress": False}
+    one, other = (trace(encoder, [replace(NEGATED[0], id=id_)], **options) for id_ in "ab")
+    np.testing.assert_array_equal(one.patched, other.patched)
+
+
 def test_noise_depends_on_the_pair_and_the_seed_alone() -> None:
     encoder = clip()
     whole = trace(encoder, NEGATED[:3], corruption="noise", progress=False)
@@ -105,15 +115,32 @@ def test_noise_depends_on_the_pair_and_the_seed_alone() -> None:
     assert not np.allclose(whole.corrupt, other.corrupt)
 
 
-def test_noise_is_as_large_as_asked() -> None:
+def test_noise_is_as_large_as_asked_in_every_dimension() -> None:
     encoder = clip()
     true, false = encoder.tokenize([NEGATED[0].true, NEGATED[0].false])
-    contrasts = Noise(multiple=2.0, samples=64).contrasts(NEGATED[0], true, false, encoder)
-    hidden = torch.randn(len(true), 32) * 5
+    contrasts = Noise(multiple=2.0, samples=256).contrasts(NEGATED[0], true, false, encoder)
+    # Dimensions of very unequal size: the noise has one size, that of all entries together.
+    hidden = torch.randn(len(true), 32) * torch.linspace(0.1, 10, 32)
     cue = contrasts[0].first_difference
     moved = torch.stack([contrast.corrupt.edit(hidden) - hidden for contrast in contrasts])
-    assert moved[:, cue].std().item() == pytest.approx(2 * hidden.std().item(), rel=0.1)
+    expected = torch.full((32,), 2 * hidden.std().item())
+    torch.testing.assert_close(moved[:, cue].std(dim=0), expected, rtol=0.2, atol=0)
     assert moved.abs().sum(-1).nonzero()[:, 1].unique().tolist() == [cue]
+
+
+def test_patched_scores_are_averaged_over_samples() -> None:
+    encoder, pairs, noise = clip(torch.float64), NEGATED[:2], Noise(samples=5)
+    cte = trace(encoder, pairs, corruption=noise, progress=False)
+    for pair, patched in zip(pairs, cte.patched, strict=True):
+        true, false = encoder.tokenize([pair.true, pair.false])
+        contrasts = noise.contrasts(pair, true, false, encoder)
+        with torch.inference_mode():
+            anchors = encoder.embed_anchors([pair.anchor] * 5)
+            scores = exact_scores(encoder, contrasts, anchors)
+        mean = np.mean([each.patched for each in scores], axis=0)
+        np.testing.assert_allclose(patched[..., : mean.shape[2]], mean, atol=1e-12)
+        spread = np.ptp([each.patched for each in scores], axis=0)
+        assert spread.max() > 1e-3  # a median, or one sample alone, would not pass
 
 
 def test_samples_are_averaged() -> None:
@@ -215,6 +242,41 @@ def test_a_model_that_hears_no_negation_is_refused() -> None:
         trace(encoder, PAIRS[:4], progress=False)
 
 
+def test_options_are_the_fields_of_the_config_and_replace_them() -> None:
+    assert list(TraceOptions.__annotations__) == [field.name for field in fields(TraceConfig)]
+    config = TraceConfig(direction="noising", corruption="neutral")
+    by_config = trace(ToyEncoder(), PAIRS[:4], config, progress=False)
+    by_options = trace(
+        ToyEncoder(), PAIRS[:4], direction="noising", corruption="neutral", progress=False
+    )
+    assert by_config.provenance.config == by_options.provenance.config
+    np.testing.assert_array_equal(by_config.patched, by_options.patched)
+    both = trace(ToyEncoder(), PAIRS[:4], config, direction="denoising", progress=False)
+    assert (both.direction, both.corruption) == ("denoising", "neutral")
+    with pytest.raises(UnknownNameError, match="unknown setting of a trace 'sitess'; known: corr"):
+        trace(ToyEncoder(), PAIRS[:1], sitess=["resid"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sites": []}, "sites none: name each once"),
+        ({"sites": "resid"}, r"sites is the text 'resid'; expected a list: \['resid'\]"),
+        ({"sites": ["head.x"]}, "unknown site 'head.x'; known: resid"),
+        ({"positions": []}, r"positions \[\]; expected 'token'"),
+        ({"steps": 0}, "steps is 0; expected 1 or more"),
+        ({"verify": -1}, "verify is -1; expected 0 or more"),
+        ({"row_tokens": 0}, "row_tokens is 0; expected 1 or more"),
+        ({"verify": 2}, "verify=2 with method='exact', which is exact already"),
+    ],
+)
+def test_a_config_is_checked_before_a_model_is_there(
+    options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(TraceError, match=message):
+        TraceConfig(**options)
+
+
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(UnknownNameError, match=r"'shuffle'; known: .*mask, mean, neutral, .*swap"):
         trace(ToyEncoder(), PAIRS[:1], corruption="shuffle")
@@ -229,6 +291,33 @@ def test_unknown_names_list_the_known_ones() -> None:
         Noise(multiple=-1.0)
     known = {"mask", "mean", "neutral", "noise", "resample", "swap", "zero"}
     assert known <= {*CORRUPTIONS}
+
+
+def test_a_batch_is_repeated_whole_unless_all_of_it_is_done() -> None:
+    encoder = clip()
+    tokens = [encoder.tokenize([pair.true, pair.false]) for pair in NEGATED[:40]]
+    contrasts = [
+        contrast
+        for pair, (true, false) in zip(NEGATED, tokens, strict=False)
+        for contrast in corruption_named("swap").contrasts(pair, true, false, encoder)
+        if len(true) == len(tokens[0][0])
+    ]
+    with torch.inference_mode():
+        anchors = encoder.embed_anchors([NEGATED[0].anchor]).expand(len(contrasts), -1)
+        whole = exact_scores(encoder, contrasts, anchors)
+        rest = exact_scores(encoder, contrasts, anchors, done={0, 2})
+        assert not exact_scores(encoder, contrasts, anchors, done={*range(len(contrasts))})
+    assert len(contrasts) > 3
+    assert [scores.index for scores in rest] == [scores.index for scores in whole]
+    for one, other in zip(whole, rest, strict=True):
+        np.testing.assert_array_equal(one.patched, other.patched)
+
+
+def test_limit_takes_pairs_evenly_spaced() -> None:
+    limited = Trace(model="toy", limit=20)._pairs()
+    assert limited == PAIRS[::7]
+    assert len({pair.subject for pair in limited}) > 3
+    assert Trace(model="toy")._pairs() == PAIRS
 
 
 @pytest.mark.filterwarnings("ignore:hooks of your own")  # what interrupts is a hook

@@ -3,18 +3,33 @@
 __all__ = ["Demo", "Heads", "Trace"]
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
+
+from tyro.conf import OmitArgPrefixes, Suppress
+from tyro.constructors import PrimitiveConstructorSpec
 
 from negtrace.cli.models import Model
+from negtrace.cli.names import named
 from negtrace.cli.printing import say, say_written
 from negtrace.cli.settings import settings
 from negtrace.plots.save import FORMATS, Format
+from negtrace.tracing.config import DIRECTIONS, Direction, TraceConfig, TraceOptions, configured
+from negtrace.tracing.positions import MODES
 
 if TYPE_CHECKING:
     from negtrace.pairs.pair import Pair
     from negtrace.results.cte_json import Document
+
+POSITIONS = PrimitiveConstructorSpec[Any](
+    nargs="*",
+    metavar="{" + ",".join(MODES) + ",ROLE [ROLE ...]}",
+    instance_from_str=lambda words: words[0] if len(words) == 1 and words[0] in MODES else words,
+    is_instance=lambda value: isinstance(value, str | list),
+    str_from_instance=lambda value: [value] if isinstance(value, str) else list(value),
+)
+"""How positions are read: one way to choose them, or roles by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,129 +56,106 @@ class Demo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Traced(Model):
-    """What is traced: a model on pairs, its negation destroyed in some way."""
+class _Options(TraceConfig):
+    """What is corrupted, what is patched, and how scores are computed."""
+
+    # The fields of TraceConfig that a command line spells in another way. Their help is its.
+    corruption: Annotated[str, named("negtrace.tracing:CORRUPTIONS")] = "swap"
+    positions: Annotated[Any, POSITIONS] = "token"
+    method: Annotated[str, named("negtrace.tracing:ENGINES")] = "exact"
+    # These are options of the command itself.
+    settings: Suppress[Any] = field(default_factory=dict)
+    direction: Suppress[Any] = "denoising"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _HeadOptions(_Options):
+    """What is corrupted, what is patched, and how scores are computed."""
+
+    positions: Annotated[Any, POSITIONS] = "all"
+    sites: Suppress[Any] = ("head",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Traced(Model):
+    """A model, and the pairs that it is traced on."""
 
     pairs: Path | None = None
-    """JSONL of pairs; the built-in radiology pairs, anchored on text, when not given."""
+    """JSONL of pairs; when not given, the built-in radiology pairs, anchored on text."""
     limit: int | None = None
     """Trace about this many of the pairs, evenly spaced; all when not given."""
     skip_bad: bool = False
     """Leave out lines of the pairs file that cannot be used, and count them."""
-    corruption: str = "swap"
-    """How the negation is destroyed: swap, neutral, mask, mean, zero, noise or resample."""
     set: tuple[str, ...] = ()
-    """Settings of the corruption: samples=16 multiple=3.0 seed=0 for noise, samples=8 seed=0 for
-    resample, word=a for neutral."""
+    """Settings of the corruption, such as samples=16 for noise; `negtrace models` lists them."""
     out: Path = Path("negtrace-out")
     """Folder to write into."""
     formats: tuple[Format, ...] = FORMATS
     """Formats of the figures."""
 
-    def prepared(self) -> "list[Pair]":
-        """Return the pairs, after what can be refused before the model is loaded."""
+    def _configured(self, config: TraceConfig, **changes: Unpack[TraceOptions]) -> TraceConfig:
+        """Return the settings of the trace, after a check of all that needs no model."""
         from negtrace._files import require_writable
-        from negtrace.tracing.corruptions.base import CORRUPTIONS
 
         require_writable(self.out)
-        _ = CORRUPTIONS[self.corruption]
-        return _pairs(self.pairs, self.limit, skip_bad=self.skip_bad)
+        return configured(config, {"settings": settings(self.set), **changes})
+
+    def _pairs(self) -> "list[Pair]":
+        """Return the pairs of the file, or the built-in ones, about `limit` of them."""
+        from negtrace.pairs.jsonl import read_pairs
+        from negtrace.pairs.radiology import radiology_pairs
+
+        on_error: Literal["skip", "raise"] = "skip" if self.skip_bad else "raise"
+        pairs = read_pairs(self.pairs, on_error=on_error) if self.pairs else radiology_pairs()
+        return pairs[:: -(-len(pairs) // self.limit) if self.limit else 1]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trace(Traced):
+class Trace(_Traced):
     """Trace a model: a built-in name, a Hugging Face folder or a hub name."""
 
     direction: Literal["both", "denoising", "noising"] = "both"
-    """Restore the clean state in the corrupted run, inject the corrupted one, or both."""
-    sites: tuple[str, ...] = ("resid",)
-    """What is patched: resid, resid_pre, attn_out, mlp_out, head (all of them), head.3."""
-    positions: tuple[str, ...] = ("token",)
-    """What is patched at once: token, role, all, or some roles by name."""
-    window: int = 1
-    """Layers patched at once; more than one makes peaks higher."""
-    method: Literal["exact", "attribution", "integrated_gradients"] = "exact"
-    """Run every cell, or estimate all of them by gradients (an approximation, and marked so)."""
-    steps: int = 8
-    """Gradients averaged by integrated_gradients."""
-    verify: int = 0
-    """How many of the largest estimates, and as many random ones, to run exactly."""
-    include_text: bool = False
-    """Keep the statements in what is written; reports may be patients'."""
+    """Restore the clean state in the corrupted run, put the corrupted state into the clean run, or
+    both."""
+    config: OmitArgPrefixes[_Options] = field(default_factory=_Options)
 
     def run(self) -> None:
-        """Trace, write and say what was found."""
+        """Trace, write the results, and print a summary."""
         from negtrace.experiments.trace import run
-        from negtrace.tracing.engines.exact import DIRECTIONS
 
-        pairs, corrupted = self.prepared(), settings(self.set)
+        config, pairs = self._configured(self.config), self._pairs()
+        directions = DIRECTIONS if self.direction == "both" else (self.direction,)
         documents = run(
-            self.load(),
-            self.out,
-            pairs,
-            directions=DIRECTIONS if self.direction == "both" else (self.direction,),
-            corruption=self.corruption,
-            settings=corrupted,
-            sites=self.sites,
-            positions=_positions(self.positions),
-            window=self.window,
-            method=self.method,
-            steps=self.steps,
-            verify=self.verify,
-            include_text=self.include_text,
-            formats=self.formats,
+            self.load(), self.out, pairs, config, directions=directions, formats=self.formats
         )
         _report(documents, self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heads(Traced):
+class Heads(_Traced):
     """Study a model's attention heads: causal effect and negator selectivity of each."""
 
-    direction: Literal["denoising", "noising"] = "noising"
-    """Restore the clean heads in the corrupted run, or inject the corrupted ones."""
-    positions: tuple[str, ...] = ("all",)
-    """What of a head is patched at once: all, token (effects are added up), or roles by name."""
+    direction: Direction = "noising"
+    """Restore the clean heads in the corrupted run, or put the corrupted heads into the clean
+    run."""
     queries: Literal["later", "other"] = "later"
-    """Which tokens' attention to the negator counts: those behind it, or all others."""
+    """The tokens whose attention to the negator counts: those after it, or all others."""
+    config: OmitArgPrefixes[_HeadOptions] = field(default_factory=_HeadOptions)
 
     def run(self) -> None:
-        """Trace every head, look at its attention, write and say what was found."""
+        """Trace every head, measure its attention, write the results, and print a summary."""
         from negtrace.experiments.gallery import summary_of_heads
         from negtrace.experiments.trace import run_heads
 
-        pairs, corrupted = self.prepared(), settings(self.set)
-        found = run_heads(
-            self.load(),
-            self.out,
-            pairs,
-            direction=self.direction,
-            corruption=self.corruption,
-            settings=corrupted,
-            positions=_positions(self.positions),
-            queries=self.queries,
-            formats=self.formats,
+        config = self._configured(self.config, direction=self.direction)
+        pairs = self._pairs()
+        study = run_heads(
+            self.load(), self.out, pairs, config, queries=self.queries, formats=self.formats
         )
-        say(*summary_of_heads(found.effect, found.selectivity))
-        if found.refused:
-            say(f"no selectivity: {found.refused}")
-        say_written(self.out, found.files)
-
-
-def _pairs(path: Path | None, limit: int | None, *, skip_bad: bool) -> "list[Pair]":
-    """Return the pairs of a file, or the built-in ones, about `limit` of them, evenly spaced."""
-    from negtrace.pairs.jsonl import read_pairs
-    from negtrace.pairs.radiology import radiology_pairs
-
-    on_error: Literal["skip", "raise"] = "skip" if skip_bad else "raise"
-    pairs = read_pairs(path, on_error=on_error) if path else radiology_pairs()
-    return pairs[:: -(-len(pairs) // limit) if limit else 1]
-
-
-def _positions(given: Sequence[str]) -> str | Sequence[str]:
-    """Return the one way to choose positions, or roles by name."""
-    alone = len(given) == 1 and given[0] in ("token", "role", "all")
-    return given[0] if alone else given
+        say(*summary_of_heads(study.effect, study.selectivity))
+        if study.refused:
+            say(f"no selectivity: {study.refused}")
+        say_written(self.out, study.files)
 
 
 def _report(documents: "Sequence[Document]", out: Path) -> None:

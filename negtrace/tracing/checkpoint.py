@@ -1,4 +1,4 @@
-"""Finished work of a sweep on disk, so that an interrupted trace goes on where it stopped."""
+"""Finished scores of a sweep on disk, so that an interrupted trace can be resumed."""
 
 __all__ = ["Checkpoint"]
 
@@ -10,27 +10,27 @@ import numpy as np
 
 from negtrace._files import pack, unpack, write_bytes
 from negtrace.errors import CTEError, NegtraceWarning
-from negtrace.tracing.engines.exact import Swept
+from negtrace.tracing.engines.sweep import ContrastScores
 
-EVERY = 15.0
-"""Seconds between writes: what is lost at most, and a small price against the work."""
+SECONDS_BETWEEN_WRITES = 15.0
+"""The most work that an interruption loses."""
 
 
 class Checkpoint:
-    """The contrasts of one sweep that are done, kept in one safetensors file.
+    """The finished scores of one sweep, in one safetensors file.
 
-    The sweep repeats its batches as they were and leaves out those that are done whole, so a
-    resumed trace has the identical result.
+    A resumed sweep repeats its batches as they were and leaves out those that are done as a whole,
+    so its result is identical.
     """
 
     def __init__(self, path: Path, key: str) -> None:
         self._path = path
         self._key = key
-        """Digest of everything the scores depend on; another trace's file is not resumed."""
+        """Digest of everything the scores depend on. A file with another key is not resumed."""
         self.done = self._read()
         self._written = time.monotonic()
 
-    def _read(self) -> dict[int, Swept]:
+    def _read(self) -> dict[int, ContrastScores]:
         if not self._path.exists():
             return {}
         try:
@@ -45,23 +45,25 @@ class Checkpoint:
             )
             return {}
         return {
-            index: Swept(index=index, clean=clean, corrupt=corrupt, patched=arrays[str(index)])
+            index: ContrastScores(
+                index=index, clean=clean, corrupt=corrupt, patched=arrays[str(index)]
+            )
             for index, clean, corrupt in header["done"]
         }
 
-    def keep(self, swept: Swept) -> None:
-        """Add one finished contrast; write now and then."""
-        self.done[swept.index] = swept
-        if time.monotonic() - self._written > EVERY:
+    def add(self, scores: ContrastScores) -> None:
+        """Add the scores of one contrast; write the file if the last write is some time ago."""
+        self.done[scores.index] = scores
+        if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self.write()
 
     def write(self) -> None:
-        """Write what is done.
+        """Write all finished scores.
 
         Raises:
-            OutputError: when the place cannot be written.
+            OutputError: when the file cannot be written.
         """
-        arrays = {str(index): np.asarray(swept.patched) for index, swept in self.done.items()}
-        rows = [[swept.index, swept.clean, swept.corrupt] for swept in self.done.values()]
+        arrays = {str(index): np.asarray(scores.patched) for index, scores in self.done.items()}
+        rows = [[scores.index, scores.clean, scores.corrupt] for scores in self.done.values()]
         write_bytes(self._path, pack(arrays, {"key": self._key, "done": rows}))
         self._written = time.monotonic()

@@ -1,6 +1,14 @@
 """Which positions of a statement are patched at once."""
 
-__all__ = ["WHOLE", "Group", "Positions", "check_positions", "groups_of"]
+__all__ = [
+    "MODES",
+    "WHOLE",
+    "Group",
+    "Positions",
+    "check_positions",
+    "groups_of",
+    "name_of",
+]
 
 from collections.abc import Mapping, Sequence
 
@@ -27,6 +35,13 @@ def check_positions(positions: Positions) -> None:
             f"positions {positions!r}; expected 'token', 'role', 'all', roles out of "
             f"{', '.join(ROLES)}, or the positions of each pair by its id"
         )
+
+
+def name_of(positions: Positions) -> str:
+    """Return what is patched at once, in a few words for titles; positions by pair are `given`."""
+    if isinstance(positions, str):
+        return positions
+    return "given" if isinstance(positions, Mapping) else ", ".join(positions)
 
 
 def groups_of(roles: Sequence[str], positions: Positions, pair_id: str) -> tuple[Group, ...]:

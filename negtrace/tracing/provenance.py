@@ -1,4 +1,4 @@
-"""Where a result comes from: the model, the pairs, when, and by which settings."""
+"""Provenance of a result: the model, the pairs, the time, and the settings."""
 
 __all__ = ["now", "provenance_of", "rules_of"]
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from negtrace.encoders.base import Encoder
 from negtrace.pairs.pair import pairs_digest
 from negtrace.results.provenance import Provenance
-from negtrace.tracing.prepare import Job
+from negtrace.tracing.prepare import PreparedPair
 from negtrace.version import __version__
 
 
@@ -18,15 +18,15 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def rules_of(jobs: Sequence[Job]) -> dict[str, int]:
-    """Return how many pairs were aligned by which rule; those dropped are listed apart."""
-    return dict(sorted(Counter(job.contrasts[0].rule for job in jobs).items()))
+def rules_of(prepared: Sequence[PreparedPair]) -> dict[str, int]:
+    """Return the number of pairs that each alignment rule aligned."""
+    return dict(sorted(Counter(each.contrasts[0].rule for each in prepared).items()))
 
 
 def provenance_of(
-    encoder: Encoder, jobs: Sequence[Job], config: Mapping[str, object]
+    encoder: Encoder, prepared: Sequence[PreparedPair], config: Mapping[str, object]
 ) -> Provenance:
-    """Return the provenance of what is measured on some jobs now."""
+    """Return the provenance of what is measured now on these pairs."""
     return Provenance(
         package_version=__version__,
         time=now(),
@@ -35,6 +35,6 @@ def provenance_of(
         revision=encoder.revision,
         weights_digest=encoder.digest,
         tokenizer=encoder.tokenizer_name,
-        pairs_digest=pairs_digest([job.pair for job in jobs]),
+        pairs_digest=pairs_digest([each.pair for each in prepared]),
         config=dict(config),
     )

@@ -1,4 +1,4 @@
-"""How far each attention head looks for the negator, measured on pairs of statements."""
+"""Selectivity: how much each attention head attends to the negator, measured on pairs."""
 
 __all__ = ["QUERIES", "head_selectivity"]
 
@@ -23,23 +23,24 @@ from negtrace.results.provenance import Dropped
 from negtrace.tracing.attention import attention_patterns, require_patterns
 from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.corruptions.contrast import Correspondence, Run
-from negtrace.tracing.prepare import Job, prepare, require_some
+from negtrace.tracing.prepare import PreparedPair, prepare, require_some
 from negtrace.tracing.provenance import provenance_of, rules_of
 
 Queries = Literal["later", "other"]
 QUERIES: tuple[Queries, ...] = get_args(Queries)
-"""Which tokens look for the cue: those behind it, or all but itself."""
+"""The tokens whose attention to the cue counts: those after it, or all other tokens."""
 
 BATCH = 32
-"""Statements whose attention is held at once."""
+"""Statements whose attention is computed at once."""
 
 
-class _Sides(NamedTuple):
-    """A pair's two runs, and which positions of the affirmative one stand for each negated one."""
+class _Runs(NamedTuple):
+    """The two runs of a pair."""
 
     negated: Run
     affirmative: Run
-    sources: Correspondence
+    correspondence: Correspondence
+    """For each position of the negated run, the positions of the affirmative one."""
 
 
 def head_selectivity(
@@ -52,26 +53,26 @@ def head_selectivity(
     seed: int = 0,
     progress: bool | None = None,
 ) -> HeadSelectivity:
-    """Measure every head's selectivity for the negator.
+    """Measure the selectivity of every head for the negator (Quantmeyer et al., arXiv 2407.10488).
 
-    For each pair, the largest difference over queries q of the attention from q to the cue of the
-    negated statement and from its like to the cue's slot in the affirmative one; then the mean over
-    pairs (Quantmeyer et al. 2024, arXiv 2407.10488). A cue or slot of several tokens counts as a
-    whole: their attention is added up.
+    Let A(q, c) be the attention from query token q to the cue of the negated statement, and B(q, c)
+    the attention between the corresponding tokens of the affirmative statement. The selectivity of
+    a head is the mean over pairs of the largest A(q, c) - B(q, c) over queries q. Attention to
+    the tokens of a cue of several tokens is added up.
 
     Args:
-        encoder: a model whose attention can be read; handed back untouched.
+        encoder: a model whose attention can be read. It is left unchanged.
         pairs: as for `negtrace.trace`.
-        queries: `later`, the tokens behind the cue, as in the paper; `other`, all but the cue, for
-            a tower that reads both ways. Padding does not look, unless it is read out; nor does
-            the end token that it follows.
+        queries: `later`, the tokens after the cue, as in the paper; `other`, all tokens but the
+            cue, for a tower that reads in both directions. Padding is a query only where the
+            embedding is read there, and the end token before padding is not.
         confidence: of the bootstrap interval over pairs.
-        resamples: bootstrap draws.
+        resamples: number of bootstrap draws.
         seed: of the draws.
-        progress: show a bar; None shows it on a terminal only.
+        progress: show a progress bar; None shows it on a terminal only.
 
     Raises:
-        SiteError: when the model gives no attention patterns, with the reason.
+        SiteError: when the model's attention patterns cannot be read, with the reason.
         TraceError: when no pair is left.
         UnknownNameError: for unknown queries.
     """
@@ -80,94 +81,103 @@ def head_selectivity(
     require_patterns(encoder)
     pairs = radiology_pairs() if pairs is None else list(pairs)
     with torch.inference_mode(), evaluating(encoder.model):
-        jobs, dropped = prepare(encoder, pairs, corruption_named("swap"), "token")
-        jobs, slotless = _with_slot(jobs, queries)
-        dropped += slotless
-        require_some(jobs, dropped)
-        anchors = encoder.embed_anchors([job.pair.anchor for job in jobs])
-        sides = [_sides(job) for job in jobs]
-        looks = _looks(encoder, sides, anchors, progress)
-    found = [
-        _largest(one, looks[2 * place], looks[2 * place + 1], queries)
-        for place, one in enumerate(sides)
+        prepared, dropped = prepare(encoder, pairs, corruption_named("swap"), "token")
+        prepared, without_slot = _with_slot(prepared, queries)
+        dropped += without_slot
+        require_some(prepared, dropped)
+        anchors = encoder.embed_anchors([each.pair.anchor for each in prepared])
+        runs = [_runs(each) for each in prepared]
+        attention = _attention(encoder, runs, anchors, progress)
+    by_pair = [
+        _largest(each, attention[2 * index], attention[2 * index + 1], queries)
+        for index, each in enumerate(runs)
     ]
+    config = {"queries": queries, "alignment": rules_of(prepared)}
     return selectivity_of(
-        np.stack(found),
-        [job.pair.id for job in jobs],
+        np.stack(by_pair),
+        [each.pair.id for each in prepared],
         layers=encoder.block_names,
         queries=queries,
-        provenance=provenance_of(encoder, jobs, {"queries": queries, "alignment": rules_of(jobs)}),
+        provenance=provenance_of(encoder, prepared, config),
         dropped=dropped,
         resampling=Resampling(confidence=confidence, resamples=resamples, seed=seed),
     )
 
 
-def _with_slot(jobs: Sequence[Job], queries: str) -> tuple[list[Job], list[Dropped]]:
-    """Return the jobs whose statements can be compared, and the others with their reasons."""
+def _with_slot(
+    prepared: Sequence[PreparedPair], queries: str
+) -> tuple[list[PreparedPair], list[Dropped]]:
+    """Return the pairs whose attention can be compared, and the others with their reasons."""
     kept, dropped = [], []
-    for job in jobs:
+    for each in prepared:
         try:
-            _require_slot(_sides(job), queries)
+            _require_slot(_runs(each), queries)
         except AlignmentError as error:
-            dropped.append(Dropped(id=job.pair.id, code=error.code, reason=str(error)))
+            dropped.append(Dropped(id=each.pair.id, code=error.code, reason=str(error)))
         else:
-            kept.append(job)
+            kept.append(each)
     return kept, dropped
 
 
-def _require_slot(sides: _Sides, queries: str) -> None:
-    if not _cue(sides.affirmative):
+def _require_slot(runs: _Runs, queries: str) -> None:
+    """Raise an AlignmentError when the affirmative statement has nothing to compare with."""
+    if not _cue(runs.affirmative):
         raise AlignmentError(
             "no-slot",
-            "nothing stands where the cue does in the affirmative statement, so attention to it "
-            "has nothing to be compared with; put another word there",
+            "the affirmative statement has no word in the place of the cue, so there is no "
+            "attention to compare with; put another word there",
         )
-    if not _compared(sides, queries):
+    if not _queries(runs, queries):
+        where = "after" if queries == "later" else "but"
         raise AlignmentError(
-            "no-query", f"no token {'behind' if queries == 'later' else 'but'} the cue has a like"
+            "no-query", f"no token {where} the cue has a counterpart in the affirmative statement"
         )
 
 
-def _sides(job: Job) -> _Sides:
-    contrast = job.contrasts[0]
-    if job.pair.negated == "true":
-        return _Sides(contrast.clean, contrast.corrupt, contrast.clean_from_corrupt)
-    return _Sides(contrast.corrupt, contrast.clean, contrast.corrupt_from_clean)
+def _runs(prepared: PreparedPair) -> _Runs:
+    contrast = prepared.contrasts[0]
+    if prepared.pair.negated == "true":
+        return _Runs(contrast.clean, contrast.corrupt, contrast.clean_from_corrupt)
+    return _Runs(contrast.corrupt, contrast.clean, contrast.corrupt_from_clean)
 
 
 def _cue(run: Run) -> list[int]:
     return [i for i, role in enumerate(run.roles) if role == "cue"]
 
 
-def _compared(sides: _Sides, queries: str) -> list[int]:
-    """Return the queries of the negated statement that have a like in the affirmative one."""
-    run, cue = sides.negated, _cue(sides.negated)
+def _queries(runs: _Runs, queries: str) -> list[int]:
+    """Return the query positions of the negated run that have a counterpart."""
+    run, cue = runs.negated, _cue(runs.negated)
     after = max(cue) if queries == "later" else -1
     return [
         i
         for i, role in enumerate(run.roles)
-        if i > after and i not in cue and sides.sources[i]
+        if i > after and i not in cue and runs.correspondence[i]
         if role != "pad" or i == run.read_out
     ]
 
 
-def _looks(
-    encoder: Encoder, sides: Sequence[_Sides], anchors: Tensor, progress: bool | None
+def _attention(
+    encoder: Encoder, pairs: Sequence[_Runs], anchors: Tensor, progress: bool | None
 ) -> dict[int, Float[np.ndarray, "block head query"]]:
-    """Return the attention to the cue, or its slot, in each pair's two runs, the negated first."""
-    runs = [run for one in sides for run in (one.negated, one.affirmative)]
-    found = {}
-    hidden = None if progress is None else not progress
-    with tqdm(total=len(runs), desc="attention", unit="statement", disable=hidden) as bar:
+    """Return the attention to the cue or its slot in every run.
+
+    Keys are 2 i for the negated run of pair i, and 2 i + 1 for its affirmative run.
+    """
+    runs = [run for pair in pairs for run in (pair.negated, pair.affirmative)]
+    attention: dict[int, Float[np.ndarray, "block head query"]] = {}
+    disable = None if progress is None else not progress
+    with tqdm(total=len(runs), desc="attention", unit="statement", disable=disable) as bar:
         for batch in batches_by_length([run.ids for run in runs], BATCH):
-            found.update(_look(encoder, runs, batch, anchors))
+            attention |= _batch_attention(encoder, runs, batch, anchors)
             bar.update(len(batch))
-    return found
+    return attention
 
 
-def _look(
+def _batch_attention(
     encoder: Encoder, runs: Sequence[Run], batch: Sequence[int], anchors: Tensor
 ) -> dict[int, Float[np.ndarray, "block head query"]]:
+    """Return the attention to the cue or its slot in some runs of equal length."""
     ids = torch.tensor([runs[index].ids for index in batch], device=encoder.device)
     patterns = attention_patterns(encoder, ids, anchors[[index // 2 for index in batch]])
     return {
@@ -177,14 +187,14 @@ def _look(
 
 
 def _largest(
-    sides: _Sides,
+    runs: _Runs,
     negated: Float[np.ndarray, "block head query"],
-    affirmative: Float[np.ndarray, "block head like"],
+    affirmative: Float[np.ndarray, "block head counterpart"],
     queries: str,
 ) -> Float[np.ndarray, "block head"]:
-    """Return the largest difference over the queries that can be compared."""
+    """Return the largest difference between the two statements' attention, over the queries."""
     differences = [
-        negated[..., i] - affirmative[..., list(sides.sources[i])].mean(axis=-1)
-        for i in _compared(sides, queries)
+        negated[..., i] - affirmative[..., list(runs.correspondence[i])].mean(axis=-1)
+        for i in _queries(runs, queries)
     ]
     return np.asarray(np.max(differences, axis=0))

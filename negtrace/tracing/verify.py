@@ -1,4 +1,4 @@
-"""How far an estimate can be trusted: some of its cells run exactly."""
+"""Estimates checked against exact scores: some of the cells run exactly."""
 
 __all__ = ["verified"]
 
@@ -8,29 +8,35 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from negtrace.results.statistics import spearman
-from negtrace.tracing.engines.exact import Swept
-from negtrace.tracing.prepare import Work
+from negtrace.tracing.engines.exact import rerun
+from negtrace.tracing.engines.sweep import ContrastScores, Sweep
 
 
 def verified(
-    work: Work, estimates: Mapping[int, Swept], *, count: int, seed: int = 0
+    sweep: Sweep, estimates: Mapping[int, ContrastScores], *, count: int, seed: int = 0
 ) -> dict[str, float | int | None]:
-    """Run the `count` largest estimates and as many random cells exactly, and compare.
+    """Run the cells with the largest estimates and some random cells exactly, and compare.
+
+    Args:
+        sweep: the sweep that was estimated.
+        estimates: its estimated scores, by contrast.
+        count: how many of the largest, and how many random cells.
+        seed: of the random cells.
 
     Returns:
-        How many of each were run, the correlations (Pearson's, and Spearman's of ranks) of the
-        estimated with the exact change of the score over all of them and over the random ones
-        alone, and the largest gap in the unit of the score.
+        `top` and `random`, the number of cells of each kind. `pearson` and `spearman`, the
+        correlations of the estimated with the exact change of the score over all these cells; the
+        same over the random cells alone. `largest_gap`, in the unit of the score.
     """
-    cells, changes = _cells(work, estimates)
-    top, drawn = _chosen(changes, count, seed)
-    chosen = np.concatenate([top, drawn])
-    exact = _exactly(work, cells[chosen])
+    cells, changes = _cells(sweep, estimates)
+    top, random = _chosen(changes, count, seed)
+    chosen = np.concatenate([top, random])
+    exact = _exact_changes(sweep, cells[chosen])
     pearson, ranks = _correlations(changes[chosen], exact)
-    random_pearson, random_ranks = _correlations(changes[drawn], exact[len(top) :])
+    random_pearson, random_ranks = _correlations(changes[random], exact[len(top) :])
     return {
         "top": len(top),
-        "random": len(drawn),
+        "random": len(random),
         "pearson": pearson,
         "spearman": ranks,
         "random_pearson": random_pearson,
@@ -40,35 +46,37 @@ def verified(
 
 
 def _cells(
-    work: Work, estimates: Mapping[int, Swept]
+    sweep: Sweep, estimates: Mapping[int, ContrastScores]
 ) -> tuple[Int[np.ndarray, "cell four"], Float[np.ndarray, " cell"]]:
     """Return contrast, site, layer and group of every cell, and the change of its score."""
-    places, changes = [], []
-    for index in sorted(estimates):
-        one = estimates[index]
-        found = np.argwhere(np.isfinite(one.patched))
-        places.append(np.column_stack([np.full(len(found), index), found]))
-        changes.append(one.patched[tuple(found.T)] - work.base(one))
-    return np.concatenate(places), np.concatenate(changes)
+    indices, changes = [], []
+    for contrast in sorted(estimates):
+        scores = estimates[contrast]
+        finite = np.argwhere(np.isfinite(scores.patched))
+        indices.append(np.column_stack([np.full(len(finite), contrast), finite]))
+        changes.append(scores.patched[tuple(finite.T)] - sweep.base_score(scores))
+    return np.concatenate(indices), np.concatenate(changes)
 
 
 def _chosen(
     changes: Float[np.ndarray, " cell"], count: int, seed: int
-) -> tuple[Int[np.ndarray, " top"], Int[np.ndarray, " drawn"]]:
+) -> tuple[Int[np.ndarray, " top"], Int[np.ndarray, " random"]]:
+    """Return the indices of the largest changes, and of random others."""
     order = np.argsort(-np.abs(changes), kind="stable")
     top, rest = order[:count], np.sort(order[count:])
-    drawn = np.random.default_rng(seed).choice(rest, min(count, len(rest)), replace=False)
-    return top, drawn
+    random = np.random.default_rng(seed).choice(rest, min(count, len(rest)), replace=False)
+    return top, random
 
 
-def _exactly(work: Work, cells: Int[np.ndarray, "cell four"]) -> Float[np.ndarray, " cell"]:
+def _exact_changes(sweep: Sweep, cells: Int[np.ndarray, "cell four"]) -> Float[np.ndarray, " cell"]:
     """Return the exact change of the score in each cell."""
-    shape = len(work.plan.sites), len(work.encoder.layers), int(cells[:, 3].max()) + 1
+    shape = len(sweep.plan.sites), len(sweep.encoder.layers), int(cells[:, 3].max()) + 1
     only = {index: np.zeros(shape, dtype=bool) for index in sorted(set(cells[:, 0].tolist()))}
     for index, wanted in only.items():
         wanted[tuple(cells[cells[:, 0] == index, 1:].T)] = True
     changes = {
-        index: swept.patched - work.base(swept) for index, swept in work.exactly(list(only), only)
+        scores.index: scores.patched - sweep.base_score(scores)
+        for scores in rerun(sweep, list(only), only=only)
     }
     return np.array([changes[index][site, layer, group] for index, site, layer, group in cells])
 

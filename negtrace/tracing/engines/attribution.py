@@ -1,120 +1,102 @@
-"""Attribution patching: a gradient's estimate of every cell's score, in a few passes.
+"""Attribution patching: the score of every cell, estimated from gradients in a few passes.
 
-To first order, replacing a state h of the base run by the donor's changes the score by
-(h_donor - h_base) . dS/dh. One forward and one backward give this for every site, layer and
-position at once (Nanda 2023; AtP*, arXiv 2403.00745). Where the score bends on the way, the
-gradient is averaged along the straight path from the base's input of block 0 to the donor's:
-integrated gradients (Sundararajan et al. 2017; EAP-IG, Hanna et al., arXiv 2403.17806).
+To first order, replacing a state h of the base run by the source's state changes the score S by
+(h_source - h_base) . dS/dh. One forward and one backward pass give this for every site, layer and
+position at once (Nanda 2023; AtP*, arXiv 2403.00745). Integrated gradients (Sundararajan et al.
+2017; EAP-IG, Hanna et al., arXiv 2403.17806) average the gradient along the straight line from the
+base's input of block 0 to the source's, since the score is not linear in between.
 
-An estimate is a prefilter: let `trace(..., verify=K)` run some of its cells exactly.
+Estimates are for finding candidates: `trace(..., verify=K)` runs some of the cells exactly.
 """
 
-__all__ = ["ESTIMATORS", "estimator_named"]
+__all__ = ["Attribution", "IntegratedGradients"]
 
-from collections.abc import Collection, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from einops import einsum, rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.batching import batched
 from negtrace.encoders.hooks import Edit, HookSite
-from negtrace.errors import TraceError, UnknownNameError
-from negtrace.tracing.corruptions.contrast import Contrast
-from negtrace.tracing.engines.batch import Batch, Side, run_side
-from negtrace.tracing.engines.exact import (
-    Direction,
-    Sourced,
-    Sweeper,
-    Swept,
-    by_length,
-    no_effect,
-    progress_bar,
-    runs_of,
-    set_out_sides,
-    sweep,
-    swept_of,
-)
-from negtrace.tracing.plan import Plan
+from negtrace.errors import TraceError
+from negtrace.tracing.corruptions.contrast import Run
+from negtrace.tracing.engines.base import ENGINES, Engine
+from negtrace.tracing.engines.batch import Batch, Recording, batch_of, record
+from negtrace.tracing.engines.exact import no_effect, scores_of_batch
+from negtrace.tracing.engines.sweep import ContrastScores, Sweep
 
-Grads = dict[str, Float[Tensor, "layer run token width"]]
-
-ESTIMATORS = ("exact", "attribution", "integrated_gradients")
-"""How a trace gets its scores; all but the first are approximations."""
+Gradients = dict[str, Float[Tensor, "layer run token width"]]
+"""Gradient of the score by the states, by kind of site."""
 
 
-def estimator_named(name: str, steps: int) -> Sweeper:
-    """Return the sweep called `name`; `steps` counts the passes of integrated gradients.
+@ENGINES.register("attribution")
+@dataclass(frozen=True, kw_only=True)
+class Attribution(Engine):
+    """Every cell is estimated from the gradient of the base run."""
+
+    name = "attribution"
+    estimator = "attribution"
+
+    @override
+    def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
+        return _estimated(sweep, steps=0)
+
+
+@ENGINES.register("integrated_gradients")
+@dataclass(frozen=True, kw_only=True)
+class IntegratedGradients(Engine):
+    """Every cell is estimated from gradients along the line from the base's input to the source's.
 
     Raises:
-        UnknownNameError: for an unknown name.
-        TraceError: when `steps` is not positive.
+        TraceError: when there is no step.
     """
-    if name not in ESTIMATORS:
-        raise UnknownNameError(f"unknown method {name!r}; known: {', '.join(ESTIMATORS)}")
-    if steps < 1:
-        raise TraceError(f"integrated gradients in {steps} steps; expected at least one")
-    if name == "exact":
-        return sweep
-    return partial(_estimated, steps=steps if name == "integrated_gradients" else 0)
+
+    name = "integrated_gradients"
+    estimator = "integrated_gradients"
+
+    steps: int = 8
+    """How many gradients are averaged; each is taken at the middle of its step."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise TraceError(f"steps is {self.steps}; expected 1 or more")
+
+    @override
+    def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
+        return _estimated(sweep, steps=self.steps)
 
 
-def _estimated(
-    encoder: Encoder,
-    contrasts: Sequence[Contrast],
-    anchors: Float[Tensor, "contrast dim"],
-    *,
-    direction: Direction,
-    plan: Plan,
-    row_tokens: int,
-    done: Collection[int],
-    progress: bool | None,
-    steps: int,
-) -> Iterator[Swept]:
-    """Yield every contrast's estimated scores; `steps` of 0 takes the gradient of the base run."""
-    if plan.window > 1:
+def _estimated(sweep: Sweep, *, steps: int) -> Iterator[ContrastScores]:
+    """Yield estimated scores; with 0 steps, from the gradient of the base run."""
+    if sweep.plan.window > 1:
         raise TraceError("windows of layers are traced exactly only: method='exact'")
-    with progress_bar(len(contrasts), direction, progress) as bar:
-        for lengths, same in by_length(contrasts):
-            for indices in batched(same, max(1, row_tokens // max(lengths))):
-                bar.update(len(indices))
-                if all(index in done for index in indices):
-                    continue
-                chosen, anchor = [contrasts[i] for i in indices], anchors[list(indices)]
-                sides, batch, grads = _run(encoder, chosen, anchor, direction, plan, steps)
-                patched = no_effect(batch) + _change(encoder, batch, grads)
-                yield from swept_of(indices, chosen, *sides, patched, direction)
+    for indices in sweep.batches(lambda length: sweep.row_tokens // length):
+        part = sweep.part(indices)
+        patchings = part.patchings()
+        runs = [patching.base for patching in patchings]
+        source = record(part, [patching.source for patching in patchings])
+        # One forward gives the base run's states and its gradient.
+        base, gradients = _differentiated(part, runs, lambda hidden: hidden)
+        batch = batch_of(part, base, source)
+        if steps:
+            gradients = _averaged(part, batch, steps)
+        patched = no_effect(batch) + _change(sweep.encoder, batch, gradients)
+        yield from scores_of_batch(part, indices, base, source, patched)
 
 
-def _run(
-    encoder: Encoder,
-    contrasts: Sequence[Contrast],
-    anchors: Float[Tensor, "run dim"],
-    direction: Direction,
-    plan: Plan,
-    steps: int,
-) -> tuple[tuple[Side, Side], Batch, Grads]:
-    """Run both sides of a batch, and return them with the gradient at the one that is patched."""
-    clean, corrupt = runs_of(contrasts)
-    restoring = direction == "denoising"
-    patched, other = (corrupt, clean) if restoring else (clean, corrupt)
-    donor = run_side(encoder, other, anchors, plan, keep=False)
-    # One forward gives the base run's states and its gradient.
-    base, grads = _differentiated(encoder, patched, anchors, plan, lambda hidden: hidden)
-    sides = (donor, base) if restoring else (base, donor)
-    batch = set_out_sides(encoder, contrasts, *sides, anchors, direction, plan)
-    return sides, batch, _averaged(encoder, batch, patched, steps) if steps else grads
-
-
-def _change(encoder: Encoder, batch: Batch, grads: Grads) -> Float[Tensor, "site layer run group"]:
-    """Return the estimated change of every cell's score."""
+def _change(
+    encoder: Encoder, batch: Batch, gradients: Gradients
+) -> Float[Tensor, "site layer run group"]:
+    """Return the estimated change of the score in every cell."""
     layers = torch.arange(len(encoder.layers), device=batch.needed.device)
     changes = []
     for site in batch.plan.sites:
-        product = (batch.donor[site.kind] - batch.own[site.kind]) * grads[site.kind]
+        difference = batch.source_states[site.kind] - batch.base_states[site.kind]
+        product = difference * gradients[site.kind]
         if site.head is None:
             change = reduce(product, "layer run token width -> layer run token", "sum")
         else:
@@ -132,57 +114,52 @@ def _change(encoder: Encoder, batch: Batch, grads: Grads) -> Float[Tensor, "site
     return total.cpu().double()
 
 
-def _averaged(encoder: Encoder, batch: Batch, runs: Sequence[Sourced], steps: int) -> Grads:
-    """Return the mean gradient at the middle of each step from the base run to the donor."""
-    start = batch.base_states[0]
-    way = torch.where(batch.exists_token[..., None], batch.donor_embed - start, 0)
-    total: Grads = {}
+def _averaged(sweep: Sweep, batch: Batch, steps: int) -> Gradients:
+    """Return the mean gradient over steps on the line from the base's input to the source's."""
+    start = batch.stream[0]
+    line = torch.where(batch.has_counterpart[..., None], batch.source_embed - start, 0)
+    total: Gradients = {}
     for step in range(steps):
-        state = start + (step + 0.5) / steps * way
-        _, grads = _differentiated(encoder, runs, batch.anchors, batch.plan, partial(_put, state))
-        total = {kind: total.get(kind, 0) + grad / steps for kind, grad in grads.items()}
+        state = start + (step + 0.5) / steps * line
+        _, gradients = _differentiated(sweep, batch.base.runs, _constant(state))
+        total = {kind: total.get(kind, 0) + grad / steps for kind, grad in gradients.items()}
     return total
 
 
-def _put(state: Tensor, _: Tensor) -> Tensor:
-    return state
+def _constant(state: Tensor) -> Edit:
+    """Return the edit that puts `state` in the place of any other."""
+    return lambda _: state
 
 
-def _differentiated(
-    encoder: Encoder,
-    runs: Sequence[Sourced],
-    anchors: Float[Tensor, "run dim"],
-    plan: Plan,
-    embed: Edit,
-) -> tuple[Side, Grads]:
-    """Run one side, block 0 given `embed` of its input, and take its scores' gradient by state."""
-    inputs = [HookSite(site="resid_pre", module=block, at="input") for block in encoder.blocks]
-    hook_sites = inputs if any(site.kind == "resid_pre" for site in plan.sites) else ()
+def _differentiated(sweep: Sweep, runs: Sequence[Run], embed: Edit) -> tuple[Recording, Gradients]:
+    """Record runs, the input of block 0 edited by `embed`, and differentiate their scores."""
+    inputs = [HookSite(site="resid_pre", module=b, at="input") for b in sweep.encoder.blocks]
+    hook_sites = inputs if any(site.kind == "resid_pre" for site in sweep.plan.sites) else ()
 
     def leaf(hidden: Float[Tensor, "run token width"]) -> Float[Tensor, "run token width"]:
-        # A copy: what was made in inference mode cannot be part of a graph.
+        # A copy, since a tensor made in inference mode cannot be part of a graph.
         return embed(hidden).detach().clone().requires_grad_()
 
     with torch.inference_mode(mode=False), torch.enable_grad():
-        side = run_side(
-            encoder, runs, anchors.clone(), plan, keep=False, embed=leaf, hook_sites=hook_sites
+        # The anchors too are copied.
+        copied = sweep.part(range(len(sweep.contrasts)), sweep.anchors.clone())
+        recording = record(copied, runs, embed=leaf, hook_sites=hook_sites)
+        states = {"resid": recording.capture.stream, **recording.capture.site_states}
+        flat = [state for by_layer in states.values() for state in by_layer]
+        flat_gradients = torch.autograd.grad(
+            recording.scores.sum(), flat, allow_unused=True, materialize_grads=True
         )
-        wanted = {"resid": side.capture.stream, **side.capture.site_states}
-        flat = [state for states in wanted.values() for state in states]
-        found = torch.autograd.grad(
-            side.scores.sum(), flat, allow_unused=True, materialize_grads=True
-        )
-    grads = iter(found)
-    by_kind = {kind: torch.stack([next(grads) for _ in states]) for kind, states in wanted.items()}
-    return side, {kind: _by_layer(kind, grad) for kind, grad in by_kind.items()}
+    remaining = iter(flat_gradients)
+    by_kind = {kind: torch.stack([next(remaining) for _ in at]) for kind, at in states.items()}
+    return recording, {kind: _by_layer(kind, grad) for kind, grad in by_kind.items()}
 
 
 def _by_layer(
-    kind: str, grad: Float[Tensor, "place run token width"]
+    kind: str, gradients: Float[Tensor, "block run token width"]
 ) -> Float[Tensor, "layer run token width"]:
-    """Return gradients with a place for every layer, `embed` included."""
+    """Return the gradients with an entry for every layer, `embed` included."""
     if kind == "resid":
-        return grad
-    none = torch.zeros_like(grad[:1])
-    # An input is kept with the layer before, whose state it is; nothing is given the last one.
-    return torch.cat([grad, none] if kind == "resid_pre" else [none, grad])
+        return gradients
+    none = torch.zeros_like(gradients[:1])
+    # The gradient by an input belongs to the layer before, whose state it is.
+    return torch.cat([gradients, none] if kind == "resid_pre" else [none, gradients])

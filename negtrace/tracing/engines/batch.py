@@ -1,11 +1,11 @@
-"""A batch of contrasts of one length: both sides run, and which cells are worth a patch.
+"""A batch of contrasts whose runs have the same lengths: both runs recorded, cells chosen.
 
-Cells whose effect is known are left out: a state that is equal on both sides changes nothing; in a
-causal tower nothing before the first difference or after the read-out matters; at the last layer
-only the read-out does.
+A cell is run only if its score is not known already. Where both runs have the same state, a patch
+changes nothing. In a causal tower, nothing before the first difference and nothing after the
+read-out matters. At the last layer, only the read-out matters.
 """
 
-__all__ = ["Batch", "Side", "run_side", "set_out"]
+__all__ = ["Batch", "Recording", "batch_of", "record"]
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -21,26 +21,29 @@ from negtrace.encoders.hooks import Capture, Edit, HookSite, captured
 from negtrace.encoders.key_value_cache import KeyValueCache
 from negtrace.errors import EncoderError
 from negtrace.tracing.corruptions.contrast import Correspondence, Run
-from negtrace.tracing.plan import Plan, Site
+from negtrace.tracing.engines.sweep import Sweep
+from negtrace.tracing.plan import STREAM, Plan, Site
 from negtrace.tracing.positions import Group
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Side:
-    """What the clean, or the corrupted, runs of a batch left behind."""
+class Recording:
+    """States and scores of plain runs of equal length."""
 
     runs: Sequence[Run]
-    sources: Sequence[Correspondence]
-    """For each position of these runs, the other side's positions that stand for it."""
     ids: Int[Tensor, "run token"]
     capture: Capture
+    """The states of every layer."""
     cache: KeyValueCache | None
-    """Keys and values of the runs, where tails attend to them."""
+    """Keys and values of the runs, for rows that run their last tokens only."""
     scores: Float[Tensor, " run"]
 
     def states(self, kind: str) -> Float[Tensor, "layer run token width"]:
-        """Return the state of every layer at one kind of site; none at `embed` inside a block."""
-        if kind in ("resid", "resid_pre"):
+        """Return the states of every layer at one kind of site.
+
+        A site inside a block has no layer `embed`; zeros stand for it.
+        """
+        if kind in STREAM:
             return self.capture.states()
         inner = torch.stack(self.capture.site_states[kind])
         return torch.cat([torch.zeros_like(inner[:1]), inner])
@@ -48,34 +51,39 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """Contrasts of one length, both sides run, the donor's states at the base's positions."""
+    """Contrasts whose runs have the same lengths, with the states to patch and to be patched."""
 
-    base: Side
+    base: Recording
+    """The runs that are patched."""
     plan: Plan
-    base_states: Float[Tensor, "layer run token width"]
+    stream: Float[Tensor, "layer run token width"]
     """The residual stream of the base runs."""
-    own: Mapping[str, Float[Tensor, "layer run token width"]]
-    """The base's states, by kind of site."""
-    donor: Mapping[str, Float[Tensor, "layer run token width"]]
-    """The donor's states at the base's positions, by kind of site."""
-    donor_embed: Float[Tensor, "run token width"]
-    """The donor's input of block 0 at the base's positions."""
-    exists_token: Bool[Tensor, "run token"]
-    """Whether the other side has a position that corresponds."""
+    base_states: Mapping[str, Float[Tensor, "layer run token width"]]
+    """States of the base runs, by kind of site."""
+    source_states: Mapping[str, Float[Tensor, "layer run token width"]]
+    """States of the source runs, brought to the base's positions, by kind of site."""
+    source_embed: Float[Tensor, "run token width"]
+    """Input of block 0 in the source runs, brought to the base's positions."""
+    has_counterpart: Bool[Tensor, "run token"]
+    """Whether the source has a position that corresponds."""
     members: Bool[Tensor, "run group token"]
-    """Which positions are patched together, as far as the other side has a counterpart."""
+    """The positions of each group that have a counterpart."""
     needed: Bool[Tensor, "site layer run group"]
-    """Which cells can have an effect that is not known."""
+    """Cells whose score has to be computed."""
     anchors: Float[Tensor, "run dim"]
     heads: int
-    several: bool
+    """Heads of a block; 0 when no head is patched."""
+    reads_several: bool
     """Whether the embedding is read from several layers."""
-    sums: bool
-    """Whether the last thing a block does is to add what its MLP writes."""
+    adds_mlp_last: bool
+    """Whether the last step of a block is to add what its MLP writes (pre-norm)."""
 
-    def adds_up(self, kind: str) -> bool:
-        """Return whether the state behind a block patched there is known without running it."""
-        return kind == "mlp_out" and self.sums and self.plan.window == 1
+    def skips_block(self, kind: str) -> bool:
+        """Return whether the block's output is known after a patch of this kind without running it.
+
+        In a pre-norm block the MLP output is added last, so patching it only changes that sum.
+        """
+        return kind == "mlp_out" and self.adds_mlp_last and self.plan.window == 1
 
     @property
     def exists(self) -> Bool[Tensor, "run group"]:
@@ -83,33 +91,40 @@ class Batch:
         return self.members.any(-1)
 
 
-def run_side(
-    encoder: Encoder,
-    runs: Sequence[tuple[Run, Correspondence]],
-    anchors: Float[Tensor, "run dim"],
-    plan: Plan,
+def record(
+    sweep: Sweep,
+    runs: Sequence[Run],
     *,
-    keep: bool,
+    cache: bool = False,
     embed: Edit | None = None,
     hook_sites: Sequence[HookSite] = (),
-) -> Side:
-    """Run one side of a batch plainly and keep every layer's state.
+) -> Recording:
+    """Run these runs plainly, one for each contrast of the sweep, and record every state.
 
-    `keep` asks for the keys and values that tails attend to as well, `embed` edits the input of
-    block 0 after the runs' own edits, and `hook_sites` are read besides the plan's sites.
+    Args:
+        sweep: names the model, the anchors and the sites.
+        runs: runs of equal length.
+        cache: record keys and values too, where the encoder can continue from them.
+        embed: edit of the input of block 0, applied after the runs' own edits.
+        hook_sites: further modules to record.
+
+    Raises:
+        EncoderError: when a block does not run exactly once.
     """
-    ids = torch.tensor([run.ids for run, _ in runs], device=anchors.device)
+    encoder, anchors = sweep.encoder, sweep.anchors
+    ids = torch.tensor([run.ids for run in runs], device=anchors.device)
 
     def edit(hidden: Float[Tensor, "run token width"]) -> Float[Tensor, "run token width"]:
-        if any(run.edit for run, _ in runs):
+        if any(run.edit for run in runs):
             rows = zip(runs, hidden, strict=True)
-            hidden = torch.stack([run.edit(row) if run.edit else row for (run, _), row in rows])
+            hidden = torch.stack([run.edit(row) if run.edit else row for run, row in rows])
         return embed(hidden) if embed else hidden
 
-    prefix = encoder.prefix_attention if keep else None
+    prefix = encoder.prefix_attention if cache else None
+    sites = [*encoder.hook_sites(sweep.plan.inner), *hook_sites]
     with (
-        captured(encoder.blocks, edit, [*encoder.hook_sites(plan.inner), *hook_sites]) as capture,
-        nullcontext() if prefix is None else prefix.recording() as cache,
+        captured(encoder.blocks, edit, sites) as capture,
+        nullcontext() if prefix is None else prefix.recording() as recorded,
     ):
         text = encoder.encode_against(ids, anchors)
     if len(capture.outputs) != len(encoder.blocks) or len(capture.embed) != 1:
@@ -117,133 +132,127 @@ def run_side(
             f"{encoder.name}: {len(capture.outputs)} block outputs in one forward, expected "
             f"{len(encoder.blocks)}; every named block must run exactly once"
         )
-    return Side(
-        runs=[run for run, _ in runs],
-        sources=[sources for _, sources in runs],
-        ids=ids,
-        capture=capture,
-        cache=cache,
-        scores=encoder.score(text, anchors),
+    return Recording(
+        runs=runs, ids=ids, capture=capture, cache=recorded, scores=encoder.score(text, anchors)
     )
 
 
-def set_out(
-    encoder: Encoder,
-    base: Side,
-    donor: Side,
-    groups: Sequence[Sequence[Group]],
-    first_difference: Sequence[int],
-    anchors: Float[Tensor, "run dim"],
-    plan: Plan,
-) -> Batch:
-    """Bring the donor's states to the base's positions, and say which cells need a forward."""
+def batch_of(sweep: Sweep, base: Recording, source: Recording) -> Batch:
+    """Bring the source's states to the base's positions, and choose the cells to run.
+
+    Args:
+        sweep: contrasts whose runs have the same lengths.
+        base: the runs that are patched.
+        source: the runs whose states are put into them.
+    """
+    encoder, plan, device = sweep.encoder, sweep.plan, sweep.anchors.device
+    patchings = sweep.patchings()
     kinds: list[str] = list(dict.fromkeys(site.kind for site in plan.sites))
-    own = {kind: base.states(kind) for kind in kinds}
-    aligned = _aligner(base.sources)
-    donated = {kind: aligned(donor.states(kind)) for kind in kinds}
-    exists = torch.tensor([[bool(found) for found in row] for row in base.sources])
-    members = _members(groups, len(base.runs[0].ids)) & exists[:, None]
-    matters = _matters(encoder, base.runs, first_difference)
-    read = _read_at(base.runs)
-    members, matters, read = (mask.to(anchors.device) for mask in (members, matters, read))
-    differ = [
-        _differ(own[site.kind], donated[site.kind], site, encoder) & matters for site in plan.sites
-    ]
-    for found in differ:
-        found[-1] &= read
-    needed = [
-        _windowed(_together(found, members), site, plan)
-        for found, site in zip(differ, plan.sites, strict=True)
-    ]
+    correspondences = [patching.correspondence for patching in patchings]
+    aligned = _aligner(correspondences)
+    base_states = {kind: base.states(kind) for kind in kinds}
+    source_states = {kind: aligned(source.states(kind)) for kind in kinds}
+    has_counterpart = torch.tensor([[bool(s) for s in row] for row in correspondences])
+    members = _members([patching.groups for patching in patchings], len(base.runs[0].ids))
+    members = (members & has_counterpart[:, None]).to(device)
+    matters = _matters(sweep, base.runs).to(device)
+    read = _read_at(base.runs).to(device)
+    needed = []
+    for site in plan.sites:
+        differ = _differ(base_states[site.kind], source_states[site.kind], site, encoder) & matters
+        differ[-1] &= read
+        needed.append(_windowed(_any_member(differ, members), site, plan))
     return Batch(
         base=base,
         plan=plan,
-        base_states=base.capture.states(),
-        own=own,
-        donor=donated,
-        donor_embed=aligned(torch.stack(donor.capture.embed))[0],
-        exists_token=exists.to(anchors.device),
+        stream=base.capture.states(),
+        base_states=base_states,
+        source_states=source_states,
+        source_embed=aligned(torch.stack(source.capture.embed))[0],
+        has_counterpart=has_counterpart.to(device),
         members=members,
         needed=torch.stack(needed),
-        anchors=anchors,
+        anchors=sweep.anchors,
         heads=encoder.heads if "head" in kinds else 0,
-        several=not encoder.reads_one_layer,
-        sums="mlp_out" in kinds and all(block.norm == "pre" for block in encoder.block_sites),
+        reads_several=not encoder.reads_one_layer,
+        adds_mlp_last="mlp_out" in kinds
+        and all(block.norm == "pre" for block in encoder.block_sites),
     )
 
 
 def _members(groups: Sequence[Sequence[Group]], count: int) -> Bool[Tensor, "run group token"]:
+    """Return which of `count` positions are in each group of each run."""
     members = torch.zeros(len(groups), max(map(len, groups)), count, dtype=torch.bool)
     for run, row in enumerate(groups):
-        for place, (_, positions) in enumerate(row):
-            members[run, place, list(positions)] = True
+        for index, (_, positions) in enumerate(row):
+            members[run, index, list(positions)] = True
     return members
 
 
 def _differ(
-    own: Float[Tensor, "layer run token width"],
-    donor: Float[Tensor, "layer run token width"],
+    base: Float[Tensor, "layer run token width"],
+    source: Float[Tensor, "layer run token width"],
     site: Site,
     encoder: Encoder,
 ) -> Bool[Tensor, "layer run token"]:
-    differ = own != donor
+    """Return where the states of a site differ between the two runs."""
+    differ = base != source
     if site.head is not None:
         differ = rearrange(differ, "... (head dim) -> ... head dim", head=encoder.heads)
         differ = differ[..., site.head, :]
     return differ.any(-1)
 
 
-def _together(
+def _any_member(
     differ: Bool[Tensor, "layer run token"], members: Bool[Tensor, "run group token"]
 ) -> Bool[Tensor, "layer run group"]:
+    """Return whether the states of any position of a group differ."""
     return (differ[:, :, None] & members).any(-1)
 
 
 def _windowed(
     alone: Bool[Tensor, "layer run group"], site: Site, plan: Plan
 ) -> Bool[Tensor, "layer run group"]:
-    """Return which cells need a forward when each patches its whole window."""
-    layers = [plan.layers(layer, len(alone), site.kind) for layer in range(len(alone))]
+    """Return which cells are needed when each patches its whole window."""
+    windows = [plan.layers(layer, len(alone), site.kind) for layer in range(len(alone))]
     # The input of a block is the state of the layer before.
     back = int(site.kind == "resid_pre")
     none = torch.zeros_like(alone[0])
-    return torch.stack([alone[[at - back for at in w]].any(0) if w else none for w in layers])
+    return torch.stack([alone[[at - back for at in w]].any(0) if w else none for w in windows])
 
 
-def _aligner(sources: Sequence[Correspondence]) -> Callable[[Tensor], Tensor]:
-    """Return how the donor's states come to the base's positions: the mean of its sources."""
-    identity = tuple((i,) for i in range(len(sources[0])))
-    if all(row == identity for row in sources):
+def _aligner(correspondences: Sequence[Correspondence]) -> Callable[[Tensor], Tensor]:
+    """Return the function that brings the source's states to the base's positions."""
+    identity = tuple((i,) for i in range(len(correspondences[0])))
+    if all(row == identity for row in correspondences):
         return lambda states: states
 
     def aligned(
-        states: Float[Tensor, "layer run donor width"],
+        states: Float[Tensor, "layer run source width"],
     ) -> Float[Tensor, "layer run token width"]:
-        weights = states.new_zeros(len(sources), len(sources[0]), states.shape[2])
-        for run, row in enumerate(sources):
-            for position, found in enumerate(row):
-                weights[run, position, list(found)] = 1 / max(1, len(found))
+        # Each position gets the mean of the states that correspond to it.
+        weights = states.new_zeros(len(correspondences), len(identity), states.shape[2])
+        for run, row in enumerate(correspondences):
+            for position, sources in enumerate(row):
+                weights[run, position, list(sources)] = 1 / max(1, len(sources))
         return einsum(
-            states, weights, "layer run donor width, run token donor -> layer run token width"
+            states, weights, "layer run source width, run token source -> layer run token width"
         )
 
     return aligned
 
 
-def _matters(
-    encoder: Encoder, runs: Sequence[Run], first_difference: Sequence[int]
-) -> Bool[Tensor, "run token"]:
-    """Return where a state can differ and be read at all."""
+def _matters(sweep: Sweep, runs: Sequence[Run]) -> Bool[Tensor, "run token"]:
+    """Return the positions where a state can differ and can reach the embedding."""
     positions = torch.arange(len(runs[0].ids))
-    if not encoder.causal:
+    if not sweep.encoder.causal:
         return torch.ones(len(runs), len(positions), dtype=torch.bool)
-    last = [len(positions) if run.read_out is None else run.read_out for run in runs]
-    return (positions >= torch.tensor(first_difference)[:, None]) & (
-        positions <= torch.tensor(last)[:, None]
-    )
+    first = torch.tensor([contrast.first_difference for contrast in sweep.contrasts])
+    last = torch.tensor([len(positions) if r.read_out is None else r.read_out for r in runs])
+    return (positions >= first[:, None]) & (positions <= last[:, None])
 
 
 def _read_at(runs: Sequence[Run]) -> Bool[Tensor, "run token"]:
-    """Return where the last layer is read."""
+    """Return the positions at which the embedding is read; all of them where it is pooled."""
     positions = range(len(runs[0].ids))
     return torch.tensor([[run.read_out in (None, p) for p in positions] for run in runs])

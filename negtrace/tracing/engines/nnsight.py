@@ -1,237 +1,264 @@
-"""nnsight: the sweep through its tracing, here or on its remote service.
+"""The engine by nnsight: the sweep through nnsight's tracing, on this machine or on its service.
 
-A trace runs a whole forward for a batch of rows, each with one state replaced: a plain module takes
-no several invokes, so the cells are the rows. The states go through nnsight's own `input` and
-`output` of the blocks, and the numbers are those of negtrace's hooks.
+One trace runs a whole forward for a batch of rows. Each row has one state replaced: nnsight allows
+a plain module only one invoke a trace, so the cells are rows. States go through nnsight's own
+`input` and `output` of the blocks, and the scores are those of the exact engine.
 
-With `remote`, the same forwards run on nnsight's service by the name of the model on the Hugging
-Face hub. The encoder itself stays here: it tokenizes, embeds the anchors and scores.
+With `remote`, the same forwards run on nnsight's service, by the model's name on the Hugging Face
+hub. The encoder stays on this machine: it tokenizes, embeds the anchors and scores.
 """
 
-__all__ = ["sweep", "sweeper", "traced"]
+__all__ = ["NNsight"]
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from tqdm import tqdm
+from typing_extensions import override
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.batching import batched
 from negtrace.encoders.hooks import evaluating
 from negtrace.errors import require
-from negtrace.tracing.corruptions.contrast import Contrast, Run
-from negtrace.tracing.engines.exact import ROW_TOKENS, Direction, Swept
-from negtrace.tracing.engines.nnsight_tower import Remote, Tower, require_key, tower_of, traced
-from negtrace.tracing.engines.sides import (
-    Cell,
-    Place,
-    Sides,
-    cells_of,
-    equally_long,
-    filled,
-    places_of,
-)
+from negtrace.tracing.corruptions.contrast import Run
+from negtrace.tracing.engines.base import ENGINES, Engine
+from negtrace.tracing.engines.cells import Cell, LayerSite, cells_of, grid_of, layer_sites
+from negtrace.tracing.engines.nnsight_tower import NNsightTower, Remote, nnsight_tower, require_key
+from negtrace.tracing.engines.sweep import ContrastScores, Patching, Sweep
 from negtrace.tracing.plan import Plan
 
-Patch = tuple[Tensor, Tensor, Tensor, Tensor | None]
-"""Rows and positions, each [point], states, [point width], and which of the width if not all."""
+Write = tuple[tuple[Tensor, ...], Tensor]
+"""An index into [row token width], and the states to write there."""
 
 Spot = tuple[nn.Module, str]
-"""A module of the encoder's model, and whether its input or its output is meant."""
+"""A module of the encoder's model, and whether its `input` or its `output` is meant."""
 
 
-def sweeper(*, remote: Remote = False, model: Any = None) -> Callable[..., Iterator[Swept]]:
-    """Return `sweep` with its switches set, for `negtrace.trace(..., sweeper=...)`.
-
-    Args:
-        remote: run the forwards on nnsight's service.
-        model: the nnsight model to run there; by the encoder's own name when not given.
-    """
-    return partial(sweep, remote=remote, model=model)
-
-
-def sweep(
-    encoder: Encoder,
-    contrasts: Sequence[Contrast],
-    anchors: Float[Tensor, "contrast dim"],
-    *,
-    direction: Direction,
-    plan: Plan = Plan(),  # noqa: B008 -- frozen
-    row_tokens: int = ROW_TOKENS,
-    done: Collection[int] = (),
-    progress: bool | None = None,
-    remote: Remote = False,
-    model: Any = None,
-) -> Iterator[Swept]:
-    """Yield the raw scores of every contrast, swept through nnsight's tracing.
-
-    The arguments are those of `negtrace.tracing.engines.exact.sweep`, and:
-
-    Args:
-        encoder: the model; what nnsight leaves on it is taken off again.
-        contrasts: clean and corrupted runs.
-        anchors: the embedding each contrast is scored against.
-        direction: which side is patched.
-        plan: which sites, and how many layers at once.
-        row_tokens: how many tokens run at once.
-        done: indices of contrasts not to run again.
-        progress: show a bar; None shows it on a terminal only.
-        remote: run the forwards on nnsight's service (True), or here by way of what would be sent
-            there ("local").
-        model: the nnsight model to run remotely; by the encoder's own name when not given.
+@ENGINES.register("nnsight")
+@dataclass(frozen=True, kw_only=True)
+class NNsight(Engine):
+    """Every cell is run through nnsight's tracing.
 
     Raises:
-        TraceError: for a remote run without an API key, or of a model that has no name there.
-        EncoderError: when nnsight is not installed, or the embedding is not to be found in what
-            the model returns.
+        TraceError: for a remote run without an API key, or of a model that the service does not
+            know by name.
+        EncoderError: when a remote run could not read the embedding in the model's output.
+        ExtraError: when nnsight is not installed.
     """
-    if remote:
-        require_key(remote)
-    places = places_of(encoder, {site.kind for site in plan.sites})
-    hidden = None if progress is None else not progress
-    with tqdm(total=len(contrasts), unit="pair", disable=hidden, desc=direction) as bar:
-        bar.update(len(done))
-        for [index] in equally_long(contrasts, 1, done):
-            side, anchor = Sides.of(contrasts[index], direction), anchors[index]
-            # Wrapped anew for each contrast, so that between two of them the model is plain.
-            with evaluating(encoder.model), tower_of(encoder, remote, model) as tower:
-                one = _One(encoder=encoder, tower=tower, places=places, side=side, anchor=anchor)
-                donor, base, patched = _swept(one, plan, row_tokens)
-            clean, corrupt = (donor, base) if direction == "denoising" else (base, donor)
-            bar.update()
-            yield Swept(index=index, clean=clean, corrupt=corrupt, patched=patched)
+
+    name = "nnsight"
+
+    remote: Remote = False
+    """Run the forwards on nnsight's service (True), or here in the format of the service ("local"),
+    to see what would be sent."""
+    model: Any = None
+    """The nnsight model that runs remotely. When not given, the encoder's model by its name on the
+    hub."""
+
+    @override
+    def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
+        if self.remote:
+            require_key(self.remote)
+        sites = layer_sites(sweep.encoder, {site.kind for site in sweep.plan.sites})
+        encoder, patchings = sweep.encoder, sweep.patchings()
+        for [index] in sweep.batches(lambda _: 1):
+            # Wrapped anew for each contrast, so that the model is plain between two of them.
+            with (
+                evaluating(encoder.model),
+                nnsight_tower(encoder, self.remote, self.model) as tower,
+            ):
+                runner = _Runner(
+                    encoder=encoder,
+                    tower=tower,
+                    sites=sites,
+                    patching=patchings[index],
+                    anchor=sweep.anchors[index],
+                )
+                base, source, patched = _scores(runner, sweep.plan, sweep.row_tokens)
+            clean, corrupt = sweep.clean_first(base, source)
+            yield ContrastScores(index=index, clean=clean, corrupt=corrupt, patched=patched)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _One:
-    """One contrast in the making."""
+class _Runner:
+    """What is needed to run one contrast."""
 
     encoder: Encoder
-    tower: Tower
-    places: Sequence[Place]
-    side: Sides
+    tower: NNsightTower
+    sites: Sequence[LayerSite]
+    patching: Patching
     anchor: Float[Tensor, " dim"]
+
+    @property
+    def entry(self) -> Spot:
+        """The input of block 0."""
+        return self.encoder.blocks[0], "input"
 
     @property
     def spots(self) -> list[Spot]:
         """All spots in the order of a forward, the input of block 0 first."""
-        entry = self.encoder.blocks[0], "input"
-        return list(dict.fromkeys([entry, *((p.module, p.at) for p in self.places)]))
+        return list(dict.fromkeys([self.entry, *((s.module, s.at) for s in self.sites)]))
 
 
-def _swept(
-    one: _One, plan: Plan, row_tokens: int
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Plain:
+    """A run that nothing was patched in."""
+
+    score: float
+    states: Mapping[Spot, Float[Tensor, "token width"]]
+    embed: Float[Tensor, "1 token width"] | None
+    """The input of block 0 after the corruption's edit; None without one."""
+
+
+def _scores(
+    runner: _Runner, plan: Plan, row_tokens: int
 ) -> tuple[float, float, Float[np.ndarray, "site layer group"]]:
-    """Return the donor's score, the base's, and every cell's."""
-    donor, states, _ = _plain(one, one.side.donor)
-    base, _, embed = _plain(one, one.side.base)
-    given = {(p.kind, p.layer): one.side.aligned(states[p.module, p.at]) for p in one.places}
-    groups, layers, count = one.side.groups, len(one.encoder.layers), len(one.side.base.ids)
+    """Return the base's score, the source's, and every cell's."""
+    patching = runner.patching
+    source, base = _plain(runner, patching.source), _plain(runner, patching.base)
+    aligned = {
+        (s.site, s.layer): patching.aligned(source.states[s.module, s.at]) for s in runner.sites
+    }
+    groups, layers, count = (
+        patching.patched_groups,
+        len(runner.encoder.layers),
+        len(patching.base.ids),
+    )
     scores: dict[Cell, float] = {}
     for cells in batched(cells_of(plan, layers, groups), max(1, row_tokens // count)):
-        patches = _patches(one, plan, cells, groups, given)
-        ids = torch.tensor([one.side.base.ids], device=one.anchor.device).expand(len(cells), -1)
-        anchors = one.anchor.expand(len(cells), -1)
-        start = None if embed is None else embed.expand(len(cells), -1, -1)
-        text, _ = _forward(one, ids, anchors, start, patches)
-        scores |= zip(cells, one.encoder.score(text, anchors).double().tolist(), strict=True)
-    return donor, base, filled(plan, layers, len(groups), scores)
+        writes = _writes(runner, plan, cells, aligned)
+        if base.embed is not None:
+            writes[runner.entry] = [
+                _whole(base.embed.expand(len(cells), -1, -1)),
+                *writes.get(runner.entry, ()),
+            ]
+        ids = torch.tensor([patching.base.ids], device=runner.anchor.device)
+        anchors = runner.anchor.expand(len(cells), -1)
+        text = _patched_texts(runner, ids.expand(len(cells), -1), anchors, writes)
+        scores |= zip(cells, runner.encoder.score(text, anchors).double().tolist(), strict=True)
+    shape = len(plan.sites), layers, len(groups)
+    return base.score, source.score, grid_of(shape, scores)
 
 
-def _plain(
-    one: _One, run: Run
-) -> tuple[float, Mapping[Spot, Tensor], Float[Tensor, "1 token width"] | None]:
-    """Return a run's score, its states, and the edited input of block 0 where it has one."""
-    anchor = one.anchor[None]
+def _plain(runner: _Runner, run: Run) -> _Plain:
+    """Run a statement; the corruption's edit is applied on this machine, never sent."""
+    anchor = runner.anchor[None]
     ids = torch.tensor([run.ids], device=anchor.device)
-    text, states = _forward(one, ids, anchor, None, {})
+    text, states = _recorded(runner, ids, anchor, None)
     embed = None
     if run.edit:
-        # Edited here: a corruption's code is nothing to send to a remote service.
-        embed = run.edit(states[one.spots[0]])[None]
-        text, states = _forward(one, ids, anchor, embed, {})
-    return one.encoder.score(text, anchor).item(), states, embed
+        embed = run.edit(states[runner.entry])[None]
+        text, states = _recorded(runner, ids, anchor, embed)
+    return _Plain(score=runner.encoder.score(text, anchor).item(), states=states, embed=embed)
 
 
-def _patches(
-    one: _One,
+def _whole(states: Float[Tensor, "row token width"]) -> Write:
+    """Return the write that replaces every state."""
+    rows, tokens, width = (torch.arange(size, device=states.device) for size in states.shape)
+    return (rows[:, None, None], tokens[:, None], width), states
+
+
+def _writes(
+    runner: _Runner,
     plan: Plan,
     cells: Sequence[Cell],
-    groups: Sequence[Sequence[int]],
-    given: Mapping[tuple[str, int], Tensor],
-) -> dict[Spot, list[Patch]]:
-    """Return what a forward with a row for each cell writes, and where."""
+    aligned: Mapping[tuple[str, int], Float[Tensor, "token width"]],
+) -> dict[Spot, list[Write]]:
+    """Return what a forward with a row for each cell writes at each spot.
+
+    Args:
+        runner: the contrast.
+        plan: the plan that the cells belong to.
+        cells: one for each row.
+        aligned: the source's states at the base's positions, by kind of site and layer.
+    """
+    groups, layers = runner.patching.patched_groups, len(runner.encoder.layers)
     points: dict[tuple[str, int], list[tuple[int, int, int]]] = {}
-    for row, (site, layer, group) in enumerate(cells):
-        kind, head = plan.sites[site].kind, plan.sites[site].head
-        for at in plan.layers(layer, len(one.encoder.layers), kind):
-            points.setdefault((kind, at), []).extend((row, i, head or 0) for i in groups[group])
-    found: dict[Spot, list[Patch]] = {}
-    for place in one.places:
-        if (place.kind, place.layer) not in points:
-            continue
-        states = given[place.kind, place.layer]
-        places = torch.tensor(points[place.kind, place.layer], device=states.device)
-        rows, positions, heads = places.unbind(dim=1)
-        mask = None
-        if place.kind == "head":
-            columns = torch.arange(states.shape[-1], device=states.device)
-            mask = columns // (states.shape[-1] // one.encoder.heads) == heads[:, None]
-        patch = rows, positions, states[positions], mask
-        found.setdefault((place.module, place.at), []).append(patch)
-    return found
+    for row, (index, layer, group) in enumerate(cells):
+        kind, head = plan.sites[index].kind, plan.sites[index].head or 0
+        for at in plan.layers(layer, layers, kind):
+            points.setdefault((kind, at), []).extend((row, i, head) for i in groups[group])
+    writes: dict[Spot, list[Write]] = {}
+    for site in runner.sites:
+        if (site.site, site.layer) in points:
+            parts = runner.encoder.heads if site.site == "head" else 1
+            write = _write(
+                points[site.site, site.layer], aligned[site.site, site.layer], parts=parts
+            )
+            writes.setdefault((site.module, site.at), []).append(write)
+    return writes
 
 
-def _forward(
-    one: _One,
-    ids: Int[Tensor, "row token"],
-    anchors: Float[Tensor, "row dim"],
-    embed: Float[Tensor, "row token width"] | None,
-    patches: Mapping[Spot, Sequence[Patch]],
-) -> tuple[Float[Tensor, "row dim"], dict[Spot, Tensor]]:
-    """Run one trace; return the embeddings and, where nothing is patched, row 0's states."""
-    nnsight, tower, spots = require("nnsight", extra="interop"), one.tower, one.spots
-    model, root, (attribute, read) = tower.model, tower.root, tower.reading
-    steps = [(tower.envoys[spot[0]], spot[1], list(patches.get(spot, ()))) for spot in spots]
+def _write(
+    points: Sequence[tuple[int, int, int]], states: Float[Tensor, "token width"], *, parts: int
+) -> Write:
+    """Return the write of one part of the width at each point (row, position and part)."""
+    at = torch.tensor(points, device=states.device)
+    rows, positions, part = at[:, None].unbind(dim=2)
+    size = states.shape[-1] // parts
+    columns = part * size + torch.arange(size, device=states.device)
+    return (rows, positions, columns), states[positions, columns]
+
+
+def _recorded(
+    runner: _Runner,
+    ids: Int[Tensor, "1 token"],
+    anchors: Float[Tensor, "1 dim"],
+    embed: Float[Tensor, "1 token width"] | None,
+) -> tuple[Float[Tensor, "1 dim"], dict[Spot, Float[Tensor, "token width"]]]:
+    """Run one trace of a single row; return its embedding and its states."""
+    nnsight, tower, spots = require("nnsight", extra="interop"), runner.tower, runner.spots
+    model, root, reading = tower.model, tower.root, tower.reading
+    attribute, index, pooled = reading.attribute, reading.index, reading.pooled
+    steps = [(tower.envoys[module], at) for module, at in spots]
     args, options = tower.call(ids, anchors)
-    # The body may be sent away: it names locals, torch and nnsight's own objects only.
+    # The body may be sent to a service: it names only locals, torch and nnsight's own objects.
     with model.trace(*args, **options) as tracer:
-        kept = []
-        for envoy, at, writes in steps:
+        recorded: list[Any] = []
+        for envoy, at in steps:
             value = envoy.input if at == "input" else envoy.output
             hidden = value[0] if isinstance(value, tuple) else value
-            if embed is not None:
+            if embed is not None and not recorded:
                 hidden = embed.to(hidden)
-            if not patches:
-                kept.append(hidden[0])
-            if writes:
-                hidden = hidden.clone()
-            for rows, positions, states, mask in writes:
-                new = states.to(hidden)
-                if mask is not None:
-                    new = torch.where(mask.to(hidden.device), new, hidden[rows, positions])
-                hidden[rows, positions] = new
-            if writes or embed is not None:
-                if at == "input":
-                    envoy.input = hidden
-                else:
-                    envoy.output = (hidden, *value[1:]) if isinstance(value, tuple) else hidden
-            embed = None
+                envoy.input = hidden
+            recorded.append(hidden[0])
         text = tracer.result if root is None else root.output
-        text = text if attribute is None else getattr(text, attribute)
-        if read == "first":
-            text = text[:, 0]
-        elif read == "last":
-            text = text[:, -1]
-        elif read == "mean":
-            text = text.mean(dim=1)
-        text = nnsight.save(text)
-        kept = nnsight.save(kept)
-    states_of = {spot: state.to(anchors.device) for spot, state in zip(spots, kept, strict=False)}
-    return text.to(anchors), states_of
+        text = (text if attribute is None else getattr(text, attribute))[index]
+        text = nnsight.save(text.mean(dim=1) if pooled else text)
+        recorded = nnsight.save(recorded)
+    states = [state.to(anchors.device) for state in recorded]
+    return text.to(anchors), dict(zip(spots, states, strict=True))
+
+
+def _patched_texts(
+    runner: _Runner,
+    ids: Int[Tensor, "row token"],
+    anchors: Float[Tensor, "row dim"],
+    writes: Mapping[Spot, Sequence[Write]],
+) -> Float[Tensor, "row dim"]:
+    """Run one trace in which the rows are patched; return their embeddings."""
+    nnsight, tower = require("nnsight", extra="interop"), runner.tower
+    model, root, reading = tower.model, tower.root, tower.reading
+    attribute, index, pooled = reading.attribute, reading.index, reading.pooled
+    steps = [(tower.envoys[s[0]], s[1], list(writes[s])) for s in runner.spots if s in writes]
+    args, options = tower.call(ids, anchors)
+    # The body may be sent to a service: it names only locals, torch and nnsight's own objects.
+    with model.trace(*args, **options) as tracer:
+        for envoy, at, states_at in steps:
+            value = envoy.input if at == "input" else envoy.output
+            hidden = (value[0] if isinstance(value, tuple) else value).clone()
+            for where, states in states_at:
+                hidden[where] = states.to(hidden)
+            if at == "input":
+                envoy.input = hidden
+            else:
+                envoy.output = (hidden, *value[1:]) if isinstance(value, tuple) else hidden
+        text = tracer.result if root is None else root.output
+        text = (text if attribute is None else getattr(text, attribute))[index]
+        text = nnsight.save(text.mean(dim=1) if pooled else text)
+    embeddings: Tensor = text.to(anchors)
+    return embeddings

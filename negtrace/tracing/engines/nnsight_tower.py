@@ -1,6 +1,6 @@
-"""How nnsight runs a text tower: here, wrapped for a while, or by its name on a remote service."""
+"""A text tower as nnsight runs it: wrapped on this machine, or by its name on a service."""
 
-__all__ = ["Remote", "Tower", "require_key", "tower_of", "traced"]
+__all__ = ["NNsightTower", "Reading", "Remote", "nnsight_tower", "require_key"]
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -10,64 +10,76 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
 from negtrace.errors import EncoderError, TraceError, require
 
 Remote = bool | str
-"""False runs here, True on nnsight's service, `local` here by way of the service's own format."""
+"""False runs on this machine, True on nnsight's service; "local" runs on this machine, but in the
+format of the service."""
 
-LEFT = ("__nnsight__", "forward")
-"""What nnsight leaves in the `__dict__` of every module that it wrapped."""
+LEFT_BEHIND = ("__nnsight__", "forward")
+"""Names that nnsight leaves in the `__dict__` of every module that it wrapped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Where the embedding is in what a model returns."""
+
+    attribute: str | None = None
+    """Attribute of the output; None for the output itself."""
+    index: Any = ...
+    """Index into it."""
+    pooled: bool = False
+    """Whether it is averaged over tokens."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Tower:
-    """How a trace runs a text tower, and what it reads as the embedding."""
+class NNsightTower:
+    """How a trace runs a text tower, and where it reads the embedding."""
 
     model: Any
     """An nnsight model."""
     envoys: Mapping[nn.Module, Any]
-    """Its envoy of each module of the encoder's model."""
+    """The nnsight model's envoy of each module of the encoder's model."""
     call: Callable[[Tensor, Tensor], tuple[tuple[Any, ...], dict[str, Any]]]
-    """Maps token ids and anchors to the arguments of `model.trace`."""
+    """A function from token ids and anchors to the arguments of `model.trace`."""
     root: Any = None
     """The envoy whose output is read; None reads what the traced call returns."""
-    reading: tuple[str | None, str | None] = (None, None)
-    """An attribute of that output, and which of its positions."""
+    reading: Reading = Reading()
+    """Where the embedding is in that output."""
 
 
 @contextmanager
-def traced(module: nn.Module) -> Iterator[Any]:
-    """Wrap a module in `nnsight.NNsight` for the time of a `with`, and unwrap it afterwards.
+def _wrapped(module: nn.Module) -> Iterator[Any]:
+    """Wrap a module in `nnsight.NNsight` inside a `with`, and remove all traces of it afterwards.
 
-    nnsight puts its own `forward` on every module and leaves it there; here they go again.
+    nnsight puts a `forward` of its own on every submodule and leaves it there.
     """
-    own = [
-        (part, {name: vars(part)[name] for name in LEFT if name in vars(part)})
+    before = [
+        (part, {name: vars(part)[name] for name in LEFT_BEHIND if name in vars(part)})
         for part in module.modules()
     ]
     try:
         with warnings.catch_warnings():
-            # BERT's blocks have a module called `output`; only the modules around it are read here.
+            # BERT's blocks have a module called `output`. Only modules around it are read here.
             warnings.filterwarnings("ignore", message="Module .* has a submodule named")
             wrapped = require("nnsight", extra="interop").NNsight(module)
         yield wrapped
     finally:
-        for part, kept in own:
-            for name in LEFT:
+        for part, values in before:
+            for name in LEFT_BEHIND:
                 vars(part).pop(name, None)
-            vars(part).update(kept)
+            vars(part).update(values)
 
 
 @contextmanager
-def tower_of(encoder: Encoder, remote: Remote, model: Any) -> Iterator[Tower]:
-    """Give an encoder's text tower as nnsight runs it for the time of a `with`.
+def nnsight_tower(encoder: Encoder, remote: Remote, model: Any) -> Iterator[NNsightTower]:
+    """Return an encoder's text tower as nnsight runs it, for use inside a `with`.
 
     Raises:
-        TraceError: when it is to run remotely and the service has no name for it.
+        TraceError: for a remote run of a model that the service does not know by name.
         EncoderError: when a remote run could not read its embedding.
     """
     if remote:
@@ -77,8 +89,8 @@ def tower_of(encoder: Encoder, remote: Remote, model: Any) -> Iterator[Tower]:
     def call(ids: Tensor, anchors: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return (ids, anchors), {"fn": encoder.encode_against}
 
-    with traced(encoder.model) as wrapped:
-        yield Tower(model=wrapped, envoys=_envoys(wrapped), call=call)
+    with _wrapped(encoder.model) as wrapped:
+        yield NNsightTower(model=wrapped, envoys=_envoys(wrapped), call=call)
 
 
 def _envoys(model: Any) -> dict[nn.Module, Any]:
@@ -86,9 +98,9 @@ def _envoys(model: Any) -> dict[nn.Module, Any]:
     return {envoy._module: envoy for envoy in model.modules()}
 
 
-def _remote_tower(encoder: Encoder, remote: Remote, model: Any) -> Tower:
-    """Return how the service runs the model by its own names: no code of negtrace is sent."""
-    model = _named(encoder) if model is None else model
+def _remote_tower(encoder: Encoder, remote: Remote, model: Any) -> NNsightTower:
+    """Return the tower as the service runs it, by its own names; no code of negtrace is sent."""
+    model = _hub_model(encoder) if model is None else model
     if not hasattr(model, "to_model_key"):
         raise TraceError(
             f"a {type(model).__name__} cannot run remotely; pass a model that nnsight knows by "
@@ -96,14 +108,14 @@ def _remote_tower(encoder: Encoder, remote: Remote, model: Any) -> Tower:
         )
     paths, envoys = dict(model._module.named_modules()), _envoys(model)
     first = encoder.block_names[0]
-    found = [path.removesuffix(first) for path in paths if path.endswith(first)]
-    prefix = next((p for p in found if all(p + n in paths for n in encoder.block_names)), None)
+    prefixes = [path.removesuffix(first) for path in paths if path.endswith(first)]
+    prefix = next((p for p in prefixes if all(p + n in paths for n in encoder.block_names)), None)
     if prefix is None:
         raise TraceError(f"the nnsight model has no blocks named {first!r} and so on")
     options: dict[str, Any] = {"remote": remote}
     if not prefix and hasattr(encoder.model, "get_text_features"):
         options["fn"] = "get_text_features"
-    return Tower(
+    return NNsightTower(
         model=model,
         envoys={
             module: envoys[paths[prefix + name]]
@@ -116,12 +128,13 @@ def _remote_tower(encoder: Encoder, remote: Remote, model: Any) -> Tower:
     )
 
 
-def _named(encoder: Encoder) -> Any:
+def _hub_model(encoder: Encoder) -> Any:
     name = getattr(encoder.model, "name_or_path", "")
     if not name or Path(name).exists():
         raise TraceError(
             f"{encoder.name} has no name on the Hugging Face hub, by which nnsight's service "
-            "knows its models; load it by that name, or pass model=, an nnsight model of that name"
+            "knows its models; load it by that name, or pass NNsight(model=...), an nnsight model "
+            "of that name"
         )
     hosted = require("nnsight.modeling.huggingface", extra="interop").HuggingFaceModel
     return hosted(name, revision=encoder.revision)
@@ -137,8 +150,8 @@ def require_key(remote: Remote) -> None:
     )
 
 
-def _reading(encoder: Encoder) -> tuple[str | None, str | None]:
-    """Return where in the model's own output the embedding is, found on a probe."""
+def _reading(encoder: Encoder) -> Reading:
+    """Return where the embedding is in the model's own output, found by running a probe."""
     ids = encoder.probe
     run = getattr(encoder.model, "get_text_features", encoder.model)
     output, wanted = run(ids), encoder.encode(ids)
@@ -146,17 +159,21 @@ def _reading(encoder: Encoder) -> tuple[str | None, str | None]:
         states = output if attribute is None else getattr(output, attribute, None)
         if not isinstance(states, Tensor):
             continue
-        if states.shape == wanted.shape and torch.equal(states, wanted):
-            return attribute, None
-        if states.ndim == 3:
-            for read, found in _pools(states).items():
-                if found.shape == wanted.shape and torch.equal(found, wanted):
-                    return attribute, read
+        for reading in _readings(attribute, states):
+            found = states[reading.index]
+            found = found.mean(dim=1) if reading.pooled else found
+            if found.shape == wanted.shape and torch.equal(found, wanted):
+                return reading
     raise EncoderError(
         f"{encoder.name}: the embedding is not what its model returns, nor its first, last or mean "
         "token state, so a remote run cannot read it; run it here"
     )
 
 
-def _pools(states: Float[Tensor, "row token width"]) -> dict[str, Float[Tensor, "row width"]]:
-    return {"first": states[:, 0], "last": states[:, -1], "mean": states.mean(dim=1)}
+def _readings(attribute: str | None, states: Tensor) -> Iterator[Reading]:
+    """Yield what may be read: the whole tensor, its first or last token state, or their mean."""
+    yield Reading(attribute=attribute)
+    if states.ndim == 3:
+        yield Reading(attribute=attribute, index=(slice(None), 0))
+        yield Reading(attribute=attribute, index=(slice(None), -1))
+        yield Reading(attribute=attribute, pooled=True)

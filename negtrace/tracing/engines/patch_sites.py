@@ -1,6 +1,6 @@
-"""Single positions to overwrite: what the cells of a forward come down to."""
+"""The single positions that the cells of one forward overwrite."""
 
-__all__ = ["Cells", "Points", "points_of"]
+__all__ = ["CellIndex", "PatchSites", "patch_sites_of"]
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,85 +11,102 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from negtrace.tracing.engines.batch import Batch
+from negtrace.tracing.plan import STREAM
 
-Cells = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Sites, layers, runs and groups of some cells, each [cell]."""
+CellIndex = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Site, layer, run and group of some cells, each [cell]. Cells are the rows of a forward."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Points:
-    """The positions that rows patch at one kind of site."""
+class PatchSites:
+    """Everything that the rows of one forward overwrite at one kind of site."""
 
     kind: str
+    """Kind of site."""
     rows: Int[Tensor, " point"]
+    """Row of the forward."""
     runs: Int[Tensor, " point"]
+    """Run of the batch that the row patches."""
     positions: Int[Tensor, " point"]
+    """Position of the token."""
     first: Int[Tensor, " point"]
-    """First layer that is patched; of the stream, the layer whose state it is."""
+    """First layer that is patched. For `resid_pre`, the layer before the block."""
     last: Int[Tensor, " point"]
-    heads: Int[Tensor, " point"] | None = None
-    """Which head each is of; None where the whole width is patched."""
-    adds_up: bool = False
-    """Whether the state behind the block is known without running it."""
-    pre: bool = False
-    """Whether the input of a block is patched, and not what the block before gave."""
+    """Last layer that is patched."""
+    heads: Int[Tensor, " point"] | None
+    """Head that is patched; None where the whole width is."""
+    skips_block: bool
+    """Whether the state after the patched block is known without running the block."""
 
     @property
-    def stream(self) -> bool:
+    def in_stream(self) -> bool:
         """Whether the residual stream itself is patched."""
-        return self.kind in ("resid", "resid_pre")
+        return self.kind in STREAM
+
+    @property
+    def at_input(self) -> bool:
+        """Whether the input of a block is patched, and not the output of the block before."""
+        return self.kind == "resid_pre"
 
     @property
     def at_entry(self) -> bool:
-        """Whether rows enter with the patched state."""
-        return self.stream or self.adds_up
+        """Whether the state with which a row enters the forward is patched already."""
+        return self.in_stream or self.skips_block
 
-    def at(self, layer: int, *, after_first: bool = False) -> "Points | None":
-        """Return those that patch `layer`; with `after_first`, not as their first one."""
+    def at(self, layer: int, *, after_first: bool = False) -> "PatchSites | None":
+        """Return the points that patch `layer`; None when there are none.
+
+        Args:
+            layer: the layer.
+            after_first: leave out points whose first layer it is.
+        """
         first = self.first + 1 if after_first else self.first
         chosen = (first <= layer) & (layer <= self.last)
         return self._select(chosen) if bool(chosen.any()) else None
 
-    def _select(self, chosen: Bool[Tensor, " point"]) -> "Points":
-        names = ("rows", "runs", "positions", "first", "last")
+    def _select(self, chosen: Bool[Tensor, " point"]) -> "PatchSites":
         return replace(
             self,
+            rows=self.rows[chosen],
+            runs=self.runs[chosen],
+            positions=self.positions[chosen],
+            first=self.first[chosen],
+            last=self.last[chosen],
             heads=None if self.heads is None else self.heads[chosen],
-            **{name: getattr(self, name)[chosen] for name in names},
         )
 
-    def donated(
+    def states(
         self, batch: Batch, layer: int | Int[Tensor, " point"]
     ) -> Float[Tensor, "point width"]:
-        """Return what is written at each point at `layer`."""
-        cell = layer, self.runs, self.positions
-        donor: Tensor = batch.donor[self.kind][cell]
-        if self.adds_up:
-            return batch.base_states[cell] + donor - batch.own[self.kind][cell]
+        """Return the states to write at a layer, or at one layer for each point."""
+        index = layer, self.runs, self.positions
+        source: Tensor = batch.source_states[self.kind][index]
+        if self.skips_block:
+            return batch.stream[index] + source - batch.base_states[self.kind][index]
         if self.heads is None:
-            return donor
-        split = rearrange(donor, "point (head dim) -> point head dim", head=batch.heads)
+            return source
+        split = rearrange(source, "point (head dim) -> point head dim", head=batch.heads)
         return split[torch.arange(len(split)), self.heads]
 
 
-def points_of(batch: Batch, cells: Cells) -> Iterator[Points]:
-    """Yield the points of some cells, by kind of site: sites, layers, runs, groups, each [row]."""
+def patch_sites_of(batch: Batch, cells: CellIndex) -> Iterator[PatchSites]:
+    """Yield what these cells overwrite, one item for each kind of site; row i is cell i."""
     sites, layers, runs, groups = cells
-    count = len(batch.base_states)
-    plan = batch.plan
+    plan, count = batch.plan, len(batch.stream)
     for kind in dict.fromkeys(site.kind for site in plan.sites):
         of_kind = [n for n, site in enumerate(plan.sites) if site.kind == kind]
         rows = torch.isin(sites, torch.tensor(of_kind, device=sites.device)).nonzero()[:, 0]
         if not len(rows):
             continue
-        place, positions = batch.members[runs[rows], groups[rows]].nonzero().unbind(dim=1)
-        rows = rows[place]
-        back = int(kind == "resid_pre")  # the input of a block is the state of the layer before
+        index, positions = batch.members[runs[rows], groups[rows]].nonzero().unbind(dim=1)
+        rows = rows[index]
         windows = [plan.layers(layer, count, kind) for layer in range(count)]
+        # The input of a block is the state of the layer before.
+        back = int(kind == "resid_pre")
         bounds = torch.tensor([(w[0], w[-1]) if w else (0, 0) for w in windows]) - back
         first, last = bounds.to(rows.device)[layers[rows]].unbind(dim=1)
         heads = torch.tensor([site.head or 0 for site in plan.sites], device=rows.device)
-        yield Points(
+        yield PatchSites(
             kind=kind,
             rows=rows,
             runs=runs[rows],
@@ -97,6 +114,5 @@ def points_of(batch: Batch, cells: Cells) -> Iterator[Points]:
             first=first,
             last=last,
             heads=heads[sites[rows]] if kind == "head" else None,
-            adds_up=batch.adds_up(kind),
-            pre=kind == "resid_pre",
+            skips_block=batch.skips_block(kind),
         )

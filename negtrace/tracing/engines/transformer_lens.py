@@ -1,121 +1,75 @@
-"""transformer_lens: an encoder for its patching functions, and its bridge as an encoder.
+"""The engine by transformer_lens: `transformer_lens.patching` runs one whole forward for each cell.
 
-`as_hooked` gives an encoder the shape that `transformer_lens.patching` drives, so its functions
-sweep text towers that the package itself has no model class for. `from_bridge` takes a
-`TransformerBridge` as an encoder. `sweep` is negtrace's sweep done by `transformer_lens.patching`:
-the same numbers, one whole forward for every cell.
+Its numbers are those of the exact engine. It is there to check negtrace by code that is not
+negtrace's.
 """
 
-__all__ = ["Hooked", "as_hooked", "from_bridge", "sweep"]
+__all__ = ["TransformerLens"]
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
+from typing_extensions import override
 
-from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import input_edited
-from negtrace.encoders.tokenizing import ReadOut
-from negtrace.encoders.wrap import pooled, wrap
-from negtrace.errors import EncoderError, TraceError, require
-from negtrace.tracing.corruptions.contrast import Contrast, Run
-from negtrace.tracing.engines.exact import ROW_TOKENS, Direction, Swept
-from negtrace.tracing.engines.hooked import HOOKS, Hooked, as_hooked
-from negtrace.tracing.engines.sides import Cell, Sides, cells_of, equally_long, filled
+from negtrace.errors import TraceError, require
+from negtrace.tracing.corruptions.contrast import Run
+from negtrace.tracing.engines.base import ENGINES, Engine
+from negtrace.tracing.engines.cells import Cell, cells_of, grid_of
+from negtrace.tracing.engines.hooked_encoder import HOOK_NAMES, HookedEncoder
+from negtrace.tracing.engines.sweep import ContrastScores, Patching, Sweep
 from negtrace.tracing.plan import Plan
 
 
-def from_bridge(
-    bridge: Any,
-    tokenizer: Any = None,
-    *,
-    read_out: ReadOut = "mean",
-    name: str | None = None,
-) -> Encoder:
-    """Return a `TransformerBridge` as an encoder; states go through the bridge's own blocks.
+@ENGINES.register("transformer_lens")
+@dataclass(frozen=True, kw_only=True)
+class TransformerLens(Engine):
+    """Every cell is run by `transformer_lens.patching`, which shows its own progress bars."""
 
-    Args:
-        bridge: from `TransformerBridge.boot_transformers`; hooks of yours on it keep firing.
-        tokenizer: the bridge's own when not given, which transformer_lens may have set to add
-            other tokens at the start and end than the one it was booted with.
-        read_out: which of the model's final token states is the embedding.
-        name: what to call it in results; the name in the bridge's `cfg` when not given.
+    name = "transformer_lens"
 
-    Raises:
-        EncoderError: when it is no bridge over a model of transformers with its blocks in a list.
-    """
-    model, blocks = getattr(bridge, "original_model", None), getattr(bridge, "blocks", None)
-    tower = getattr(model, "base_model", None)
-    if not isinstance(model, nn.Module) or not isinstance(blocks, nn.ModuleList) or tower is None:
-        raise EncoderError(
-            f"a {type(bridge).__name__} with no original_model, base_model or blocks; expected a "
-            "TransformerBridge over a model of transformers"
-        )
-    # By the wrapped model's names, which trainers know; its blocks are the bridge's.
-    names = {id(module): path for path, module in model.named_modules()}
-    if missing := [str(i) for i, block in enumerate(blocks) if id(block) not in names]:
-        raise EncoderError(f"blocks {', '.join(missing)} of the bridge are not in its model")
-    return wrap(
-        model,
-        bridge.tokenizer if tokenizer is None else tokenizer,
-        name=name or str(bridge.cfg.model_name),
-        blocks=[names[id(block)] for block in blocks],
-        encode=pooled(tower, read_out),
-        max_tokens=int(bridge.cfg.n_ctx),
-    )
-
-
-def sweep(
-    encoder: Encoder,
-    contrasts: Sequence[Contrast],
-    anchors: Float[Tensor, "contrast dim"],
-    *,
-    direction: Direction,
-    plan: Plan = Plan(),  # noqa: B008 -- frozen
-    row_tokens: int = ROW_TOKENS,
-    done: Collection[int] = (),
-    progress: bool | None = None,
-) -> Iterator[Swept]:
-    """Yield the raw scores of every contrast, swept by `transformer_lens.patching`.
-
-    The arguments are those of `negtrace.tracing.engines.exact.sweep`; the bars are
-    transformer_lens's own, whatever `progress` says. Contrasts of
-    equal lengths share their forwards, up to `row_tokens`.
-
-    Raises:
-        SiteError: when the model does not offer a site.
-        TraceError: for a window of several layers, which `transformer_lens.patching` has not.
-    """
-    if plan.window != 1:
-        raise TraceError(
-            f"window {plan.window}: transformer_lens.patching patches one layer at a time; leave "
-            "the window out, or use another sweeper"
-        )
-    longest = max((len(run.ids) for c in contrasts for run in (c.clean, c.corrupt)), default=1)
-    for indices in equally_long(contrasts, max(1, row_tokens // longest), done):
-        sides = [Sides.of(contrasts[i], direction) for i in indices]
-        hooked = Hooked(encoder, anchors[list(indices)])
-        donor, states = _states(hooked, [side.donor for side in sides])
-        base, _ = _states(hooked, [side.base for side in sides])
-        clean, corrupt = (donor, base) if direction == "denoising" else (base, donor)
-        found = _found(hooked, plan, sides, states)
-        for row, (index, side) in enumerate(zip(indices, sides, strict=True)):
-            layers, groups = len(encoder.layers), side.groups
-            scores = {cell: found[cell][row] for cell in cells_of(plan, layers, groups)}
-            yield Swept(
-                index=index,
-                clean=clean[row].item(),
-                corrupt=corrupt[row].item(),
-                patched=filled(plan, layers, len(groups), scores),
+    @override
+    def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
+        if sweep.plan.window != 1:
+            raise TraceError(
+                f"window {sweep.plan.window}: transformer_lens.patching patches one layer at a "
+                "time; leave the window out, or use another method"
             )
+        quiet = replace(sweep, progress=False)
+        for indices in quiet.batches(lambda length: sweep.row_tokens // length):
+            yield from _batch_scores(sweep.part(indices), indices)
+
+
+def _batch_scores(sweep: Sweep, indices: Sequence[int]) -> Iterator[ContrastScores]:
+    """Yield the scores of contrasts whose runs have the same lengths."""
+    patchings = sweep.patchings()
+    hooked = HookedEncoder(sweep.encoder, sweep.anchors)
+    source, states = _recorded(hooked, [patching.source for patching in patchings])
+    base, _ = _recorded(hooked, [patching.base for patching in patchings])
+    clean, corrupt = sweep.clean_first(base, source)
+    patched = _patched(hooked, sweep.plan, patchings, states)
+    layers = len(sweep.encoder.layers)
+    for row, (index, patching) in enumerate(zip(indices, patchings, strict=True)):
+        groups = patching.patched_groups
+        cells = cells_of(sweep.plan, layers, groups)
+        yield ContrastScores(
+            index=index,
+            clean=clean[row].item(),
+            corrupt=corrupt[row].item(),
+            patched=grid_of(
+                (len(sweep.plan.sites), layers, len(groups)),
+                {cell: patched[cell][row] for cell in cells},
+            ),
+        )
 
 
 @contextmanager
-def _edits(hooked: Hooked, runs: Sequence[Run]) -> Iterator[None]:
-    """Put the corruption's own edits on the input of block 0."""
+def _edited(hooked: HookedEncoder, runs: Sequence[Run]) -> Iterator[None]:
+    """Apply the corruption's own edits to the input of block 0."""
 
     def edit(hidden: Tensor) -> Tensor:
         rows = zip(runs, hidden, strict=True)
@@ -125,78 +79,94 @@ def _edits(hooked: Hooked, runs: Sequence[Run]) -> Iterator[None]:
         yield
 
 
-def _ids(hooked: Hooked, runs: Sequence[Run]) -> Int[Tensor, "run token"]:
+def _ids(hooked: HookedEncoder, runs: Sequence[Run]) -> Int[Tensor, "run token"]:
     return torch.tensor([run.ids for run in runs], device=hooked.encoder.device)
 
 
-def _states(
-    hooked: Hooked, runs: Sequence[Run]
+def _recorded(
+    hooked: HookedEncoder, runs: Sequence[Run]
 ) -> tuple[Float[Tensor, " run"], Mapping[str, Tensor]]:
-    """Return the scores of plain runs, and what is at every hook point."""
-    with _edits(hooked, runs):
+    """Return the scores of plain runs, and the state at every hook point."""
+    with _edited(hooked, runs):
         scores, cache = hooked.run_with_cache(_ids(hooked, runs))
     return scores, cache.cache_dict
 
 
-def _found(
-    hooked: Hooked, plan: Plan, sides: Sequence[Sides], states: Mapping[str, Tensor]
+def _patched(
+    hooked: HookedEncoder,
+    plan: Plan,
+    patchings: Sequence[Patching],
+    states: Mapping[str, Tensor],
 ) -> dict[Cell, list[float]]:
-    """Return the scores of all runs in every cell."""
-    given = {
-        name: torch.stack([side.aligned(state[i]) for i, side in enumerate(sides)])
+    """Return the scores of all runs in every cell.
+
+    Args:
+        hooked: the model.
+        plan: the sites to patch.
+        patchings: one for each run.
+        states: the state of the source runs at every hook point.
+    """
+    aligned = {
+        name: torch.stack([patching.aligned(state[i]) for i, patching in enumerate(patchings)])
         for name, state in states.items()
     }
     cells: dict[Cell, list[float]] = {}
-    for place, site in enumerate(plan.sites):
+    for index, site in enumerate(plan.sites):
         if site.kind == "resid":
-            # The layer `embed` is what block 0 is given; every other, what a block gives.
-            first = _patched(hooked, "hook_resid_pre", range(1), None, sides, given)
-            cells |= {(place, 0, group): row for (_, group), row in first.items()}
-        layers = range(hooked.cfg.n_layers)
-        rest = _patched(hooked, HOOKS[site.kind], layers, site.head, sides, given)
-        cells |= {(place, block + 1, group): row for (block, group), row in rest.items()}
+            # Layer `embed` is the input of block 0; every other layer is the output of a block.
+            point = _HookPoint(name="hook_resid_pre", head=None)
+            first = _patched_at(hooked, point, range(1), patchings, aligned)
+            cells |= {(index, 0, group): row for (_, group), row in first.items()}
+        point = _HookPoint(name=HOOK_NAMES[site.kind], head=site.head)
+        rest = _patched_at(hooked, point, range(hooked.cfg.n_layers), patchings, aligned)
+        cells |= {(index, block + 1, group): row for (block, group), row in rest.items()}
     return cells
 
 
-def _patched(
-    hooked: Hooked,
-    hook: str,
+@dataclass(frozen=True, kw_only=True)
+class _HookPoint:
+    """A hook point of every block, and the head that is patched there, if only one is."""
+
+    name: str
+    head: int | None
+
+
+def _patched_at(
+    hooked: HookedEncoder,
+    point: _HookPoint,
     blocks: range,
-    head: int | None,
-    sides: Sequence[Sides],
-    given: Mapping[str, Tensor],
+    patchings: Sequence[Patching],
+    aligned: Mapping[str, Tensor],
 ) -> dict[tuple[int, int], list[float]]:
-    """Return the scores of all runs by block and group, one forward each."""
-    lens, patching = (
-        require("transformer_lens", extra="interop"),
-        require("transformer_lens.patching", extra="interop"),
-    )
-    groups = [side.groups for side in sides]
-    runs = [side.base for side in sides]
-    where = patching.make_df_from_ranges([len(blocks), max(map(len, groups))], ["layer", "pos"])
+    """Return the scores of all runs by block and group, one forward for each."""
+    lens = require("transformer_lens", extra="interop")
+    patching = require("transformer_lens.patching", extra="interop")
+    groups = [each.patched_groups for each in patchings]
+    runs = [each.base for each in patchings]
+    index = patching.make_df_from_ranges([len(blocks), max(map(len, groups))], ["layer", "pos"])
     scores: list[list[float]] = []
 
-    def put(activation: Tensor, index: Sequence[int], clean: Tensor) -> Tensor:
+    def put(activation: Tensor, cell: Sequence[int], source: Tensor) -> Tensor:
         for row, members in enumerate(groups):
-            at = members[index[1]] if index[1] < len(members) else []
-            into = (row, at) if head is None else (row, at, head)
-            activation[into] = clean[into]
+            positions = members[cell[1]] if cell[1] < len(members) else []
+            into = (row, positions) if point.head is None else (row, positions, point.head)
+            activation[into] = source[into]
         return activation
 
     def metric(found: Float[Tensor, " run"]) -> Float[Tensor, ""]:
-        # Kept here, since transformer_lens stores what a metric returns in single precision.
+        # Collected here, since transformer_lens stores what a metric returns in single precision.
         scores.append(found.double().tolist())
         return found.sum()
 
-    with _edits(hooked, runs):
+    with _edited(hooked, runs):
         patching.generic_activation_patch(
             hooked,
             _ids(hooked, runs),
-            lens.ActivationCache(dict(given), hooked),
+            lens.ActivationCache(dict(aligned), hooked),
             metric,
             put,
-            hook.removeprefix("hook_").removeprefix("attn.hook_"),
-            index_df=where,
+            point.name.removeprefix("hook_").removeprefix("attn.hook_"),
+            index_df=index,
         )
-    cells = [(block, group) for block, group in where.to_numpy().tolist()]
+    cells = [(block, group) for block, group in index.to_numpy().tolist()]
     return dict(zip(cells, scores, strict=True))

@@ -1,6 +1,6 @@
-"""An encoder as `transformer_lens.patching` wants a model: hook points, a cache, a forward."""
+"""An encoder in the shape that `transformer_lens.patching` expects of a model."""
 
-__all__ = ["HOOKS", "Hooked", "HookedConfig", "as_hooked"]
+__all__ = ["HOOK_NAMES", "HookedEncoder", "as_hooked"]
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -12,29 +12,30 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.hooks import HookSite, captured, evaluating
+from negtrace.encoders.hooks import captured, evaluating
 from negtrace.errors import EncoderError, UnknownNameError, require
 from negtrace.pairs.anchor import Anchor
-from negtrace.tracing.engines.sides import REACHED, Place, places_of
+from negtrace.tracing.engines.cells import INSIDE, LayerSite, layer_sites
 
 HookFunction = Callable[..., Any]
-"""Called as `function(activation, hook=point)`; what it returns, unless None, is run instead."""
+"""Called as `function(activation, hook=point)`. Unless it returns None, its value replaces the
+activation."""
 
-HOOKS = {
+HOOK_NAMES = {
     "resid": "hook_resid_post",
     "resid_pre": "hook_resid_pre",
     "attn_out": "hook_attn_out",
     "mlp_out": "hook_mlp_out",
     "head": "attn.hook_z",
 }
-"""What transformer_lens calls each kind of site."""
+"""The name that transformer_lens gives each kind of site."""
 
 NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class HookedConfig:
-    """What `transformer_lens` asks a model's `cfg`."""
+    """The fields of a model's `cfg` that transformer_lens reads."""
 
     model_name: str
     n_layers: int
@@ -48,36 +49,36 @@ class HookedConfig:
 
 
 @final
-class Hooked:
-    """An encoder with named hook points, whose forward gives the score of every row.
+class HookedEncoder:
+    """An encoder with named hook points. Its forward returns the score of every row.
 
-    The points are `blocks.{l}.hook_resid_pre` and `hook_resid_post`, and, where the model offers
-    the site, `hook_attn_out` and `hook_mlp_out` (what attention and MLP write, before any norm
-    behind them) and `attn.hook_z` (the heads, [row token head width]). A hook is on the model for
-    the time of a forward only.
+    Every encoder has the points `blocks.{l}.hook_resid_pre` and `hook_resid_post`. Where the model
+    offers the site, there are also `hook_attn_out` and `hook_mlp_out` (what attention and MLP
+    write, before any norm that follows) and `attn.hook_z` (the heads, [row token head width]).
+    Hooks are on the model only during a forward.
     """
 
     def __init__(self, encoder: Encoder, anchors: Float[Tensor, "anchor dim"]) -> None:
         self.encoder = encoder
         self.anchors = anchors
-        """What the rows are scored against: one anchor for all, or one for each row."""
+        """The anchors that rows are scored against: one for all rows, or one for each row."""
         self.cfg = _config(encoder)
-        self._places = _named_places(encoder)
+        self._sites = _named_sites(encoder)
         self._hooks: list[tuple[str, HookFunction]] = []
         make = require("transformer_lens.hook_points", extra="interop").HookPoint
-        self.hook_dict: dict[str, Any] = {name: make() for name in self._places}
-        """`transformer_lens.hook_points.HookPoint` by name: what a hook is told where it is."""
+        self.hook_dict: dict[str, Any] = {name: make() for name in self._sites}
+        """`transformer_lens.hook_points.HookPoint` by name; a hook is called with its point."""
         for name, point in self.hook_dict.items():
             point.name = name
 
     def __repr__(self) -> str:
-        return f"Hooked({self.encoder!r}, {len(self.anchors)} anchors)"
+        return f"HookedEncoder({self.encoder!r}, {len(self.anchors)} anchors)"
 
     def to_tokens(self, statements: str | Sequence[str]) -> Int[Tensor, "row token"]:
-        """Return the token ids of statements that are equally long in tokens.
+        """Return the token ids of statements that have the same number of tokens.
 
         Raises:
-            EncoderError: when they are not; negtrace pads nothing.
+            EncoderError: when they have not; negtrace pads nothing.
         """
         rows = self.encoder.tokenize([statements] if isinstance(statements, str) else statements)
         lengths = sorted({len(row) for row in rows})
@@ -92,7 +93,7 @@ class Hooked:
         """Return the score of every row against its anchor, by one plain forward.
 
         Raises:
-            EncoderError: when there are neither one anchor nor as many as rows.
+            EncoderError: when the number of anchors is neither 1 nor the number of rows.
         """
         rows, anchors = len(tokens), self.anchors
         if len(anchors) not in (1, rows):
@@ -107,22 +108,24 @@ class Hooked:
             return self.encoder.score(self.encoder.encode_against(tokens, anchors), anchors)
 
     @contextmanager
-    def hooks(self, fwd_hooks: Sequence[tuple[Any, HookFunction]] = ()) -> Iterator["Hooked"]:
-        """Keep hooks for the forwards inside a `with`.
+    def hooks(
+        self, fwd_hooks: Sequence[tuple[Any, HookFunction]] = ()
+    ) -> Iterator["HookedEncoder"]:
+        """Add hooks to the forwards inside a `with`.
 
         Args:
             fwd_hooks: names of points, or filters of names, each with a function.
 
         Raises:
-            UnknownNameError: for a name that is no hook point; nothing is patched silently.
+            UnknownNameError: for a name that is no hook point, since such a hook would do nothing.
         """
-        own = list(self._hooks)
-        found = [(name, function) for names, function in fwd_hooks for name in self._names(names)]
-        self._hooks = own + found
+        before = list(self._hooks)
+        added = [(name, function) for names, function in fwd_hooks for name in self._names(names)]
+        self._hooks = before + added
         try:
             yield self
         finally:
-            self._hooks = own
+            self._hooks = before
 
     def run_with_hooks(
         self,
@@ -144,15 +147,16 @@ class Hooked:
     def run_with_cache(
         self, tokens: Int[Tensor, "row token"], names_filter: NamesFilter = None
     ) -> tuple[Float[Tensor, " row"], Any]:
-        """Return the scores and a `transformer_lens.ActivationCache` of the points filtered for."""
-        kept: dict[str, Tensor] = {}
+        """Return the scores, and a `transformer_lens.ActivationCache` of the points that match."""
+        activations: dict[str, Tensor] = {}
 
-        def keep(activation: Tensor, *, hook: Any) -> None:
-            kept[hook.name] = activation
+        def record(activation: Tensor, *, hook: Any) -> None:
+            activations[hook.name] = activation
 
         wanted = (lambda _: True) if names_filter is None else names_filter
-        scores = self.run_with_hooks(tokens, fwd_hooks=[(wanted, keep)])
-        return scores, require("transformer_lens", extra="interop").ActivationCache(kept, self)
+        scores = self.run_with_hooks(tokens, fwd_hooks=[(wanted, record)])
+        lens = require("transformer_lens", extra="interop")
+        return scores, lens.ActivationCache(activations, self)
 
     def _names(self, wanted: NamesFilter) -> list[str]:
         if callable(wanted):
@@ -167,36 +171,37 @@ class Hooked:
         return names
 
     def _hooked(self, name: str) -> AbstractContextManager[None]:
-        place, point = self._places[name], self.hook_dict[name]
+        site, point = self._sites[name], self.hook_dict[name]
         functions = [function for at, function in self._hooks if at == name]
-        heads = self.cfg.n_heads if place.kind == "head" else 0
+        heads = self.cfg.n_heads if site.site == "head" else 0
 
         def edit(activation: Tensor) -> Tensor:
-            # A copy: patch setters write in place, and a tower may read a state again.
+            # A copy, since patch setters write in place and a tower may read a state again.
             activation = activation.clone()
             if heads:
                 activation = activation.reshape(*activation.shape[:-1], heads, -1)
             for function in functions:
-                found = function(activation, hook=point)
-                activation = activation if found is None else found
+                replacement = function(activation, hook=point)
+                activation = activation if replacement is None else replacement
             return activation.flatten(-2) if heads else activation
 
-        return HookSite(site=place.kind, module=place.module, at=place.at).edited(edit)
+        return site.edited(edit)
 
 
-def as_hooked(encoder: Encoder, anchor: Anchor | Sequence[Anchor]) -> Hooked:
+def as_hooked(encoder: Encoder, anchor: Anchor | Sequence[Anchor]) -> HookedEncoder:
     """Return an encoder in the shape that `transformer_lens.patching` drives.
 
     Args:
-        encoder: its forward gives one score for each row, where a language model gives logits.
-        anchor: what statements are scored against; one for all rows, or one for each.
+        encoder: the encoder. Its forward returns one score for each row; the forward of a language
+            model in transformer_lens returns logits.
+        anchor: one anchor for all rows, or one for each row.
 
     Raises:
         EncoderError: when transformer_lens is not installed.
     """
     anchors = [anchor] if isinstance(anchor, Anchor) else list(anchor)
     with evaluating(encoder.model), torch.no_grad():
-        return Hooked(encoder, encoder.embed_anchors(anchors))
+        return HookedEncoder(encoder, encoder.embed_anchors(anchors))
 
 
 def _config(encoder: Encoder) -> HookedConfig:
@@ -217,14 +222,10 @@ def _config(encoder: Encoder) -> HookedConfig:
     )
 
 
-def _named_places(encoder: Encoder) -> dict[str, Place]:
-    """Return the place behind every hook point's name."""
-    offered = [kind for kind in REACHED if all(block.module(kind) for block in encoder.block_sites)]
+def _named_sites(encoder: Encoder) -> dict[str, LayerSite]:
+    """Return the site of every hook point, by the point's name."""
+    offered = [kind for kind in INSIDE if all(block.module(kind) for block in encoder.block_sites)]
     if "head" in offered and not encoder.heads:
         offered.remove("head")
-    places = places_of(encoder, {"resid", "resid_pre", *offered})
-    return {_name(place): place for place in places if place.layer}
-
-
-def _name(place: Place) -> str:
-    return f"blocks.{place.layer - 1}.{HOOKS[place.kind]}"
+    sites = layer_sites(encoder, {"resid", "resid_pre", *offered})
+    return {f"blocks.{s.layer - 1}.{HOOK_NAMES[s.site]}": s for s in sites if s.layer}
