@@ -14,9 +14,10 @@ from negtrace._registry import Registry
 from negtrace.bench import SUITES
 from negtrace.datasets import LAYOUTS
 from negtrace.pairs import SOURCES
+from negtrace.tracing import CORRUPTIONS, ENGINES
 from negtrace.training import WEIGHTINGS
 
-IMPORTED = (LAYOUTS, SOURCES, SUITES, WEIGHTINGS)
+IMPORTED = (LAYOUTS, SOURCES, SUITES, CORRUPTIONS, ENGINES, WEIGHTINGS)
 """Registries that have to exist before a page registers something."""
 
 DOCS = Path(__file__).parents[1] / "docs"

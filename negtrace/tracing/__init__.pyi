@@ -13,6 +13,7 @@ from .corruptions.seeding import generator_for as generator_for
 from .engines.base import ENGINES as ENGINES
 from .engines.base import Engine as Engine
 from .engines.bridge import from_bridge as from_bridge
+from .engines.cells import layer_sites as layer_sites
 from .engines.hooked_encoder import as_hooked as as_hooked
 from .engines.nnsight import NNsight as NNsight
 from .engines.sweep import ContrastScores as ContrastScores
