@@ -49,6 +49,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "matplotlib": ("plots", "experiments.train_phantom.sheet"),
     "seaborn": ("plots",),
     "pyarrow": ("datasets.parquet",),
+    "ijson": ("datasets.readers.files",),
     "tyro": ("cli",),
     "tokenizers": ("experiments.train_phantom",),
     "transformer_lens": (

@@ -12,6 +12,7 @@ from .valse import valse_pairs as valse_pairs
 
 # isort: split
 # For the rooms that build on this one.
+from .alignment import Correspondence as Correspondence
 from .alignment import align as align
 from .images import UNUSABLE as UNUSABLE
 from .images import check_image as check_image

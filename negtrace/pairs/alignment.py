@@ -1,6 +1,6 @@
 """Alignment: which tokens of a pair's two statements correspond, and by which rule."""
 
-__all__ = ["RULES", "Alignment", "Rule", "align"]
+__all__ = ["RULES", "Alignment", "Correspondence", "Rule", "align"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +26,8 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 """Position by position; other words replace the cue; no words replace it; words change order."""
 
 Correspondence = tuple[tuple[int, ...], ...]
+"""For each position of one statement, the positions of the other that correspond to it."""
+
 Edges = set[tuple[int, int]]
 
 

@@ -21,7 +21,7 @@ from negtrace.pairs.pair import Pair
 from negtrace.pairs.roles import SUBJECT, token_roles, tokens_within
 from negtrace.pairs.tokens import Tokens
 
-Words = tuple[str | int, ...]
+TokenTexts = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,12 @@ class TokenizedStatement:
     """A statement as it is matched."""
 
     tokens: Tokens
-    words: Words
+    words: TokenTexts
     """Text of each token in lower case; the id of a token that the tokenizer added."""
     unpadded: range
     """Positions without the padding."""
 
-    def read(self, positions: range) -> Words:
+    def read(self, positions: range) -> TokenTexts:
         """Return the words at these positions."""
         return self.words[positions.start : positions.stop]
 

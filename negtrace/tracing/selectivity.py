@@ -15,6 +15,7 @@ from negtrace.encoders.base import Encoder
 from negtrace.encoders.batching import batches_by_length
 from negtrace.encoders.hooks import evaluating
 from negtrace.errors import AlignmentError, UnknownNameError
+from negtrace.pairs.alignment import Correspondence
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.heads import HeadSelectivity, selectivity_of
@@ -22,7 +23,7 @@ from negtrace.results.options import Resampling
 from negtrace.results.provenance import Dropped
 from negtrace.tracing.attention import attention_patterns, require_patterns
 from negtrace.tracing.corruptions.base import corruption_named
-from negtrace.tracing.corruptions.contrast import Correspondence, Run
+from negtrace.tracing.corruptions.contrast import Run
 from negtrace.tracing.prepare import PreparedPair, prepare, require_some
 from negtrace.tracing.provenance import provenance_of, rules_of
 

@@ -15,7 +15,7 @@ from negtrace.datasets.study import Study, certain_claims, finding_named
 from negtrace.errors import LanguageError
 from negtrace.language.claims import CERTAINTIES, SEVERITIES, SIDES, ZONES, Claim, check_claim
 
-Record = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 
 _VALUES: Mapping[str, Sequence[str]] = {
     "side": SIDES,
@@ -34,7 +34,7 @@ class UnusableRecord(Exception):  # noqa: N818
         self.code, self.detail = code, detail
 
 
-def read_records(path: Path, study: Callable[[Record, int], Study]) -> Iterator[Study | Note]:
+def read_records(path: Path, study: Callable[[JsonObject, int], Study]) -> Iterator[Study | Note]:
     """Yield the study that `study` makes of each JSON object and its row, or a note.
 
     Raises:
@@ -50,7 +50,7 @@ def read_records(path: Path, study: Callable[[Record, int], Study]) -> Iterator[
             yield Note(file=path.name, row=row, code=error.code, detail=error.detail)
 
 
-def name_in(record: Record, key: str) -> str:
+def name_in(record: JsonObject, key: str) -> str:
     """Return a name that a record must have, such as the patient's; it may be a number.
 
     Raises:
@@ -99,7 +99,7 @@ class ClaimRecords(Layout):
         return read_records(path, lambda record, row: _study(record, path.name, row, patient))
 
 
-def _study(record: Record, file: str, row: int, patient_key: str) -> Study:
+def _study(record: JsonObject, file: str, row: int, patient_key: str) -> Study:
     patient = name_in(record, patient_key)
     rows = record.get("claims", [record] if "finding" in record else None)
     if not isinstance(rows, list) or not rows:

@@ -1,6 +1,6 @@
 """Contrasts: the clean and the corrupted run of a pair, and which of their positions correspond."""
 
-__all__ = ["Contrast", "Correspondence", "Run", "RunEdit", "contrast_at_cue", "cue_positions"]
+__all__ = ["Contrast", "Run", "RunEdit", "contrast_at_cue", "cue_positions"]
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from negtrace.errors import AlignmentError
+from negtrace.pairs.alignment import Correspondence
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.roles import token_roles
 from negtrace.pairs.tokens import Tokens
 from negtrace.tracing.positions import Group
-
-Correspondence = tuple[tuple[int, ...], ...]
-"""For each position of one run, the positions of the other run that correspond to it."""
 
 RunEdit = Callable[[Tensor], Tensor]
 """A function from the input of block 0, [token width], to the input that is run instead."""

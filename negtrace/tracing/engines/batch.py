@@ -20,7 +20,8 @@ from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import Capture, Edit, HookSite, captured
 from negtrace.encoders.key_value_cache import KeyValueCache
 from negtrace.errors import EncoderError
-from negtrace.tracing.corruptions.contrast import Correspondence, Run
+from negtrace.pairs.alignment import Correspondence
+from negtrace.tracing.corruptions.contrast import Run
 from negtrace.tracing.engines.sweep import Sweep
 from negtrace.tracing.plan import STREAM, Plan, Site
 from negtrace.tracing.positions import Group
