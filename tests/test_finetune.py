@@ -21,7 +21,7 @@ from golden import results
 from small_encoders import bert, clip
 
 import negtrace
-from negtrace.bench import Report, Row
+from negtrace.bench import Report, ReportRow
 from negtrace.cli import main
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning, OutputError
@@ -55,14 +55,16 @@ def tuned(scales: dict[str, float] | None = None, *, out: Path | None = None, **
 
 
 def plainly(config: FinetuneConfig, folder: Path) -> dict[str, torch.Tensor]:
-    """Train as a plain Trainer would: its own optimizer, nothing scaled."""
+    """Train with the Trainer's own optimizer, nothing scaled, and return the weights."""
     encoder = clip()
     with seeded(config.seed):
         examples = examples_of(encoder, claim_sets(), joint=False, keep=False)
-        with trainable_weights(encoder, config) as found:
+        with trainable_weights(encoder, config) as trained:
             args = training_arguments(config, folder, cpu=True, save=False, progress=False)
-            train(Objective(encoder, found.named, config), examples, args, optimizers=(None, None))
-            found.finish()
+            train(
+                Objective(encoder, trained.named, config), examples, args, optimizers=(None, None)
+            )
+            trained.finish()
     return weights(encoder)
 
 
@@ -84,11 +86,11 @@ def test_all_ones_are_plain_fine_tuning_bit_for_bit(
 def test_a_block_with_multiplier_0_does_not_change(adapter: str, mode: str) -> None:
     encoder, before = clip(), weights(clip())
     still = encoder.block_names[1]
-    found = tuned({**ones(encoder), still: 0.0}, adapter=adapter, mode=mode, weight_decay=0.1)
-    after = weights(found.encoder)
+    result = tuned({**ones(encoder), still: 0.0}, adapter=adapter, mode=mode, weight_decay=0.1)
+    after = weights(result.encoder)
     moved = {name.split(".")[3] for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"0", "2"}
-    assert found.change.norms[1] == 0 < found.change.norms[0]
+    assert result.change.norms[1] == 0 < result.change.norms[0]
 
 
 @MODES
@@ -105,7 +107,7 @@ def test_multipliers_are_matched_by_name_not_by_order(mode: str) -> None:
 
 def test_under_sgd_scaled_gradients_equal_scaled_rates_with_accumulation_and_clipping() -> None:
     scales = dict(zip(clip().block_names, (0.5, 1.0, 2.0), strict=True))  # exact in binary
-    found = [
+    results = [
         selective_finetune(
             clip(),
             claim_sets(),
@@ -116,7 +118,7 @@ def test_under_sgd_scaled_gradients_equal_scaled_rates_with_accumulation_and_cli
         )
         for mode in ("lr", "grad")
     ]
-    one, other = (weights(result.encoder) for result in found)
+    one, other = (weights(result.encoder) for result in results)
     for name, weight in one.items():
         torch.testing.assert_close(weight, other[name], rtol=1e-6, atol=1e-9)
 
@@ -171,14 +173,14 @@ def test_every_random_state_is_restored() -> None:
 
 def test_a_text_encoder_is_trained_on_text_anchors() -> None:
     encoder = bert()
-    found = selective_finetune(
+    result = selective_finetune(
         encoder,
         claim_sets(images=False),
         ones(encoder),
         config=quick(joint=True),
         evaluation=NO_EVALUATION,
     )
-    assert (found.change.norms > 0).all()
+    assert (result.change.norms > 0).all()
 
 
 def test_the_trainer_can_mix_precisions() -> None:
@@ -224,7 +226,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
     encoder = negtrace.load("phantom", self_check=False)
     cte = negtrace.trace(encoder, negtrace.radiology_pairs()[::20], direction="noising")
     write_json(cte, out.parent / "noising.json", resamples=50)
-    found = selective_finetune(
+    result = selective_finetune(
         encoder,
         phantom_training_sets(24),
         out.parent / "noising.json",
@@ -233,17 +235,17 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
         evaluation=Evaluation(count=8, pairs=4),
         config=quick(steps=3, rate=1e-3),
     )
-    return found, out
+    return result, out
 
 
 def test_the_report_holds_both_measurements_and_every_block(written: Any) -> None:
-    found, out = written
+    result, out = written
     report = json.loads((out / "report.json").read_text())
     assert report["figures"].keys() >= {"gap", "claims, existence", "margin of paraphrases"}
     assert {"R@5 anchor to text, affirmative", "R@5 text to anchor, with negation"} <= set(
         report["figures"]
     )
-    assert [row["block"] for row in report["blocks"]] == list(found.encoder.block_names)
+    assert [row["block"] for row in report["blocks"]] == list(result.encoder.block_names)
     assert sum(row["share"] for row in report["blocks"]) == pytest.approx(1)
     top = sorted((row["share"] for row in report["blocks"]), reverse=True)
     assert report["share_of_top"]["3"] == pytest.approx(sum(top[:3]))
@@ -251,13 +253,14 @@ def test_the_report_holds_both_measurements_and_every_block(written: Any) -> Non
     assert report["scores"]["method"] == "transport"
     for figure in ("change", "trace", "polarity", "claims", "retrieval", "collapse"):
         assert (out / f"{figure}.png").stat().st_size > 5000
-    assert found.before.document.effect().values.shape == found.after.document.effect().values.shape
+    before, after = (measured.document.effect() for measured in (result.before, result.after))
+    assert before.values.shape == after.values.shape
     assert "| gap |" in (out / "report.md").read_text()
 
 
 def gap_of(estimate: float) -> Measurements:
     numbers = {"estimate": estimate, "low": estimate, "high": estimate, "n": 8}
-    row = Row(measure="gap", scorer="model", series="", axis="all", level="all", **numbers)
+    row = ReportRow(measure="gap", scorer="model", series="", axis="all", level="all", **numbers)
     empty = {"model": {}, "data": {}, "config": {}, "made": {}}
     return Measurements(
         reports={"polarity": Report(suite="polarity", rows=(row,), **empty)}, document=None
@@ -296,9 +299,9 @@ def test_no_statement_is_written(written: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_the_adapter_loads_here_in_peft_and_in_transformers(written: Any) -> None:
-    found, out = written
+    result, out = written
     statements = ["There is no effusion.", "Clear lungs."]
-    expected = found.encoder.embed_texts(statements)
+    expected = result.encoder.embed_texts(statements)
     again = negtrace.load(out / "adapter")
     assert again.name == "adapter"
     torch.testing.assert_close(again.embed_texts(statements), expected)
@@ -346,9 +349,9 @@ def test_the_command_trains_and_prints_the_report(
     options = ["--steps", "2", "--batch", "3", "--count", "0", "--out", str(tmp_path / "tuned")]
     more = ["--trainer", "weight_decay=0.1", "lr_scheduler_type=constant"]
     assert main(["finetune", "phantom", *given, *options, *more]) == 0
-    said = capsys.readouterr().out
-    assert "| text_model.encoder.layers.7 |" in said
-    assert "Top 3 blocks: 0." in said
+    printed = capsys.readouterr().out
+    assert "| text_model.encoder.layers.7 |" in printed
+    assert "Top 3 blocks: 0." in printed
     assert (tmp_path / "tuned" / "adapter" / "adapter_model.safetensors").is_file()
     assert main(["finetune", "phantom", *given, *options, "--trainer", "bf16"]) == 1
     assert "'bf16' has no value" in capsys.readouterr().err
@@ -360,17 +363,17 @@ def test_the_command_trains_and_prints_the_report(
 
 
 @pytest.mark.parametrize(
-    ("model", "data", "place"),
+    ("model", "data", "asked"),
     [("phantom", None, "phantom"), (CHECKPOINT, None, "phantom"), (CHECKPOINT, "text", "text")],
 )
 def test_only_the_phantom_is_measured_on_radiographs_by_default(
-    model: str | Path, data: str | None, place: str, tmp_path: Path
+    model: str | Path, data: str | None, asked: str, tmp_path: Path
 ) -> None:
     encoder = negtrace.load(model, self_check=False)
     evaluation = Evaluation(suites=("polarity",), data=data, count=4, pairs=4)
-    found = measure(encoder, evaluation, tmp_path)
-    assert found.reports["polarity"].data["name"] == place
-    assert found.document.pairs[0]["id"].startswith("phantom") == (place == "phantom")
+    measured = measure(encoder, evaluation, tmp_path)
+    assert measured.reports["polarity"].data["name"] == asked
+    assert measured.document.pairs[0]["id"].startswith("phantom") == (asked == "phantom")
 
 
 # Bad input
@@ -380,25 +383,33 @@ def scores_for(encoder: Encoder, **changes: Any) -> Any:
     return layer_scores_of(encoder.block_names, [0.0, 0.5, 1.0], **changes)
 
 
-def refused(said: str, *args: Any, error: type[Exception] = FinetuneError, **settings: Any) -> None:
-    encoder = clip()
-    given = [encoder, claim_sets(), scores_for(encoder)]
-    for place, value in enumerate(args):
-        given[place] = given[place] if value is None else value
+def refused(
+    message: str,
+    *,
+    encoder: Encoder | None = None,
+    data: Any = None,
+    scores: Any = None,
+    error: type[Exception] = FinetuneError,
+    **settings: Any,
+) -> None:
+    """Check that a fine-tuning is refused with a message, and that no weight has changed."""
+    encoder = encoder or clip()
+    data, scores = data or claim_sets(), scores or scores_for(encoder)
     before = weights(encoder)
-    with pytest.raises(error, match=said):
-        selective_finetune(*given, **{"evaluation": NO_EVALUATION, "config": quick(), **settings})
+    settings = {"evaluation": NO_EVALUATION, "config": quick(), **settings}
+    with pytest.raises(error, match=message):
+        selective_finetune(encoder, data, scores, **settings)
     assert same(before, weights(encoder))
 
 
 def test_scores_of_another_model_are_listed_and_refused() -> None:
     other = layer_scores_of(("h.0", "h.1"), [0.0, 1.0])
-    refused(r"not in the model: h\.0, h\.1; without a score: text_model", None, None, other)
+    refused(r"not in the model: h\.0, h\.1; without a score: text_model", scores=other)
 
 
 def test_a_cte_json_needs_a_method(tmp_path: Path) -> None:
     path = write_json(results.noisy(), tmp_path / "cte.json", resamples=20)
-    refused(r"method= \[.*'nast'", None, None, path)
+    refused(r"method= \[.*'nast'", scores=path)
 
 
 def test_a_method_without_a_cte_json_is_refused() -> None:
@@ -409,13 +420,11 @@ def test_a_weighting_of_given_multipliers_is_refused() -> None:
     multipliers = ones(clip())
     refused(
         "weighting, beta would change nothing",
-        None,
-        None,
-        multipliers,
+        scores=multipliers,
         weighting="inverted",
         beta=2.0,
     )
-    refused("equal_budget would change nothing", None, None, multipliers, equal_budget=False)
+    refused("equal_budget would change nothing", scores=multipliers, equal_budget=False)
 
 
 def test_a_rank_without_low_rank_adapters_is_refused() -> None:
@@ -429,7 +438,7 @@ def test_scores_of_other_weights_give_a_warning(tmp_path: Path) -> None:
     with torch.no_grad():
         next(iter(encoder.blocks[0].parameters())).add_(1.0)
     vars(encoder).pop("digest")
-    with pytest.warns(NegtraceWarning) as said:
+    with pytest.warns(NegtraceWarning) as warned:
         selective_finetune(
             encoder,
             claim_sets(),
@@ -438,7 +447,7 @@ def test_scores_of_other_weights_give_a_warning(tmp_path: Path) -> None:
             evaluation=NO_EVALUATION,
             config=quick(steps=1),
         )
-    assert "traced on other weights than those of clip" in str(said[0].message)
+    assert "traced on other weights than those of clip" in str(warned[0].message)
 
 
 def test_unstable_scores_give_a_warning() -> None:
@@ -451,7 +460,7 @@ def test_unstable_scores_give_a_warning() -> None:
 
 
 def test_data_without_hard_negatives_is_refused_and_some_are_left_out() -> None:
-    refused("all 12 claim sets have no wrong claim", None, claim_sets(wrong=()))
+    refused("all 12 claim sets have no wrong claim", data=claim_sets(wrong=()))
     encoder = clip()
     sets = [*claim_sets(6), *claim_sets(2, wrong=())]
     with pytest.warns(NegtraceWarning, match="2 of 8 claim sets have no wrong claim"):
@@ -463,7 +472,7 @@ def test_data_without_hard_negatives_is_refused_and_some_are_left_out() -> None:
 
 
 def test_identical_captions_alone_are_refused() -> None:
-    refused("all 12 captions are the same", None, claim_sets(caption="Clear lungs."))
+    refused("all 12 captions are the same", data=claim_sets(caption="Clear lungs."))
 
 
 def test_statements_too_long_are_left_out() -> None:
@@ -477,7 +486,7 @@ def test_statements_too_long_are_left_out() -> None:
 
 def test_images_for_an_encoder_of_texts_are_refused() -> None:
     encoder = bert()
-    refused("bert-mean sees no images", encoder, claim_sets(), ones(encoder))
+    refused("bert-mean sees no images", encoder=encoder, scores=ones(encoder))
 
 
 def test_an_unknown_setting_is_answered_with_the_known_ones() -> None:
@@ -486,18 +495,18 @@ def test_an_unknown_setting_is_answered_with_the_known_ones() -> None:
 
 def test_half_precision_is_refused() -> None:
     encoder = clip(torch.bfloat16)
-    refused("half precision", encoder, None, ones(encoder))
+    refused("half precision", encoder=encoder, scores=ones(encoder))
 
 
 def stopping(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[Any], Any]) -> list[int]:
-    """Let the contrastive loss of one step go through `act`; return a list that grows by step."""
+    """Apply `act` to the contrastive loss of one step; return a list that grows with every step."""
     whole = objective.contrastive_loss
     calls: list[int] = []
 
     def loss(*args: Any) -> Any:
         calls.append(1)
-        found = whole(*args)
-        return act(found) if len(calls) == step else found
+        value = whole(*args)
+        return act(value) if len(calls) == step else value
 
     monkeypatch.setattr(objective, "contrastive_loss", loss)
     return calls
@@ -508,8 +517,8 @@ def test_a_loss_of_nan_stops_the_training_and_keeps_the_last_good_checkpoint(
 ) -> None:
     stopping(monkeypatch, 4, lambda loss: loss * float("nan"))
     refused("loss is nan at step 4; .* last good checkpoint is checkpoint-2", out=tmp_path / "run")
-    kept = tmp_path / "run" / "checkpoints" / "checkpoint-2"
-    assert (kept / "model.safetensors").is_file()
+    checkpoint = tmp_path / "run" / "checkpoints" / "checkpoint-2"
+    assert (checkpoint / "model.safetensors").is_file()
 
 
 def test_weights_of_nan_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

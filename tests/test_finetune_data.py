@@ -41,7 +41,7 @@ def test_no_radiograph_of_the_benchmark_is_trained_on() -> None:
     assert not set(TRAIN_SEEDS) & set(HELD_OUT_SEEDS[:10])
 
 
-def test_no_denial_stands_in_a_frame_of_the_questions() -> None:
+def test_no_frame_of_the_questions_holds_a_denial() -> None:
     heads = tuple(frame.partition("{")[0] for frame in CAPTIONS if not frame.startswith("{"))
     texts = [
         text for one in SETS for text in (caption_of(one), one.right, *dict(one.wrong).values())
@@ -51,12 +51,12 @@ def test_no_denial_stands_in_a_frame_of_the_questions() -> None:
     assert not [text for text in denials if any(head in text for head in heads)]
 
 
-def test_half_of_the_sets_are_about_what_is_absent_and_every_wrong_claim_is_another() -> None:
+def test_half_of_the_sets_are_about_an_absent_finding_and_wrong_claims_differ() -> None:
     for one in SETS:
-        told = [text for _, text in one.wrong]
-        assert told
-        assert one.right not in told
-        assert len(set(told)) == len(told)
+        wrong = [text for _, text in one.wrong]
+        assert wrong
+        assert one.right not in wrong
+        assert len(set(wrong)) == len(wrong)
     assert {attribute for one in SETS for attribute, _ in one.wrong} == set(ATTRIBUTES)
     denied = [bool(find_cues(one.right)) for one in SETS[1::2]]
     assert np.mean(denied) > 0.9
@@ -75,12 +75,14 @@ def test_the_same_seed_gives_the_same_sets() -> None:
     )
 
 
-def test_every_combination_of_three_findings_is_as_likely() -> None:
+def test_every_combination_of_three_findings_is_equally_likely() -> None:
     stated = [parse_claims(one.right) for one in phantom_training_sets(300, seed=1)]
-    there = Counter(sum(claim.present for claim in told) for told in stated if len(told) == 3)
-    assert there.keys() == {0, 1, 2, 3}
-    # One in eight says that all three are there, and one in eight that none is.
-    assert min(there[0], there[3]) > 4
+    present = Counter(
+        sum(claim.present for claim in claims) for claims in stated if len(claims) == 3
+    )
+    assert present.keys() == {0, 1, 2, 3}
+    # One in eight says that all three are present, and one in eight that none is.
+    assert min(present[0], present[3]) > 4
 
 
 @pytest.mark.parametrize("make", [phantom_training_sets, text_training_sets])

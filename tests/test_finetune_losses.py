@@ -1,4 +1,4 @@
-"""The losses on numbers worked out by hand, and batches that hold what they should."""
+"""The losses on numbers worked out by hand, and the content of batches."""
 
 import math
 
@@ -24,27 +24,27 @@ def test_the_contrastive_loss_is_symmetric_cross_entropy() -> None:
     captions = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     by_caption = (math.log(1 + math.exp(-3)) + math.log(1 + math.exp(3))) / 2
     by_anchor = math.log(2)  # both captions are the same, so an anchor cannot choose
-    found = contrastive_loss(captions, EYE, NONE, 3.0).item()
-    assert found == pytest.approx((by_caption + by_anchor) / 2)
+    loss = contrastive_loss(captions, EYE, NONE, 3.0).item()
+    assert loss == pytest.approx((by_caption + by_anchor) / 2)
 
 
-def test_rows_with_something_in_common_are_no_negatives() -> None:
-    alike = torch.ones(2, 2, dtype=torch.bool)
+def test_rows_can_be_left_out_as_negatives() -> None:
+    no_negatives = torch.ones(2, 2, dtype=torch.bool)
     captions = EYE.clone().requires_grad_()
-    loss = contrastive_loss(captions, EYE.flip(0), alike, 3.0)
+    loss = contrastive_loss(captions, EYE.flip(0), no_negatives, 3.0)
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(captions.grad, torch.zeros(2, 2))
 
 
-def test_the_claim_loss_sets_the_right_claim_against_its_own_wrong_ones() -> None:
+def test_the_claim_loss_compares_the_right_claim_with_the_wrong_ones_of_its_row() -> None:
     claims = torch.tensor([[[1.0, 0], [0, 1.0], [1.0, 0]], [[0, 1.0], [1.0, 0], [9.0, 9.0]]])
-    there = torch.tensor([[True, True, False], [True, True, False]])
+    present = torch.tensor([[True, True, False], [True, True, False]])
     expected = math.log(1 + math.exp(-2))
-    assert claim_loss(claims, EYE, there, 2.0).item() == pytest.approx(expected)
+    assert claim_loss(claims, EYE, present, 2.0).item() == pytest.approx(expected)
 
 
-def test_what_did_not_move_costs_nothing() -> None:
+def test_the_keeping_loss_is_one_minus_the_cosine() -> None:
     assert keeping_loss(2 * EYE, EYE).item() == pytest.approx(0, abs=1e-6)
     assert keeping_loss(EYE, EYE.flip(0)).item() == pytest.approx(1)
     assert keeping_loss(EYE[:0], EYE[:0]).item() == 0
@@ -67,13 +67,13 @@ def test_a_batch_holds_the_embeddings_of_its_own_statements(step: int) -> None:
     assert len(batch.kept) == 0  # every caption denies something
 
 
-def test_statements_are_filled_only_where_it_changes_nothing() -> None:
+def test_statements_are_filled_up_only_where_that_changes_nothing() -> None:
     assert can_be_filled(clip())
     assert not can_be_filled(bert())
     assert examples_of(bert(), claim_sets(images=False), joint=False, keep=False).step == 1
 
 
-def test_captions_that_deny_nothing_are_kept_where_they_were() -> None:
+def test_affirmative_captions_are_kept() -> None:
     encoder = clip()
     sets = [*claim_sets(2), *claim_sets(2, caption="The lungs are clear.", id="other")]
     examples = examples_of(encoder, sets, joint=False, keep=True)
@@ -91,14 +91,14 @@ def anchor_gradient(encoder: Encoder, *, joint: bool) -> torch.Tensor:
     return next(w.grad for name, w in named.items() if "word_embeddings" in name)
 
 
-def test_text_anchors_take_gradients_only_where_asked() -> None:
+def test_text_anchors_take_gradients_only_if_joint() -> None:
     frozen, joint = (anchor_gradient(bert(), joint=joint) for joint in (False, True))
     dot = bert().tokenize(["."])[0].ids[1]
     assert frozen.abs().sum() > 0
     assert not torch.equal(frozen[dot], joint[dot])
 
 
-def test_anchors_that_are_not_trained_stay_what_the_original_says() -> None:
+def test_anchors_are_embedded_by_the_original_model() -> None:
     encoder, sets = bert(), claim_sets(4, images=False)
     before = encoder.embed_anchors([one.anchor for one in sets])
     examples = examples_of(encoder, sets, joint=False, keep=False)
@@ -106,11 +106,11 @@ def test_anchors_that_are_not_trained_stay_what_the_original_says() -> None:
     assert not examples.anchors.requires_grad
 
 
-def test_a_batch_of_identical_captions_is_said() -> None:
+def test_a_batch_of_identical_captions_gives_a_warning() -> None:
     sets = claim_sets(3, caption="The lungs are clear.")
     examples = examples_of(clip(), [*sets, *claim_sets(1)], joint=False, keep=False)
     with pytest.warns(NegtraceWarning, match="a batch of 3 identical captions"):
         batch = examples.collate(examples.rows[:3])
-    found = Objective(clip(), {}, FinetuneConfig())(batch)
-    assert found["contrastive"] == 0
-    assert found["claims"] > 0
+    losses = Objective(clip(), {}, FinetuneConfig())(batch)
+    assert losses["contrastive"] == 0
+    assert losses["claims"] > 0

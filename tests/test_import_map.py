@@ -199,11 +199,12 @@ def test_importing_it_loads_nothing_heavy(name: str) -> None:
     assert not set(LIGHT[name]) & set(loaded)
 
 
-def test_training_reads_layer_scores_and_never_traces() -> None:
-    """A second trace is made by `experiments`, which puts both together."""
+@pytest.mark.parametrize("room", ["tracing", "bench"])
+def test_training_neither_traces_nor_measures(room: str) -> None:
+    """A trace and a benchmark before and after training are made by `experiments`."""
     for module, path in modules().items():
         if within(module, ("training",)):
-            names = [name for name in imports(path) if name.startswith("negtrace.tracing")]
+            names = [name for name in imports(path) if name.startswith(f"negtrace.{room}")]
             assert not names, module
 
 

@@ -1,4 +1,4 @@
-"""Layer scores in other trainers: every way in, on models that know nothing of negtrace."""
+"""Layer scores in other trainers, on models that negtrace has no class for."""
 
 import csv
 import json
@@ -17,16 +17,16 @@ from small_encoders import clip
 from torch import nn
 
 import negtrace
-from negtrace import training as trainers
+from negtrace import training
 from negtrace.encoders.base import Encoder
 from negtrace.errors import CTEError, FinetuneError, NegtraceWarning
 from negtrace.results.cte_json import write_json
 
-SCALES = {"b.0": 0.5, "b.1": 0.0, "b.2": 2.0}
+MULTIPLIERS = {"b.0": 0.5, "b.1": 0.0, "b.2": 2.0}
 
 
 class Tower(nn.Module):
-    """Three blocks and a head, as anyone might write them."""
+    """Three blocks and a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,28 +62,30 @@ def step(module: Tower, optimizer: torch.optim.Optimizer, times: int = 3) -> dic
     return {name: weight.detach().clone() for name, weight in module.named_parameters()}
 
 
-def test_all_ones_are_a_plain_optimizer_bit_for_bit() -> None:
+def test_multipliers_of_1_give_a_plain_optimizer_bit_for_bit() -> None:
     tower, other = Tower(), Tower()
-    scaled = torch.optim.AdamW(trainers.param_groups(tower, dict.fromkeys(SCALES, 1.0), rate=0.01))
+    scaled = torch.optim.AdamW(
+        training.param_groups(tower, dict.fromkeys(MULTIPLIERS, 1.0), rate=0.01)
+    )
     plain = torch.optim.AdamW(other.parameters(), lr=0.01, weight_decay=0.0)
     assert same(step(tower, scaled), step(other, plain))
 
 
-def test_a_block_of_scale_0_stays_bit_identical_also_with_decay() -> None:
+def test_a_block_with_multiplier_0_does_not_change_even_with_decay() -> None:
     tower, before = Tower(), dict(Tower().named_parameters())
-    groups = trainers.param_groups(tower, SCALES, rate=0.01, weight_decay=0.1)
+    groups = training.param_groups(tower, MULTIPLIERS, rate=0.01, weight_decay=0.1)
     after = step(tower, torch.optim.AdamW(groups))
     moved = {name.rpartition(".")[0][:3] for name in after if not after[name].equal(before[name])}
     assert moved == {"b.0", "b.2", "hea"}
 
 
-def test_a_rate_is_the_base_times_the_block_s_multiplier_and_norms_do_not_decay() -> None:
-    groups = trainers.param_groups(Tower(), SCALES, rate=0.01, weight_decay=0.1)
-    told = {(g["name"], g["params"][0].ndim): (g["lr"], g["weight_decay"]) for g in groups}
-    assert told["b.0", 2] == (0.005, 0.1)
-    assert told["b.0", 1] == (0.005, 0.0)
-    assert told["b.2", 2] == (0.02, 0.1)
-    assert told["rest", 2] == (0.01, 0.1)
+def test_a_rate_is_multiplied_by_block_and_norms_do_not_decay() -> None:
+    groups = training.param_groups(Tower(), MULTIPLIERS, rate=0.01, weight_decay=0.1)
+    options = {(g["name"], g["params"][0].ndim): (g["lr"], g["weight_decay"]) for g in groups}
+    assert options["b.0", 2] == (0.005, 0.1)
+    assert options["b.0", 1] == (0.005, 0.0)
+    assert options["b.2", 2] == (0.02, 0.1)
+    assert options["rest", 2] == (0.01, 0.1)
     assert sum(len(group["params"]) for group in groups) == len(list(Tower().parameters()))
 
 
@@ -91,16 +93,16 @@ def test_blocks_are_found_by_name_through_wrappers_and_prefixes() -> None:
     tower = Tower()
     compiled = nn.Module()
     compiled.add_module("_orig_mod", tower)
-    assert trainers.sizes_of(compiled, SCALES) == dict.fromkeys(SCALES, 28)
+    assert training.sizes_of(compiled, MULTIPLIERS) == dict.fromkeys(MULTIPLIERS, 28)
     nested = nn.ModuleDict({"text": tower})
-    assert trainers.sizes_of(nested, SCALES, prefix="text.") == dict.fromkeys(SCALES, 28)
+    assert training.sizes_of(nested, MULTIPLIERS, prefix="text.") == dict.fromkeys(MULTIPLIERS, 28)
     with pytest.raises(FinetuneError, match=r"no weight in b\.0, b\.1, b\.2: .* prefix="):
-        trainers.sizes_of(nested, SCALES)
+        training.sizes_of(nested, MULTIPLIERS)
 
 
-def test_a_block_is_not_taken_for_one_whose_name_starts_alike() -> None:
+def test_a_block_is_not_confused_with_one_whose_name_begins_alike() -> None:
     tower = nn.ModuleDict({"b1": nn.Linear(2, 2), "b10": nn.Linear(3, 3)})
-    assert trainers.sizes_of(tower, ("b1", "b10")) == {"b1": 6, "b10": 12}
+    assert training.sizes_of(tower, ("b1", "b10")) == {"b1": 6, "b10": 12}
 
 
 def trainer(tower: Tower, folder: Path, **options: Any) -> transformers.Trainer:
@@ -115,8 +117,8 @@ def trainer(tower: Tower, folder: Path, **options: Any) -> transformers.Trainer:
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
-    if scales := options.pop("scales", None):
-        options["optimizers"] = trainers.optimizers(tower, scales, args)
+    if multipliers := options.pop("multipliers", None):
+        options["optimizers"] = training.optimizers(tower, multipliers, args)
     made = transformers.Trainer(tower, args, train_dataset=Numbers(), **options)
     made.remove_callback(transformers.PrinterCallback)
     made.train()
@@ -134,26 +136,26 @@ def moves(tower: Tower) -> dict[str, float]:
 
 def test_a_trainer_takes_the_optimizer(tmp_path: Path) -> None:
     tower = Tower()
-    made = trainer(tower, tmp_path, scales=SCALES)
+    made = trainer(tower, tmp_path, multipliers=MULTIPLIERS)
     assert type(made.optimizer.optimizer).__name__ == "AdamW"
     moved = moves(tower)
     assert moved["b.1"] == 0
     assert 0 < moved["b.0"] < moved["b.2"]
 
 
-def test_a_trainer_takes_the_callback_and_is_told_of_adam(tmp_path: Path) -> None:
+def test_a_trainer_takes_the_callback_and_adam_gives_a_warning(tmp_path: Path) -> None:
     tower = Tower()
     with pytest.warns(NegtraceWarning, match=r"Adam family.* use mode='lr', or SGD"):
-        trainer(tower, tmp_path, callbacks=[trainers.gradient_scaling(tower, SCALES)])
+        trainer(tower, tmp_path, callbacks=[training.gradient_scaling(tower, MULTIPLIERS)])
     moved = moves(tower)
     assert moved["b.1"] == 0
     assert moved["b.0"] == pytest.approx(moved["b.2"], rel=0.5)  # the Adam trap
 
 
-def test_peft_takes_ranks_by_block() -> None:
+def test_peft_takes_a_rank_for_each_block() -> None:
     encoder = clip()
-    scales = dict(zip(encoder.block_names, (0.25, 0.0, 1.75), strict=True))
-    options = trainers.peft_patterns(scales, rank=8, alpha=16.0)
+    multipliers = dict(zip(encoder.block_names, (0.25, 0.0, 1.75), strict=True))
+    options = training.peft_patterns(multipliers, rank=8, alpha=16.0)
     config = peft.LoraConfig(target_modules=r"text_model.*\.(q_proj|fc1)", **options)
     adapted = peft.LoraModel(encoder.model, {"default": config}, "default")
     ranks = {
@@ -164,10 +166,10 @@ def test_peft_takes_ranks_by_block() -> None:
     assert ranks == {"0": (2, 2.0), "2": (14, 2.0)}
 
 
-def test_the_table_is_plain(tmp_path: Path) -> None:
-    path = trainers.write_multipliers(SCALES, tmp_path / "scales.csv")
+def test_the_multipliers_are_written_as_csv(tmp_path: Path) -> None:
+    path = training.write_multipliers(MULTIPLIERS, tmp_path / "multipliers.csv")
     rows = list(csv.DictReader(path.read_text().splitlines()))
-    assert {row["block"]: float(row["scale"]) for row in rows} == SCALES
+    assert {row["block"]: float(row["scale"]) for row in rows} == MULTIPLIERS
 
 
 @pytest.fixture
@@ -175,28 +177,30 @@ def document(tmp_path: Path) -> Path:
     return write_json(results.noisy(pairs=3), tmp_path / "cte.json", resamples=50)
 
 
-def test_scales_are_read_from_a_json_and_an_unstable_ranking_is_said(document: Path) -> None:
+def test_multipliers_are_read_from_a_json_and_an_unstable_ranking_gives_a_warning(
+    document: Path,
+) -> None:
     with pytest.warns(NegtraceWarning, match=r"nast: ranking NOT stable: rank stability 0\.\d+"):
-        found = trainers.read_multipliers(
-            document, "nast", trainers.Scored(floor=0.0), equal_budget=False
+        multipliers = training.read_multipliers(
+            document, "nast", training.Scored(floor=0.0), equal_budget=False
         )
     stored = json.loads(document.read_text())["layer_scores"]
     alpha = next(one["alpha"] for one in stored if one["method"] == "nast")
-    assert list(found.values()) == pytest.approx(alpha)
-    assert list(found) == ["blocks.0", "blocks.1", "blocks.2"]
+    assert list(multipliers.values()) == pytest.approx(alpha)
+    assert list(multipliers) == ["blocks.0", "blocks.1", "blocks.2"]
 
 
 @pytest.mark.filterwarnings("ignore::negtrace.errors.NegtraceWarning")
-def test_scores_that_are_not_there_are_named(document: Path) -> None:
+def test_scores_that_need_other_sites_are_refused(document: Path) -> None:
     with pytest.raises(CTEError, match=r"layer score 'component' needs .* attn_out, mlp_out"):
-        trainers.read_multipliers(document, "component")
+        training.read_multipliers(document, "component")
 
 
 def json_only_groups(model: nn.Module, path: Path, method: str, rate: float) -> list[dict]:
-    """Make param groups as a training script does that has the JSON and nothing else."""
-    found = json.loads(path.read_text())
-    blocks = found["axes"]["layers"][1:]
-    score = next(one for one in found["layer_scores"] if one["method"] == method)
+    """Return param groups as a training script without negtrace makes them."""
+    document = json.loads(path.read_text())
+    blocks = document["axes"]["layers"][1:]
+    score = next(one for one in document["layer_scores"] if one["method"] == method)
     alpha = dict(zip(blocks, score["alpha"], strict=True))
     groups = {name: {"params": [], "lr": rate * scale} for name, scale in alpha.items()}
     for name, weight in model.named_parameters():
@@ -212,7 +216,7 @@ def open_clip_json(folder: Path) -> tuple[Encoder, Path]:
     return encoder, write_json(cte, folder / "noising.json", resamples=20)
 
 
-def test_an_open_clip_loop_needs_the_json_alone(tmp_path: Path) -> None:
+def test_a_loop_of_open_clip_needs_only_the_json(tmp_path: Path) -> None:
     encoder, path = open_clip_json(tmp_path)
     model, before = encoder.model, weights(encoder)
     library = open_clip()
