@@ -5,7 +5,7 @@ finding, for which the denial is right. Otherwise a model that always prefers af
 right about existence.
 """
 
-__all__ = ["ATTRIBUTES", "WHOLE_SET", "claim_items", "phantom_test_sets", "text_test_sets"]
+__all__ = ["ATTRIBUTES", "WHOLE_SET", "claim_items", "claims_suite", "phantom_test_sets"]
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -5,7 +5,7 @@ embedding (Sammani, arXiv 2603.20554). Recall does not show that. Similarity is 
 the embeddings of two statements; no anchor takes part.
 """
 
-__all__ = ["Triple", "radiology_triples", "read_triples"]
+__all__ = ["collapse_suite", "radiology_triples", "read_triples"]
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

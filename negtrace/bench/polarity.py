@@ -11,10 +11,10 @@ so it is right in exactly one: accuracy 0.25. Each position also holds the true 
 
 __all__ = [
     "WORDINGS",
-    "PolarityQuestion",
     "polarity_items",
     "polarity_questions",
     "polarity_rows",
+    "polarity_suite",
 ]
 
 from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ Without them a text takes the place of the image: the list of its objects, or th
 caption. A row without image and without such a text is left out and noted.
 """
 
-__all__ = ["QuestionFile", "read_candidates", "read_choices", "read_valse"]
+__all__ = ["read_candidates", "read_choices", "read_valse"]
 
 import ast
 from collections import Counter

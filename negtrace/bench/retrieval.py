@@ -4,7 +4,7 @@ Recall at k (R@k) is the share of queries whose right candidate is among the k b
 k / number of candidates. A tie counts as wrong.
 """
 
-__all__ = ["retrieval_rows", "retrieve_from_file"]
+__all__ = ["retrieval_rows", "retrieval_suite", "retrieve_from_file"]
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -85,7 +85,9 @@ def _drop_long_candidates(
     Raises:
         BenchError: when fewer than two rows fit.
     """
-    counts = [token_counts(encoder, one.texts, one.anchors) for one in sets.values()]
+    counts = [
+        token_counts(encoder, candidates.texts, candidates.anchors) for candidates in sets.values()
+    ]
     longest = [max(row) for row in zip(*counts, strict=True)]
     short = [index for index, count in enumerate(longest) if count <= encoder.max_tokens]
     require_any(encoder, short[1:], len(longest))

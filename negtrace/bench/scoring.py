@@ -5,7 +5,6 @@ A model that reads both in one row of tokens runs each distinct row once.
 """
 
 __all__ = [
-    "blank_anchor",
     "correct_by_scorer",
     "is_correct",
     "score_items",

@@ -4,7 +4,7 @@
 models on one suite. Each model has a colour, and its series, such as the wordings, have shades.
 """
 
-__all__ = ["BenchTable", "bench_figure", "bench_table"]
+__all__ = ["bench_figure", "bench_table"]
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
