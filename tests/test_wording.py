@@ -115,11 +115,11 @@ def test_equivalents_neither_name_nor_negate(finding: str) -> None:
 
 
 def test_negating_one_claim_changes_only_its_part_of_a_caption() -> None:
-    kept = [Claim(finding="edema", present=True), Claim(finding="nodule", present=True)]
+    others = [Claim(finding="edema", present=True), Claim(finding="nodule", present=True)]
     asked = Claim(finding="effusion", present=True)
     for seed in range(40):
-        affirmed = caption([kept[0], asked, kept[1]], seed=seed)
-        denied = caption([kept[0], asked.negate(), kept[1]], seed=seed)
+        affirmed = caption([others[0], asked, others[1]], seed=seed)
+        denied = caption([others[0], asked.negate(), others[1]], seed=seed)
         assert affirmed.replace("a pleural effusion", "no pleural effusion") == denied
 
 

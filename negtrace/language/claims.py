@@ -65,11 +65,11 @@ _ATTRIBUTE_OF_HEADING = {
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A finding that is present or absent, with the attributes that are stated of it.
+    """A finding that is present or absent, with its stated attributes.
 
-    An absent finding may carry attributes too: they say what is denied
-    ("no left-sided effusion"). Of a present finding one attribute may be denied instead
-    ("effusion not involving the left base").
+    An absent finding may have attributes too: they say what is denied, as in "no left-sided
+    effusion". A present finding may have its place or severity denied, as in "effusion not
+    involving the left base".
 
     >>> Claim(finding="effusion", present=False, side="left").negate()
     Claim(finding='effusion', present=True, side='left')
@@ -78,19 +78,19 @@ class Claim:
     finding: str
     """Key of the finding in `findings.toml`."""
     present: bool
-    """Polarity: whether the statement holds the finding to be there."""
+    """Polarity: True if the claim says that the finding is present."""
     side: Side | None = None
     zone: Zone | None = None
     severity: Severity | None = None
     certainty: Certainty | None = None
-    """How far a present finding is in doubt; None where it is not."""
+    """Degree of doubt about a present finding; None if there is no doubt."""
     denied: Denied | None = None
-    """What is denied of a present finding: its place, which is side and zone, or its severity."""
+    """Denied attribute of a present finding: its place (side and zone) or its severity."""
 
     def __repr__(self) -> str:
         stated = {name: getattr(self, name) for name in _VALUES}
-        told = "".join(f", {name}={value!r}" for name, value in stated.items() if value)
-        return f"Claim(finding={self.finding!r}, present={self.present}{told})"
+        attributes = "".join(f", {name}={value!r}" for name, value in stated.items() if value)
+        return f"Claim(finding={self.finding!r}, present={self.present}{attributes})"
 
     def negate(self) -> "Claim":
         """Return the claim with the opposite polarity, of the finding or of what it denies."""
@@ -100,12 +100,12 @@ class Claim:
 
 
 def check_claim(claim: Claim) -> Claim:
-    """Return the claim if its finding may have the attributes that are stated of it.
+    """Return the claim, if its finding can have the attributes that it states.
 
     Raises:
         UnknownNameError: for a finding that is not in the vocabulary.
-        LanguageError: for a value or attribute that the finding cannot have, doubt about an absent
-            finding, or the denial of an attribute that is not stated.
+        LanguageError: for an unknown value, an attribute that the finding cannot have, doubt about
+            an absent finding, and the denial of an attribute that is not stated.
     """
     allowed = VOCABULARY[claim.finding].allowed
     for name, values in _VALUES.items():

@@ -58,7 +58,7 @@ class Cue:
     text: str
     """The negating words as they stand in the text."""
     category: Category
-    """Whether the cue stands before or after what it negates, or leaves it uncertain."""
+    """`before` or `after` what it negates, or `uncertain` for a doubt."""
     scope: Span
     """Characters that are negated; empty where nothing is."""
     words: Span
@@ -185,7 +185,7 @@ def _shortened(phrase: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Clauses:
-    """Where the clauses of a text end: what no scope crosses, as word numbers."""
+    """Ends of the clauses in a text: what no scope crosses. Words are given by their number."""
 
     words: Words
     lexicon: Lexicon

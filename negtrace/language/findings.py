@@ -25,7 +25,7 @@ class Name:
 
     @property
     def counted(self) -> bool:
-        """Whether one can speak of one and of several of it."""
+        """True if the name has a singular and a plural."""
         return self.article in ("a", "an")
 
 

@@ -17,7 +17,7 @@ Status = Literal["affirmed", "negated", "uncertain"]
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a text says of one concept that it names."""
+    """Decision on one concept in a text."""
 
     span: Span
     """Characters of the concept."""
@@ -29,7 +29,7 @@ class Decision:
 
     @property
     def negated(self) -> bool:
-        """Whether the text denies the concept."""
+        """True if the text denies the concept."""
         return self.status == "negated"
 
 

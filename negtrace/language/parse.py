@@ -19,8 +19,8 @@ from negtrace.language.negation import Decision, decide
 from negtrace.language.words import Span, Words, split, stops
 
 Meaning = Literal["named", "normal", "abnormal", "elsewhere"]
-"""What a phrase says of a finding: its name; that it is absent or present, without its name; or
-the name of something that is not in the chest."""
+"""Meaning of a phrase: the name of a finding; that the finding is absent or present, without its
+name; or the name of something outside the chest."""
 
 _ENDS = frozenset(".;:!?")
 _SENTENCE_ENDS = frozenset(".!?;\n")

@@ -43,10 +43,10 @@ from negtrace.language.noun_phrases import (
 )
 
 AbsenceWording = Literal["negated", "equivalent"]
-"""How an absent finding is worded: "no cardiomegaly" or "normal heart size"."""
+"""Wording of an absent finding: "no cardiomegaly" or "normal heart size"."""
 
 Kind = Literal["present", "possible", "probable", "absent", "place denied", "severity denied"]
-"""What a claim says of its finding; each kind has its own templates."""
+"""Kind of a claim; each has its own templates."""
 
 PRESENT: tuple[str, ...] = (
     "There {be} {np}.",

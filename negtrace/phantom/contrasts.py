@@ -17,7 +17,7 @@ class PatientContrast:
 
     patient: Patient
     claim: Claim
-    """What is true of the patient. If the finding is absent, the negated statement is true."""
+    """The patient's claim on the finding. If it is absent, the negated statement is true."""
     true: str
     false: str
     template: int
