@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -166,25 +165,21 @@ def _trace_wrapped_towers(recorder: Recorder, pairs: Sequence[Any]) -> None:
         negtrace.trace(wrapped, pairs, progress=False).save(Path(f"{name}.safetensors"))
 
 
-TOOLKITS = {
-    "transformer_lens": "negtrace.tracing.engines.transformer_lens",
-    "nnsight": "negtrace.tracing.engines.nnsight",
-}
-"""Modules of the engines that run a trace by another toolkit."""
+TOOLKITS = ("transformer_lens", "nnsight")
+"""The engines that run a trace by another toolkit."""
 
 
 def interop(recorder: Recorder) -> None:
     """The same traces by transformer_lens and nnsight, and an encoder in the former's form."""
-    from negtrace.tracing.engines.hooked import as_hooked
+    from negtrace.tracing import as_hooked
 
     pairs = negtrace.radiology_pairs()[:2]
     sites = [*MAIN_SITES.split(), "head.1"]
     for label, model in (("phantom", "phantom"), ("minilm", f"{INPUTS}/{MINILM}")):
         encoder = negtrace.load(model, name=label)
-        for (name, module), direction in product(TOOLKITS.items(), DIRECTIONS):
+        for name, direction in product(TOOLKITS, DIRECTIONS):
             options = {"sites": sites, "direction": direction, "progress": False}
-            sweep = import_module(module).sweep
-            cte = negtrace.trace(encoder, pairs, sweeper=sweep, **options)
+            cte = negtrace.trace(encoder, pairs, method=name, **options)
             cte.save(Path(f"{label}-{name}-{direction}.safetensors"))
     hooked = as_hooked(negtrace.load("phantom"), pairs[0].anchor)
     score, cache = hooked.run_with_cache(hooked.to_tokens(pairs[0].true))
