@@ -35,7 +35,7 @@ def make(encoder: Encoder, pairs: list[Pair], stem: str) -> None:
 def make_heads(encoder: Encoder, pairs: list[Pair], stem: str) -> None:
     """Study the heads, keep their figure under `stem` and say what was found."""
     with tempfile.TemporaryDirectory() as folder:
-        queries = "later" if encoder.causal else "other"
+        queries = "after_cue" if encoder.causal else "other"
         study = run_heads(encoder, Path(folder), pairs, queries=queries, formats=["png"])
         figure = (Path(folder) / "head_heatmap.png").read_bytes()
     (HERE / f"{stem}_head_heatmap.png").write_bytes(figure)

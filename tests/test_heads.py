@@ -69,7 +69,7 @@ def selectivity(
         drawn,
         [f"p{place}" for place in range(pairs)],
         layers=[f"blocks.{block}" for block in range(blocks)],
-        queries="later",
+        queries="after_cue",
         provenance=provenance(model=model),
     )
 
@@ -129,7 +129,7 @@ def test_selectivity_is_a_mean_over_pairs_whatever_their_order() -> None:
     drawn = np.arange(12.0).reshape(2, 3, 2)
     about: dict[str, Any] = {
         "layers": "abc",
-        "queries": "later",
+        "queries": "after_cue",
         "provenance": provenance(),
         "resampling": Resampling(resamples=50),
     }
@@ -162,7 +162,7 @@ def test_a_table_says_what_is_drawn() -> None:
     assert table.label.startswith("attention to the negator")
     assert table.title == (
         "toy: selectivity for the negator\n"
-        "largest difference over tokens behind it, n = 8 (0 dropped), mean over pairs"
+        "largest difference over tokens after it, n = 8 (0 dropped), mean over pairs"
     )
     mesh = head_heatmap(grid).collections[0]
     assert mesh.get_clim() == pytest.approx((-0.4, 0.4))

@@ -21,6 +21,7 @@ from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.tracing.attention import attention_patterns
+from negtrace.tracing.config import QUERIES
 from negtrace.tracing.selectivity import head_selectivity
 
 ANCHOR = Anchor(text="The heart size is normal.")
@@ -77,8 +78,8 @@ def rigged() -> Encoder:
 def test_by_hand() -> None:
     found = head_selectivity(rigged(), [SWAPPED])
     cue = 1 + WORDS.index("no")  # behind [BOS]
-    later = range(cue + 1, len(WORDS) + 2)
-    drawn = [math.exp(PULL) / (math.exp(PULL) + q) - 1 / (q + 1) for q in later]
+    after_cue = range(cue + 1, len(WORDS) + 2)
+    drawn = [math.exp(PULL) / (math.exp(PULL) + q) - 1 / (q + 1) for q in after_cue]
     np.testing.assert_allclose(found.values, [[0, max(drawn)]], atol=1e-6)
     assert found.top(1)[0][:3] == ("blocks.0", 1, 1)
     assert np.isnan(found.low).all()  # a single pair has no interval
@@ -107,7 +108,7 @@ def test_patterns_are_the_models_own(family: str) -> None:
     assert found.sum(dim=-1).allclose(torch.ones(()))
 
 
-@pytest.mark.parametrize("queries", ["later", "other"])
+@pytest.mark.parametrize("queries", QUERIES)
 @pytest.mark.parametrize("family", OWN)
 def test_selectivity_from_the_models_own_patterns(family: str, queries: str) -> None:
     encoder = FAMILIES[family](torch.float32)
@@ -209,7 +210,7 @@ def test_plain_attention_that_reads_otherwise_is_refused() -> None:
 
 
 def test_unknown_queries() -> None:
-    with pytest.raises(UnknownNameError, match="unknown queries 'all'; known: later, other"):
+    with pytest.raises(UnknownNameError, match="unknown queries 'all'; known: after_cue, other"):
         head_selectivity(rigged(), [SWAPPED], queries="all")
 
 

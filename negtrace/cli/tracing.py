@@ -15,7 +15,14 @@ from negtrace.cli.names import named
 from negtrace.cli.printing import say, say_written
 from negtrace.cli.settings import settings
 from negtrace.plots.save import FORMATS, Format
-from negtrace.tracing.config import DIRECTIONS, Direction, TraceConfig, TraceOptions, configured
+from negtrace.tracing.config import (
+    DIRECTIONS,
+    Direction,
+    Queries,
+    TraceConfig,
+    TraceOptions,
+    configured,
+)
 from negtrace.tracing.positions import MODES
 
 if TYPE_CHECKING:
@@ -138,7 +145,7 @@ class Heads(_Traced):
     direction: Direction = "noising"
     """Restore the clean heads in the corrupted run, or put the corrupted heads into the clean
     run."""
-    queries: Literal["later", "other"] = "later"
+    queries: Queries = "after_cue"
     """The tokens whose attention to the negator counts: those after it, or all others."""
     config: OmitArgPrefixes[_HeadOptions] = field(default_factory=_HeadOptions)
 

@@ -98,7 +98,7 @@ def run_heads(
     pairs: Sequence[Pair] | None = None,
     config: TraceConfig = HEADS,
     *,
-    queries: str = "later",
+    queries: str = "after_cue",
     formats: Sequence[str] = FORMATS,
     progress: bool | None = None,
 ) -> HeadStudy:

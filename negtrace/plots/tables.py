@@ -183,7 +183,7 @@ def facts_of_heads(grid: HeadEffect | HeadSelectivity) -> dict[str, str]:
     if isinstance(grid, HeadEffect):
         at_once = grid.positions in ("all", "given")
         return facts(grid, "heads" if at_once else "heads, summed over positions")
-    queries = "tokens behind it" if grid.queries == "later" else "other tokens"
+    queries = "tokens after it" if grid.queries == "after_cue" else "other tokens"
     return {
         "model": grid.model,
         "direction": "selectivity for the negator",

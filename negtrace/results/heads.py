@@ -118,7 +118,7 @@ class HeadSelectivity(HeadGrid):
     ids: tuple[str, ...]
     """Ids of the pairs, in the order of `by_pair`."""
     queries: str
-    """Tokens whose attention counts: `later` than the cue, or all `other` ones."""
+    """Tokens whose attention counts: `after_cue`, or all `other` tokens."""
     resampling: Resampling
     """Bootstrap behind the intervals."""
     provenance: Provenance

@@ -2,6 +2,7 @@
 # For the rooms that build on this one.
 from .config import DIRECTIONS as DIRECTIONS
 from .config import Direction as Direction
+from .config import Queries as Queries
 from .config import TraceConfig as TraceConfig
 from .config import TraceOptions as TraceOptions
 from .config import configured as configured

@@ -3,7 +3,17 @@
 Light on purpose: the command line reads them before torch is imported.
 """
 
-__all__ = ["DIRECTIONS", "ROW_TOKENS", "Direction", "TraceConfig", "TraceOptions", "configured"]
+__all__ = [
+    "DIRECTIONS",
+    "QUERIES",
+    "ROW_TOKENS",
+    "Direction",
+    "Queries",
+    "TraceConfig",
+    "TraceOptions",
+    "configured",
+    "refuse_to_verify",
+]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -18,6 +28,11 @@ from negtrace.tracing.positions import Positions, check_positions
 
 Direction = Literal["denoising", "noising"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+
+Queries = Literal["after_cue", "other"]
+QUERIES: tuple[Queries, ...] = get_args(Queries)
+"""The tokens whose attention to the cue counts in the selectivity of a head: those after it, or all
+other tokens."""
 
 ROW_TOKENS = 4096
 """Default number of tokens that run at once. It bounds memory, and is close to the fastest on a

@@ -1,9 +1,9 @@
 """Selectivity: how much each attention head attends to the negator, measured on pairs."""
 
-__all__ = ["QUERIES", "head_selectivity"]
+__all__ = ["head_selectivity"]
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,14 +22,11 @@ from negtrace.results.heads import HeadSelectivity, selectivity_of
 from negtrace.results.options import Resampling
 from negtrace.results.provenance import Dropped
 from negtrace.tracing.attention import attention_patterns, require_patterns
+from negtrace.tracing.config import QUERIES
 from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.corruptions.contrast import Run
 from negtrace.tracing.prepare import PreparedPair, prepare, require_some
 from negtrace.tracing.provenance import provenance_of, rules_of
-
-Queries = Literal["later", "other"]
-QUERIES: tuple[Queries, ...] = get_args(Queries)
-"""The tokens whose attention to the cue counts: those after it, or all other tokens."""
 
 BATCH = 32
 """Statements whose attention is computed at once."""
@@ -48,7 +45,7 @@ def head_selectivity(
     encoder: Encoder,
     pairs: Sequence[Pair] | None = None,
     *,
-    queries: str = "later",
+    queries: str = "after_cue",
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
@@ -64,7 +61,7 @@ def head_selectivity(
     Args:
         encoder: a model whose attention can be read. It is left unchanged.
         pairs: as for `negtrace.trace`.
-        queries: `later`, the tokens after the cue, as in the paper; `other`, all tokens but the
+        queries: `after_cue`, the tokens after the cue, as in the paper; `other`, all tokens but the
             cue, for a tower that reads in both directions. Padding is a query only where the
             embedding is read there, and the end token before padding is not.
         confidence: of the bootstrap interval over pairs.
@@ -129,7 +126,7 @@ def _require_slot(runs: _Runs, queries: str) -> None:
             "attention to compare with; put another word there",
         )
     if not _queries(runs, queries):
-        where = "after" if queries == "later" else "but"
+        where = "after" if queries == "after_cue" else "but"
         raise AlignmentError(
             "no-query", f"no token {where} the cue has a counterpart in the affirmative statement"
         )
@@ -149,7 +146,7 @@ def _cue(run: Run) -> list[int]:
 def _queries(runs: _Runs, queries: str) -> list[int]:
     """Return the query positions of the negated run that have a counterpart."""
     run, cue = runs.negated, _cue(runs.negated)
-    after = max(cue) if queries == "later" else -1
+    after = max(cue) if queries == "after_cue" else -1
     return [
         i
         for i, role in enumerate(run.roles)
