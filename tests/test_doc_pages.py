@@ -14,10 +14,12 @@ from negtrace._registry import Registry
 from negtrace.bench import SUITES
 from negtrace.datasets import LAYOUTS
 from negtrace.pairs import SOURCES
+from negtrace.plots import PLOTS
+from negtrace.results import LAYER_SCORES
 from negtrace.tracing import CORRUPTIONS, ENGINES
 from negtrace.training import WEIGHTINGS
 
-IMPORTED = (LAYOUTS, SOURCES, SUITES, CORRUPTIONS, ENGINES, WEIGHTINGS)
+IMPORTED = (CORRUPTIONS, ENGINES, LAYER_SCORES, LAYOUTS, PLOTS, SOURCES, SUITES, WEIGHTINGS)
 """Registries that have to exist before a page registers something."""
 
 DOCS = Path(__file__).parents[1] / "docs"
