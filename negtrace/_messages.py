@@ -1,4 +1,4 @@
-"""Words for error messages: lists of names, counts, and refusals of unknown names."""
+"""Texts of error messages: lists of names, counts, and the refusal of an unknown name."""
 
 __all__ = ["listed", "one_of", "tally"]
 
@@ -8,14 +8,22 @@ from negtrace.errors import UnknownNameError
 
 
 def one_of(kind: str, name: str | None, known: Iterable[str | None]) -> None:
-    """Refuse a name that is not known, and list those that are."""
+    """Refuse a name that is not among the known ones, and list them.
+
+    >>> one_of("direction", "up", ["denoising", "noising"])
+    Traceback (most recent call last):
+    negtrace.errors.UnknownNameError: unknown direction 'up'; known: denoising, noising
+
+    Raises:
+        UnknownNameError: when `name` is not known.
+    """
     known = tuple(known)
     if name not in known:
         raise UnknownNameError(f"unknown {kind} {name!r}; known: {', '.join(map(str, known))}")
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """Names for a message, the first few of them.
+    """Join the first names of a list, and count the others.
 
     >>> listed(["a", "b", "c"], most=2)
     'a, b and 1 more'
@@ -25,7 +33,7 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def tally(counts: Mapping[str, int]) -> str:
-    """Counts for a message.
+    """Join names with their counts.
 
     >>> tally({"correct": 3, "incorrect": 1})
     'correct 3, incorrect 1'

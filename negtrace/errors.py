@@ -1,4 +1,21 @@
-"""The error tree: every message says what came, what was expected and what to do."""
+"""Errors. Every message says what came, what was expected and what to do.
+
+NegtraceError                  every error that negtrace raises on purpose
+├── UnknownNameError           a name that is not known (LookupError)
+├── LanguageError              a text or lexicon (ValueError, as all below but the last two)
+├── PairError                  a pair, or a file of pairs
+│   └── AlignmentError         two statements that do not correspond token by token
+├── EncoderError               a model
+├── TraceError                 a trace
+│   └── SiteError              a site that the model does not have
+├── CTEError                   a result, or its file
+├── BenchError                 a benchmark
+├── DatasetError               a data set
+├── FinetuneError              a fine-tuning
+├── ExtraError                 a package that is not installed (ImportError)
+└── OutputError                a file that cannot be written (OSError)
+NegtraceWarning                something was left out, and the work goes on (UserWarning)
+"""
 
 __all__ = [
     "AlignmentError",
@@ -28,11 +45,11 @@ class NegtraceError(Exception):
 
 
 class UnknownNameError(NegtraceError, LookupError):
-    """A name that no registry, layer, site or role list knows."""
+    """A name that is not known: of a registry, a layer, a site, a role or an option."""
 
 
 class LanguageError(NegtraceError, ValueError):
-    """A text, lexicon, claim or vocabulary that cannot be read or worded."""
+    """A text, lexicon, claim or vocabulary that cannot be used."""
 
 
 class PairError(NegtraceError, ValueError):
@@ -52,15 +69,15 @@ class AlignmentError(PairError):
 
 
 class EncoderError(NegtraceError, ValueError):
-    """A model that cannot be loaded, wrapped or trusted to be patched."""
+    """A model that cannot be loaded, wrapped or patched."""
 
 
 class TraceError(NegtraceError, ValueError):
-    """A sweep that cannot give a meaningful result."""
+    """A trace that cannot give a meaningful result."""
 
 
 class SiteError(TraceError):
-    """A site that a model does not offer."""
+    """A site that a model does not have."""
 
 
 class CTEError(NegtraceError, ValueError):
@@ -72,36 +89,36 @@ class BenchError(NegtraceError, ValueError):
 
 
 class DatasetError(NegtraceError, ValueError):
-    """Sources or settings that no data set can be built from, or a folder that holds another."""
+    """Sources or settings that give no data set, or a folder that holds another data set."""
 
 
 class FinetuneError(NegtraceError, ValueError):
-    """Scores, data or settings that a fine-tuning cannot use, or one that cannot go on."""
+    """Scores, data or settings that a fine-tuning cannot use, or a training that cannot go on."""
 
 
 class ExtraError(NegtraceError, ImportError):
-    """A package that an optional part needs and that is not installed."""
+    """A package that an optional part of negtrace needs and that is not installed."""
 
 
 class OutputError(NegtraceError, OSError):
-    """An output place that cannot be written."""
+    """A file or folder that cannot be written."""
 
 
 class NegtraceWarning(UserWarning):
-    """Something was left out or may mislead; the work goes on."""
+    """Something was left out, or a number may mislead; the work goes on."""
 
 
 def require(name: str, *, extra: str) -> ModuleType:
     """Import a package, or a module of one, that `negtrace[extra]` installs.
 
     Raises:
-        ExtraError: when it is not installed; it says how to get it.
+        ExtraError: when it is not installed; the message says how to install it.
     """
     root = name.partition(".")[0]
     try:
         import_module(root)
     except ModuleNotFoundError as error:
-        if error.name != root:  # it is there, and something it needs is not
+        if error.name != root:  # the package is installed, and another that it needs is not
             raise
         raise ExtraError(f"{root} is not installed; pip install 'negtrace[{extra}]'") from error
     return import_module(name)

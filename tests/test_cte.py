@@ -13,7 +13,7 @@ from negtrace.errors import CTEError, OutputError, UnknownNameError
 from negtrace.results.cte import ARRAYS, CTE
 from negtrace.results.options import ReduceOptions
 from negtrace.results.provenance import Dropped
-from negtrace.results.selection import FLOOR, TAU
+from negtrace.results.selection import FLOOR, TAU, above_floor
 from negtrace.results.statistics import AGGREGATES
 
 AGGREGATE = pytest.mark.parametrize("aggregate", AGGREGATES)
@@ -165,6 +165,26 @@ def test_the_floor_leaves_pairs_out_and_counts_them(unit: str) -> None:
     assert (effect.n, effect.below_floor, effect.dropped) == (2, 2, 1)
     assert cte.effect().options.floor == FLOOR[unit]
     assert cte.effect(floor=0.0).n == 4
+
+
+def test_a_pair_exactly_at_the_floor_counts() -> None:
+    cte = result(np.full((4, 2, 8), 0.5), np.array([0.25, 0.5, -0.5, 2.0]))  # exact in binary
+    effect = cte.effect(floor=0.5)
+    assert (effect.n, effect.below_floor) == (3, 1)
+    assert above_floor(cte.d, 0.5).tolist() == [False, True, True, True]
+
+
+def test_tau_and_floor_are_those_of_the_docs() -> None:
+    assert TAU == {"logit": 1.0, "cosine": 0.01}
+    assert FLOOR == {"logit": 0.1, "cosine": 0.001}
+
+
+def test_segments_of_a_cosine_have_a_smaller_tau() -> None:
+    d = np.array([0.02, 0.009, -0.009, -0.02, 0.5])
+    cte = result(np.full((5, 2, 8), 0.5), d, unit="cosine")
+    assert cte.segments == ("correct", "ambiguous", "ambiguous", "incorrect", "correct")
+    assert cte.segment_counts == {"correct": 2, "ambiguous": 2, "incorrect": 1}
+    assert cte.effect(segment="ambiguous").n == 2
 
 
 def test_token_axis_gives_the_rows_of_quantmeyer() -> None:

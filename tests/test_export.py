@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from golden.results import GOLDEN, golden, noisy, write_golden
+from golden.results import GOLDEN, golden, noisy, result, write_golden
 
 from negtrace._files import canonical, sha256
 from negtrace.errors import CTEError, OutputError
@@ -126,6 +126,13 @@ def test_pairs_below_the_floor_are_marked(tmp_path: Path) -> None:
     document = read_json(write_json(flat, tmp_path / "a.json", resamples=5, floor=0.0))
     assert [pair["below_floor"] for pair in document.pairs] == [True, False, False, False]
     assert (document.effect().n, document.effect().below_floor) == (3, 1)
+
+
+def test_a_pair_exactly_at_the_floor_is_not_marked(tmp_path: Path) -> None:
+    cte = result(np.full((3, 2, 8), 0.5), np.array([0.25, 0.5, -0.5]))  # exact in binary
+    document = read_json(write_json(cte, tmp_path / "a.json", resamples=5, floor=0.5))
+    assert [pair["below_floor"] for pair in document.pairs] == [True, False, False]
+    assert document.effect(condition="affirmative").n == 1
 
 
 def test_what_was_not_stored_is_listed(plain: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from golden.results import noisy, provenance, result
 from matplotlib.figure import Figure
+from scipy import stats
 from test_plots import NAMES, assert_legible, words
 from test_sites import FAMILIES
 
@@ -212,6 +213,16 @@ def test_unlike_grids_do_not_stand_side_by_side() -> None:
         heads_side_by_side([selectivity(), selectivity(blocks=4)])
     with pytest.raises(CTEError, match="0 grids of heads"):
         heads_side_by_side([])
+
+
+def test_the_summary_gives_the_correlation_head_by_head() -> None:
+    effect, looks = head_effect(with_heads()), selectivity()
+    assert effect.values.shape == looks.values.shape == (3, 2)
+    expected = stats.spearmanr(effect.values.ravel(), looks.values.ravel()).statistic
+    transposed = stats.spearmanr(effect.values.T.ravel(), looks.values.ravel()).statistic
+    line = summary_of_heads(effect, looks)[-1]
+    assert line.endswith(f"over heads: {expected:.2f}")
+    assert abs(expected - transposed) > 0.01
 
 
 def test_every_site_has_its_heatmap_and_heads_have_one_grid(tmp_path: Path) -> None:

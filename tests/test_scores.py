@@ -10,7 +10,13 @@ from scipy import stats
 
 from negtrace.errors import CTEError, UnknownNameError
 from negtrace.results.cte import CTE
-from negtrace.results.layer_scores import LAYER_SCORES, all_layer_scores, layer_scores
+from negtrace.results.layer_scores import (
+    LAYER_SCORES,
+    Draws,
+    all_layer_scores,
+    layer_scores,
+    register_layer_score,
+)
 from negtrace.results.statistics import AGGREGATES, interval, mid_ranks, spearman
 
 RESIDUAL = ("cue", "nast", "std", "transport")
@@ -152,6 +158,36 @@ def test_rankings_of_noise_are_called_unstable() -> None:
     assert not noise.stable
     assert noise.note.startswith("ranking NOT stable: rank stability 0.")
     assert noise.note.endswith("below 0.9; trace more pairs before using it")
+
+
+def test_rank_stability_is_a_mean_over_the_bootstrap_draws_alone() -> None:
+    def fixed(draws: Draws) -> np.ndarray:
+        return np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [2.0, 1.0, 3.0]])
+
+    with LAYER_SCORES.restored():
+        register_layer_score("fixed")(fixed)
+        scores = layer_scores(noisy(), "fixed", resamples=3)
+    assert scores.rank_stability == pytest.approx((1 - 1 + 0.5) / 3)
+    assert scores.values.tolist() == [1, 2, 3]
+    assert (scores.low <= scores.high).all()
+
+
+def test_a_score_of_another_shape_is_refused() -> None:
+    with LAYER_SCORES.restored():
+        register_layer_score("all layers")(lambda draws: draws.total())
+        with pytest.raises(
+            CTEError, match=r"'all layers' gave .* shape \(6, 4\), expected \(6, 3\)"
+        ):
+            layer_scores(noisy(), "all layers", resamples=5)
+
+
+@pytest.mark.parametrize("method", LAYER_SCORES)
+def test_the_order_of_pairs_does_not_matter(method: str) -> None:
+    cte = with_components(noisy())
+    turned = CTE.concat([cte.select(np.arange(12) >= 5), cte.select(np.arange(12) < 5)])
+    ours, theirs = (layer_scores(one, method, resamples=20) for one in (cte, turned))
+    for name in ("values", "low", "high"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
 
 
 def test_one_pair_has_neither_intervals_nor_stability() -> None:

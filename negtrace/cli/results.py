@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Reducing(ReduceOptions):
-    """How the scores of pairs are reduced to an effect, and which pairs count."""
+    """Reduction of the scores of pairs to one number per cell."""
 
     aggregate: Annotated[str, named("negtrace.results:AGGREGATES")] = ReduceOptions.aggregate
     """Aggregate over pairs."""

@@ -16,7 +16,7 @@ from negtrace.results.cte import CTE
 from negtrace.results.cte_json import Document
 from negtrace.results.effect import Effect
 
-DIRECTIONS = {"denoising": "denoising (sufficiency)", "noising": "noising (necessity)"}
+PANELS = {"denoising": "denoising (sufficiency)", "noising": "noising (necessity)"}
 
 
 def heatmap(
@@ -55,12 +55,12 @@ def both_directions(denoising: CTE | Effect, noising: CTE | Effect) -> Figure:
         CTEError: when a result is of another direction than its place says, or has several sites.
     """
     effects = [r.effect() if isinstance(r, CTE) else r for r in (denoising, noising)]
-    for effect, direction in zip(effects, DIRECTIONS, strict=True):
+    for effect, direction in zip(effects, PANELS, strict=True):
         if effect.direction != direction:
             raise CTEError(f"expected a {direction} result, not one of {effect.direction}")
     tables = [heatmap_table(effect) for effect in effects]
     named = [facts(effect, f"site {effect.sites[0]}") for effect in effects]
-    common, rest = shared([{**one, "direction": DIRECTIONS[one["direction"]]} for one in named])
+    common, rest = shared([{**one, "direction": PANELS[one["direction"]]} for one in named])
     titles = [title(left) + beyond(table.over) for left, table in zip(rest, tables, strict=True)]
     return heatmaps_side_by_side(tables, titles, title(common), shared_bar=True)
 

@@ -4,7 +4,7 @@ A plot is a function. It takes one document, or two of both directions with deno
 returns figures by the name of their file without its ending; none where it does not apply.
 """
 
-__all__ = ["PLOTS", "Plot"]
+__all__ = ["PLOTS"]
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias

@@ -81,7 +81,7 @@ class HeatmapTable:
 
     @property
     def intervals(self) -> bool:
-        """Whether any cell holds an interval."""
+        """True when any cell holds an interval."""
         return any(map(any, self.small_text))
 
 

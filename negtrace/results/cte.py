@@ -1,6 +1,6 @@
 """The result of a trace: raw scores of every pair and cell, with named axes and provenance."""
 
-__all__ = ["CTE", "DIRECTIONS"]
+__all__ = ["CTE"]
 
 from collections import Counter
 from collections.abc import Sequence

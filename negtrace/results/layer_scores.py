@@ -60,7 +60,7 @@ class LayerScores(Reduction):
 
     @property
     def stable(self) -> bool:
-        """Whether the ranking of blocks stays the same, by and large, when pairs are redrawn."""
+        """True when redrawing the pairs hardly changes the ranking of the blocks."""
         return bool(self.rank_stability >= STABLE)
 
     @property

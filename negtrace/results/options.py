@@ -46,7 +46,7 @@ class Resampling:
 
 @dataclass(frozen=True, kw_only=True)
 class ReduceOptions(Resampling):
-    """How scores of pairs are reduced to an effect, and which pairs count.
+    """Options of a reduction: the aggregate over pairs, the pairs that count, and the bootstrap.
 
     With d = clean - corrupt and n the numerator of a pair's effect (so its ratio is n / d), the
     built-in aggregates are `ratio_of_means` (sum of s n over sum of |d|, with s the sign of d),
