@@ -24,7 +24,7 @@ import negtrace
 from negtrace.bench import Report, ReportRow
 from negtrace.cli import main
 from negtrace.encoders.base import Encoder
-from negtrace.errors import FinetuneError, NegtraceWarning, OutputError
+from negtrace.errors import FinetuneError, NegtraceWarning, OutputError, UnknownNameError
 from negtrace.experiments import Evaluation, selective_finetune
 from negtrace.experiments.before_after import Measurements, measure
 from negtrace.phantom import CHECKPOINT
@@ -490,7 +490,7 @@ def test_images_for_an_encoder_of_texts_are_refused() -> None:
 
 
 def test_an_unknown_setting_is_answered_with_the_known_ones() -> None:
-    refused("no setting 'betta'; known: weighting, beta", betta=1)
+    refused("'betta'; known: weighting, beta", betta=1, error=UnknownNameError)
 
 
 def test_half_precision_is_refused() -> None:

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from negtrace._files import canonical, sha256
-from negtrace._messages import listed
+from negtrace._messages import listed, one_of
 from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
@@ -72,6 +72,7 @@ def selective_finetune(
         FinetuneError: for scores of another model, for data or settings that cannot be used, or
             when the loss or a weight becomes NaN or infinite.
         CTEError: when the CTE JSON cannot be read, or has no such layer scores.
+        UnknownNameError: for a setting that is no field of `FinetuneConfig`.
         OutputError: when `out` holds another run, or cannot be written.
     """
     config = _config(config, settings)
@@ -121,8 +122,8 @@ def selective_finetune(
 def _config(config: FinetuneConfig | None, settings: Mapping[str, Any]) -> FinetuneConfig:
     """Return the config with some fields changed."""
     known = [field.name for field in fields(FinetuneConfig)]
-    if unknown := [name for name in settings if name not in known]:
-        raise FinetuneError(f"no setting {unknown[0]!r}; known: {', '.join(known)}")
+    for name in settings:
+        one_of("setting of a fine-tuning", name, known)
     return replace(config or FinetuneConfig(), **settings)
 
 
