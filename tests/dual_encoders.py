@@ -1,4 +1,4 @@
-"""Small dual encoders of every kind that transformers has, built from configs."""
+"""Small dual encoders of every kind in transformers, built from configs."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ WORDS = {
     "bos_token_id": 2,
     "pad_token_id": 0,
 }
-FRAMES = {f"mit_{key}": PIXELS[key] for key in ("hidden_size", "intermediate_size")}
+MIT = {f"mit_{key}": PIXELS[key] for key in ("hidden_size", "intermediate_size")}
 PATCHES = {key: value for key, value in PIXELS.items() if key != "image_size"}
 
 
@@ -71,7 +71,7 @@ CONFIGS: dict[str, Callable[[], transformers.PreTrainedConfig]] = {
         "XCLIP",
         vision_config={
             **PIXELS,
-            **FRAMES,
+            **MIT,
             "num_frames": 2,
             "mit_num_hidden_layers": 1,
             "mit_num_attention_heads": 4,
@@ -101,12 +101,12 @@ CONFIGS: dict[str, Callable[[], transformers.PreTrainedConfig]] = {
     ),
 }
 
-BLIND = {"xclip", "clap"}
-"""Those that see films or hear sounds, and are anchored on text."""
+TEXT_ONLY = {"xclip", "clap"}
+"""Models of videos or sounds, whose anchors are texts."""
 
 
 def image_processor(name: str) -> object | None:
-    if name in BLIND:
+    if name in TEXT_ONLY:
         return None
     if name == "siglip2":
         return transformers.Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)

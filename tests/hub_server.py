@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face hub's HTTP interface, on loopback."""
+"""A local server with the HTTP interface of the Hugging Face hub."""
 
 import hashlib
 import json
@@ -15,25 +15,25 @@ FILE = re.compile(r"^/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file
 
 @dataclass
 class Hub:
-    """Models by name, each with its revisions, and what is to go wrong."""
+    """Models by name and revision, and failures to simulate."""
 
     repos: dict[str, dict[str, Path]] = field(default_factory=dict)
-    """For each name, the folder of every revision; `main` is one of them."""
+    """Folder of every revision of each model; `main` is one of them."""
     failing: set[str] = field(default_factory=set)
-    """Files that are answered with an error of the server."""
+    """Files for which the server answers with an error."""
     cut: dict[str, int] = field(default_factory=dict)
-    """Files that break off after so many bytes, once."""
+    """Files whose first download stops after this many bytes."""
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
-    """Every request for a file: method, file, range."""
+    """Method, file and range of every request for a file."""
     url: str = ""
 
     def commit(self, repo: str, revision: str) -> str:
-        """Return the 40 hex digits of a revision, given by name or by themselves."""
+        """Return the 40 hex digits of a revision, given by name or as those digits."""
         commits = {self.digest(repo, name): name for name in self.repos[repo]}
         return revision if revision in commits else self.digest(repo, revision)
 
     def folder(self, repo: str, revision: str) -> Path | None:
-        """Return the files of a revision, given by name or commit."""
+        """Return the folder of a revision, given by name or commit."""
         revisions = self.repos.get(repo, {})
         by_commit = {self.digest(repo, name): folder for name, folder in revisions.items()}
         return revisions.get(revision) or by_commit.get(revision)
@@ -54,11 +54,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        found = FILE.match(self.path)
-        if found is None:  # lists and metadata, of which a small model has none
+        match = FILE.match(self.path)
+        if match is None:  # lists and metadata, which a small model does not have
             known = any(f"/models/{repo}/" in self.path for repo in self.hub.repos)
             return self._refuse(404, "EntryNotFound" if known else "RepoNotFound", body)
-        repo, revision, name = found["repo"], found["revision"], found["file"]
+        repo, revision, name = match["repo"], match["revision"], match["file"]
         self.hub.asked.append((self.command, name, self.headers.get("Range")))
         folder = self.hub.folder(repo, revision)
         if folder is None:
@@ -86,22 +86,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data[start:stop])
         self.close_connection = stop < len(data)
 
-    def _refuse(self, code: int, why: str, body: bool) -> None:
-        said = json.dumps({"error": why}).encode()
-        self.send_response(code)
-        self.send_header("X-Error-Code", why)
-        self.send_header("Content-Length", str(len(said)))
+    def _refuse(self, status: int, code: str, body: bool) -> None:
+        answer = json.dumps({"error": code}).encode()
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         if body:
-            self.wfile.write(said)
+            self.wfile.write(answer)
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet: what was asked is on record."""
+        """Print nothing; the requests are recorded in the hub."""
 
 
 @contextmanager
 def serving(hub: Hub) -> Iterator[Hub]:
-    """Serve a hub on a free port of loopback, as long as the `with` lasts."""
+    """Serve a hub on a free local port inside the `with`."""
     handler = type("Handler", (_Handler,), {"hub": hub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

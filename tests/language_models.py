@@ -1,4 +1,4 @@
-"""Small decoders of language, and of language and images, built from configs."""
+"""Small language models, with and without images, built from configs."""
 
 from collections.abc import Callable
 

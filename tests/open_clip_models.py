@@ -1,4 +1,4 @@
-"""Small models of open_clip, with native text towers and with one of transformers (BiomedCLIP)."""
+"""Small models of open_clip, with its own text towers and with one of transformers (BiomedCLIP)."""
 
 import json
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def native(name: str, dtype: torch.dtype = torch.float32) -> Encoder:
 
 
 def biomed_folder(folder: Path) -> Path:
-    """Write a model as BiomedCLIP is laid out, all in one folder, and return it."""
+    """Write a model with the files of BiomedCLIP into a folder, and return the folder."""
     bert = folder / "bert"
     transformers.BertConfig(
         vocab_size=120,
@@ -92,9 +92,9 @@ def biomed_folder(folder: Path) -> Path:
 
 def biomed(dtype: torch.dtype = torch.float32) -> Encoder:
     with TemporaryDirectory() as folder:
-        place = f"local-dir:{biomed_folder(Path(folder))}"
-        model, _, transform = open_clip().create_model_and_transforms(place)
-        tokenizer = open_clip().get_tokenizer(place)
+        name = f"local-dir:{biomed_folder(Path(folder))}"
+        model, _, transform = open_clip().create_model_and_transforms(name)
+        tokenizer = open_clip().get_tokenizer(name)
     model = model.to(dtype).eval()
     return OpenClipEncoder(model, tokenizer, transform, name="open_clip-bert")
 

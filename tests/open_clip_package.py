@@ -1,8 +1,8 @@
-"""A folder with open_clip, apart from the environment, and the import of it.
+"""Import open_clip from a folder of its own, outside the environment.
 
-open_clip imports torchvision, of which there is no build for a CPU torch: installed beside it, it
-breaks every import of transformers. So it stays in a folder that only these tests look into; with
-two operators declared that no test calls, it imports.
+open_clip needs torchvision, and torchvision has no build for a torch without CUDA: installed in the
+environment, it breaks every import of transformers. So both are in a folder that only these tests
+import from. Two operators that torchvision expects are declared; no test calls them.
 """
 
 import os
@@ -32,14 +32,14 @@ def open_clip() -> ModuleType:
             subprocess.run([*pip, *into], check=True)  # noqa: S603
     _declare_operators()
     sys.path.append(str(folder))
-    import open_clip as found
+    import open_clip as package
 
-    return found
+    return package
 
 
 def _declare_operators() -> None:
     library = torch.library.Library("torchvision", "FRAGMENT")
-    _LIBRARIES.append(library)  # gone with its last reference
+    _LIBRARIES.append(library)  # the declarations end with the last reference to it
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 

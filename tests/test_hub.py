@@ -1,6 +1,6 @@
-"""Loading by a name on the hub, from a stand-in of its interface on loopback.
+"""Loading by a name on the hub, from a local server with its interface.
 
-huggingface_hub reads its settings when it is imported, so every client is a process of its own.
+huggingface_hub reads its settings when it is imported, so every client runs in its own process.
 """
 
 import json
@@ -19,7 +19,7 @@ from language_models import READERS, decoder, reader
 from small_encoders import bert, clip
 from small_models import TEXT, build, word_tokenizer
 
-# Loads the models named, and prints what came of each, one JSON a line.
+# Load the models by name and revision, and print one line of JSON for each.
 CLIENT = """
 import json, sys
 import negtrace
@@ -31,11 +31,11 @@ for name, revision in json.loads(sys.argv[1]):
     try:
         options = LoadOptions(revision=revision, prompt=prompt)
         encoder = negtrace.load(name, options_for(name, options))
-        said = {"family": encoder.family, "digest": encoder.digest, "revision": encoder.revision}
-        said |= {"name": encoder.name, "images": encoder.reads_images}
+        facts = {"family": encoder.family, "digest": encoder.digest, "revision": encoder.revision}
+        facts |= {"name": encoder.name, "images": encoder.reads_images}
     except NegtraceError as error:
-        said = {"error": str(error)}
-    print(json.dumps(said), flush=True)
+        facts = {"error": str(error)}
+    print(json.dumps(facts), flush=True)
 """
 WEIGHTS = "model.safetensors"
 FAMILIES = {
@@ -61,12 +61,12 @@ def save(name: str, folder: Path) -> str:
 
 
 def client(hub: Hub, cache: Path, wanted: list[tuple[str, str | None]], **env: str) -> list[dict]:
-    """Load models in a process that knows no hub but this one."""
-    own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0", **env}
-    own |= {"HF_HUB_DISABLE_TELEMETRY": "1", "DISABLE_SAFETENSORS_CONVERSION": "1"}
+    """Load models in a process whose hub is this one."""
+    settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0", **env}
+    settings |= {"HF_HUB_DISABLE_TELEMETRY": "1", "DISABLE_SAFETENSORS_CONVERSION": "1"}
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", CLIENT, json.dumps(wanted)],
-        env={**os.environ, **own},
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         check=False,
@@ -81,21 +81,21 @@ def hub() -> Iterator[Hub]:
         yield served
 
 
-def test_every_family_downloads_once_and_is_there_offline(hub: Hub, tmp_path: Path) -> None:
+def test_every_family_downloads_once_and_then_loads_offline(hub: Hub, tmp_path: Path) -> None:
     digests = {}
     for name in FAMILIES:
         hub.repos[name] = {"main": tmp_path / name}
         digests[name] = save(name, tmp_path / name)
     wanted = [(name, None) for name in FAMILIES]
     first = client(hub, tmp_path / "cache", wanted)
-    for (name, (family, _)), said in zip(FAMILIES.items(), first, strict=True):
-        assert said["name"] == name
-        assert said["family"] == family
-        assert said["digest"] == digests[name]
-        assert said["revision"] == Hub.digest(name, "main")
-        assert said["images"] is (name in ("lab/clip", "lab/blip", "lab/llava"))
-    got = [name for method, name, _ in hub.asked if method == "GET"]
-    assert got.count(WEIGHTS) == len(FAMILIES)
+    for (name, (family, _)), facts in zip(FAMILIES.items(), first, strict=True):
+        assert facts["name"] == name
+        assert facts["family"] == family
+        assert facts["digest"] == digests[name]
+        assert facts["revision"] == Hub.digest(name, "main")
+        assert facts["images"] is (name in ("lab/clip", "lab/blip", "lab/llava"))
+    downloads = [name for method, name, _ in hub.asked if method == "GET"]
+    assert downloads.count(WEIGHTS) == len(FAMILIES)
     hub.asked.clear()
     assert client(hub, tmp_path / "cache", wanted) == first
     assert "GET" not in {method for method, *_ in hub.asked}
@@ -104,7 +104,7 @@ def test_every_family_downloads_once_and_is_there_offline(hub: Hub, tmp_path: Pa
     assert not hub.asked
 
 
-def test_a_revision_is_pinned(hub: Hub, tmp_path: Path) -> None:
+def test_a_revision_is_loaded_by_name_or_by_commit(hub: Hub, tmp_path: Path) -> None:
     for revision in ("main", "v1"):
         folder = tmp_path / revision
         transformers.BertConfig(**TEXT, vocab_size=120).save_pretrained(folder)
@@ -123,13 +123,15 @@ def test_a_revision_is_pinned(hub: Hub, tmp_path: Path) -> None:
     assert "load takes toy; phantom; a folder with adapter_config.json" in unknown["error"]
 
 
-def test_a_failed_download_is_told_and_leaves_nothing_half_done(hub: Hub, tmp_path: Path) -> None:
+def test_a_failed_download_is_reported_and_leaves_no_part_of_a_file(
+    hub: Hub, tmp_path: Path
+) -> None:
     hub.repos["lab/bert"] = {"main": tmp_path / "bert"}
     digest = save("lab/bert", tmp_path / "bert")
     hub.failing.add(WEIGHTS)
-    [said] = client(hub, tmp_path / "cache", [("lab/bert", None)])
-    assert said["error"].startswith("lab/bert: cannot read its weights")
-    assert "Server error '500" in said["error"]
+    [facts] = client(hub, tmp_path / "cache", [("lab/bert", None)])
+    assert facts["error"].startswith("lab/bert: cannot read its weights")
+    assert "Server error '500" in facts["error"]
     assert not list((tmp_path / "cache").rglob("*.incomplete"))
     assert not list((tmp_path / "cache").rglob(WEIGHTS))
     [offline] = client(hub, tmp_path / "cache", [("lab/bert", None)], HF_HUB_OFFLINE="1")
@@ -139,7 +141,7 @@ def test_a_failed_download_is_told_and_leaves_nothing_half_done(hub: Hub, tmp_pa
     assert again["digest"] == digest
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_was(hub: Hub, tmp_path: Path) -> None:
+def test_a_download_that_stops_is_continued(hub: Hub, tmp_path: Path) -> None:
     folder, chunk = tmp_path / "bert", 10 << 20  # huggingface_hub keeps whole chunks of 10 MiB
     model = build(transformers.BertConfig(**TEXT, vocab_size=100_000), torch.float32)
     model.save_pretrained(folder)
@@ -147,8 +149,8 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(hub: Hub, tmp_path: Pat
     assert (folder / WEIGHTS).stat().st_size > chunk + 1000
     hub.repos["lab/bert"] = {"main": folder}
     hub.cut[WEIGHTS] = chunk + 1000
-    [said] = client(hub, tmp_path / "cache", [("lab/bert", None)])
-    assert "digest" in said, said
+    [facts] = client(hub, tmp_path / "cache", [("lab/bert", None)])
+    assert "digest" in facts, facts
     assert not hub.cut
     ranges = [span for method, name, span in hub.asked if (method, name) == ("GET", WEIGHTS)]
     assert ranges == [None, f"bytes={chunk}-"]

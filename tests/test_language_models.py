@@ -1,4 +1,4 @@
-"""Language models, with and without images, that answer a question about a statement."""
+"""Language models with and without images: prompts, scores and images."""
 
 import inspect
 from pathlib import Path
@@ -61,24 +61,26 @@ def test_the_score_is_the_difference_of_the_answers_logits(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(READERS))
-def test_an_image_is_read_as_the_models_own_processor_reads_it(name: str) -> None:
+def test_an_image_is_read_as_by_the_models_own_processor(name: str) -> None:
     encoder, image = reader(name), picture(7)
     text = "<image> is There is no effusion. true ? answer :"
-    own = READERS[name][1]()(text=[text], images=[image])
-    own = {key: torch.as_tensor(np.array(value)) for key, value in own.items() if key != "labels"}
+    inputs = READERS[name][1]()(text=[text], images=[image])
+    inputs = {
+        key: torch.as_tensor(np.array(value)) for key, value in inputs.items() if key != "labels"
+    }
     [tokens] = encoder.tokenize_against([STATEMENT], [Anchor(image=image)])
-    assert tokens.ids == tuple(own["input_ids"][0].tolist())
+    assert tokens.ids == tuple(inputs["input_ids"][0].tolist())
     assert tokens.ids.count(IMAGE) == 16
     with torch.inference_mode():
-        logits = encoder.model(**own).logits[0, -1]
+        logits = encoder.model(**inputs).logits[0, -1]
         anchor = encoder.embed_anchors([Anchor(image=image)])
-        score = encoder.score(encoder.encode_against(own["input_ids"], anchor), anchor)
+        score = encoder.score(encoder.encode_against(inputs["input_ids"], anchor), anchor)
     yes, no = word_tokenizer().convert_tokens_to_ids(["yes", "no"])
     assert score.item() == pytest.approx((logits[yes] - logits[no]).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(READERS))
-def test_spans_are_the_statements_own(name: str) -> None:
+def test_spans_are_those_of_the_statement_alone(name: str) -> None:
     for anchor in (TEXT, Anchor(image=picture(1))):
         [tokens] = reader(name).tokenize_against([STATEMENT], [anchor])
         words = [STATEMENT[slice(*span)] for span in tokens.spans if span != (0, 0)]
@@ -103,21 +105,21 @@ def test_every_cell_of_an_image_pair_agrees_with_the_oracle(name: str, direction
 
 
 @pytest.mark.parametrize("name", sorted(READERS))
-def test_images_and_texts_are_traced_together_as_they_are_alone(name: str) -> None:
+def test_image_and_text_pairs_give_the_same_numbers_together_and_alone(name: str) -> None:
     encoder = reader(name, torch.float64)
     text = Pair(true="There is no nodule.", false="There is some nodule.", anchor=TEXT)
     pairs = [*image_pairs(), text]
     together = trace(encoder, pairs, progress=False)
-    for at, pair in enumerate(pairs):
+    for row, pair in enumerate(pairs):
         alone = trace(encoder, [pair], progress=False)
-        cells = together.patched[at, ..., : alone.patched.shape[-1]]
+        cells = together.patched[row, ..., : alone.patched.shape[-1]]
         np.testing.assert_allclose(cells, alone.patched[0], atol=1e-9)
-    # The pictures matter: the same statement about another one has another score.
+    # The image matters: the same statement has another score with another image.
     other = Pair(true=text.true, false=text.false, anchor=Anchor(image=picture(9)))
     assert trace(encoder, [other], progress=False).clean[0] != together.clean[2]
 
 
-def test_the_image_tower_runs_once_an_image() -> None:
+def test_the_image_tower_runs_once_for_each_image() -> None:
     encoder = reader("llava")
     calls = []
     handle = encoder.model.model.vision_tower.register_forward_hook(lambda *_: calls.append(1))
@@ -129,10 +131,10 @@ def test_the_image_tower_runs_once_an_image() -> None:
     assert len(calls) == 1
 
 
-def test_a_language_model_without_images_leaves_out_image_anchors() -> None:
+def test_a_language_model_without_images_drops_pairs_with_image_anchors() -> None:
     text = Pair(true="There is no nodule.", false="There is some nodule.", anchor=TEXT)
-    found = trace(decoder("gpt2"), [*image_pairs(), text], progress=False)
-    assert [drop.code for drop in found.dropped] == ["image-anchor"] * 3
+    cte = trace(decoder("gpt2"), [*image_pairs(), text], progress=False)
+    assert [drop.code for drop in cte.dropped] == ["image-anchor"] * 3
     with pytest.raises(EncoderError, match="no image tower"):
         decoder("gpt2").embed_anchors([Anchor(image=picture(1))])
 
@@ -160,14 +162,14 @@ def test_a_saved_vision_language_model_loads_as_one(tmp_path: Path) -> None:
     torch.testing.assert_close(one, two)
 
 
-def test_a_tokenizer_that_does_not_know_the_image_token_is_named() -> None:
+def test_a_tokenizer_without_the_image_token_is_refused() -> None:
     processor = READERS["llava"][1]()
     processor.tokenizer = word_tokenizer()
     with pytest.raises(EncoderError, match="check that its tokenizer knows"):
         VisionLanguageModel(READERS["llava"][0](torch.float32), processor, name="torn")
 
 
-def test_a_model_that_reads_images_in_its_own_way_is_refused() -> None:
+def test_a_model_that_does_not_read_images_as_tokens_is_refused() -> None:
     model, processor = (
         make() for make in (lambda: READERS["llava"][0](torch.float32), READERS["llava"][1])
     )
@@ -184,26 +186,26 @@ def test_a_model_that_reads_images_in_its_own_way_is_refused() -> None:
         VisionLanguageModel(model, processor, name="own", prompt=PROMPT)
 
 
-def test_a_sliding_window_is_the_longest_prompt_there_is() -> None:
+def test_a_sliding_window_limits_the_prompt() -> None:
     config = transformers.MistralConfig(sliding_window=16, max_position_embeddings=64)
     assert context_window(config) == 16
     assert context_window(transformers.LlamaConfig(max_position_embeddings=64)) == 64
 
 
-def test_a_prompt_without_its_fields_is_refused() -> None:
+def test_a_prompt_holds_each_field_once() -> None:
     with pytest.raises(EncoderError, match=r"has \{statement\} 0 times; expected once"):
         Prompt(template="{anchor} yes?")
     with pytest.raises(EncoderError, match=r"has \{anchor\} 2 times"):
         Prompt(template="{anchor} {anchor} {statement}")
 
 
-def test_answers_have_to_begin_unlike_each_other() -> None:
+def test_answers_that_begin_with_the_same_token_are_refused() -> None:
     prompt = Prompt(template=PROMPT.template, answers=(" no", " no evidence"))
     with pytest.raises(EncoderError, match="begin with the same token"):
         prompt.answer_ids(word_tokenizer())
 
 
-def test_answers_must_not_change_how_the_prompt_is_read() -> None:
+def test_an_answer_that_changes_the_tokens_of_the_prompt_is_refused() -> None:
     pieces = transformers.Siglip2Tokenizer().train_new_from_iterator(["so it is", "so"] * 9, 40)
     prompt = Prompt(template="{anchor}{statement}so", answers=("", "it"))
     with pytest.raises(EncoderError, match="changes the last tokens of the prompt"):
@@ -220,9 +222,9 @@ def test_a_prompt_goes_into_the_chat_template() -> None:
     tokenizer.chat_template = CHAT
     prompt = Prompt(template="{anchor} is {statement} true ?", answers=("yes", "no"), chat=True)
     tokens = prompt.tokens(tokenizer, STATEMENT, "lungs clear")
-    read = tokenizer.convert_ids_to_tokens(list(tokens.ids))
-    assert read[:4] == ["patient", "lungs", "clear", "is"]
-    assert read[-3:] == ["true", "?", "has"]
+    words = tokenizer.convert_ids_to_tokens(list(tokens.ids))
+    assert words[:4] == ["patient", "lungs", "clear", "is"]
+    assert words[-3:] == ["true", "?", "has"]
     words = [STATEMENT[slice(*span)] for span in tokens.spans if span != (0, 0)]
     assert words == ["There", "is", "no", "effusion", "."]
     config = transformers.LlamaConfig(
@@ -233,7 +235,7 @@ def test_a_prompt_goes_into_the_chat_template() -> None:
 
 
 def test_no_padding_is_ever_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Left or right: a tokenizer that pads by itself changes no score."""
+    """A tokenizer that always pads changes no score."""
     plain = decoder("llama")
     tokenizer = word_tokenizer(padding_side="left")
     call = type(tokenizer).__call__

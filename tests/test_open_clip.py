@@ -1,4 +1,4 @@
-"""Models of open_clip: their scores, their padding, and how they are loaded."""
+"""Models of open_clip: scores, padding and loading."""
 
 import sys
 from pathlib import Path
@@ -29,7 +29,7 @@ IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), n
 
 
 @pytest.mark.parametrize("name", sorted(NATIVE))
-def test_the_score_is_open_clips_own_logit_of_padded_rows(name: str) -> None:
+def test_the_score_is_open_clips_logit_of_the_padded_row(name: str) -> None:
     encoder = native(name)
     rows = open_clip().SimpleTokenizer(context_length=CONTEXT)(STATEMENTS)
     assert rows.shape == (2, CONTEXT)
@@ -37,11 +37,11 @@ def test_the_score_is_open_clips_own_logit_of_padded_rows(name: str) -> None:
         anchor = encoder.embed_anchors([Anchor(image=IMAGE)] * 2)
         score = encoder.score(encoder.embed_texts(STATEMENTS), anchor)
         image, text, scale, *bias = encoder.model(preprocess()(IMAGE)[None], rows)
-    own = scale * (text @ image.T).flatten() + sum(bias)
-    torch.testing.assert_close(score, own, rtol=1e-4, atol=1e-4)
+    logits = scale * (text @ image.T).flatten() + sum(bias)
+    torch.testing.assert_close(score, logits, rtol=1e-4, atol=1e-4)
 
 
-def test_a_statement_runs_at_its_own_length_where_that_is_the_same() -> None:
+def test_a_statement_is_padded_only_if_its_embedding_depends_on_it() -> None:
     for name in ("open_clip", "open_clip-custom", "open_clip-bert"):
         [tokens] = OPEN_CLIPS[name](torch.float32).tokenize(STATEMENTS[:1])
         assert not any(tokens.padding)
@@ -52,13 +52,13 @@ def test_a_statement_runs_at_its_own_length_where_that_is_the_same() -> None:
 
 def test_a_call_leaves_the_models_positions_as_they_were() -> None:
     encoder = native("open_clip")
-    place = encoder.model.positional_embedding
+    positions = encoder.model.positional_embedding
     encoder.embed_texts(STATEMENTS)
-    assert encoder.model.positional_embedding is place
-    assert place.shape[0] == encoder.model.attn_mask.shape[0] == CONTEXT
+    assert encoder.model.positional_embedding is positions
+    assert positions.shape[0] == encoder.model.attn_mask.shape[0] == CONTEXT
 
 
-def test_biomedclips_layout_loads_from_a_folder(tmp_path: Path) -> None:
+def test_a_folder_like_biomedclip_loads(tmp_path: Path) -> None:
     encoder = load(biomed_folder(tmp_path / "biomed"))
     assert encoder.name == "biomed"
     assert encoder.family == "open_clip"
@@ -66,13 +66,13 @@ def test_biomedclips_layout_loads_from_a_folder(tmp_path: Path) -> None:
         "text.transformer.encoder.layer.0",
         "text.transformer.encoder.layer.1",
     )
-    own = open_clip().get_tokenizer(f"local-dir:{tmp_path / 'biomed'}")(STATEMENTS)
+    padded = open_clip().get_tokenizer(f"local-dir:{tmp_path / 'biomed'}")(STATEMENTS)
     with torch.inference_mode():
-        texts, whole = encoder.embed_texts(STATEMENTS), encoder.model.encode_text(own)
-    torch.testing.assert_close(texts, whole, rtol=1e-4, atol=1e-5)
+        texts, expected = encoder.embed_texts(STATEMENTS), encoder.model.encode_text(padded)
+    torch.testing.assert_close(texts, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_spans_of_a_cleaned_statement_are_those_of_the_statement_given(tmp_path: Path) -> None:
+def test_spans_are_those_of_the_statement_before_cleaning(tmp_path: Path) -> None:
     encoder = load(biomed_folder(tmp_path))
     statement = "There  is   no effusion."
     [tokens] = encoder.tokenize([statement])
@@ -80,12 +80,12 @@ def test_spans_of_a_cleaned_statement_are_those_of_the_statement_given(tmp_path:
     assert words == ["There", "is", "no", "effusion", "."]
 
 
-def test_a_statement_longer_than_the_context_is_refused_not_cut() -> None:
+def test_a_statement_longer_than_the_context_is_refused() -> None:
     with pytest.raises(EncoderError, match=f"tokens, but open_clip reads at most {CONTEXT}"):
         native("open_clip").embed_texts(["no effusion " * 20])
 
 
-def test_a_tower_that_is_read_amid_its_padding_is_refused() -> None:
+def test_a_tower_that_is_read_before_its_padding_is_refused() -> None:
     config = {"text_cfg": {**TEXT, "no_causal_mask": True, "pool_type": "first"}}
     model = model_of({**config, "custom_text": True})
     tokenizer = open_clip().SimpleTokenizer(context_length=CONTEXT)
@@ -93,7 +93,7 @@ def test_a_tower_that_is_read_amid_its_padding_is_refused() -> None:
         OpenClipEncoder(model, tokenizer, None, name="first")
 
 
-def test_coca_and_rewriting_tokenizers_are_refused() -> None:
+def test_coca_and_tokenizers_that_rewrite_ids_are_refused() -> None:
     tokenizer = open_clip().SimpleTokenizer(context_length=CONTEXT)
     config = {"text_cfg": {**TEXT, "embed_cls": True, "output_tokens": False}, "custom_text": True}
     with pytest.raises(EncoderError, match=r"appends a class token to every row \(CoCa\)"):
@@ -106,7 +106,7 @@ def test_coca_and_rewriting_tokenizers_are_refused() -> None:
         OpenClipEncoder(native("open_clip").model, Clips(), None, name="clips")
 
 
-def test_names_without_weights_and_unknown_ones_say_what_is_expected(tmp_path: Path) -> None:
+def test_a_bad_name_or_folder_is_refused_with_what_is_expected(tmp_path: Path) -> None:
     open_clip()
     with pytest.raises(EncoderError, match=r"expected open_clip:ARCHITECTURE/WEIGHTS"):
         load("open_clip:ViT-B-32")
@@ -119,7 +119,7 @@ def test_names_without_weights_and_unknown_ones_say_what_is_expected(tmp_path: P
         load(folder)
 
 
-def test_a_revision_is_refused_rather_than_ignored() -> None:
+def test_a_revision_is_refused() -> None:
     with pytest.raises(
         EncoderError,
         match=r"hf-hub:a/b: the option revision .* newest one only; download the revision",

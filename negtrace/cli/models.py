@@ -37,8 +37,8 @@ class Loading(LoadOptions):
 
     def options(self, **settings: object) -> LoadOptions:
         """Return the options of `load`, some of them replaced."""
-        given = {field.name: getattr(self, field.name) for field in fields(LoadOptions)}
-        return LoadOptions(**{**given, "prompt": self._prompt(), **settings})
+        values = {field.name: getattr(self, field.name) for field in fields(LoadOptions)}
+        return LoadOptions(**{**values, "prompt": self._prompt(), **settings})
 
     def _prompt(self) -> Prompt | None:
         if self.template is None and self.answers is None and not self.chat:

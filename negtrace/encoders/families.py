@@ -49,8 +49,8 @@ class LoadRequest:
 
         The rest of a folder's path is left out: it is private.
         """
-        own = self.folder.resolve().name if self.folder else self.name_or_path
-        return self.options.name or own
+        default = self.folder.resolve().name if self.folder else self.name_or_path
+        return self.options.name or default
 
     @property
     def dtype(self) -> torch.dtype:

@@ -23,7 +23,6 @@ __all__ = [
     "hidden_of",
     "hooks_in",
     "input_edited",
-    "output_edited",
     "starting_at",
     "widened",
     "with_hidden",

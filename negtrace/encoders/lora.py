@@ -9,7 +9,6 @@ __all__ = [
     "Attached",
     "attach",
     "merge_adapter",
-    "target_pattern",
     "write_adapter",
 ]
 
@@ -41,7 +40,7 @@ def _peft() -> Any:
     return require("peft", extra="finetune")
 
 
-def target_pattern(encoder: Encoder) -> str:
+def _target_pattern(encoder: Encoder) -> str:
     """Return a regular expression that matches the linear maps in the encoder's blocks by name.
 
     The maps of `nn.MultiheadAttention` are left out: it reads their weights without calling their
@@ -115,7 +114,7 @@ def attach(encoder: Encoder, *, rank: int, alpha: float) -> Attached:
     config = _peft().LoraConfig(
         r=rank,
         lora_alpha=alpha,
-        target_modules=target_pattern(encoder),
+        target_modules=_target_pattern(encoder),
         base_model_name_or_path=getattr(encoder.model, "name_or_path", None) or None,
     )
     return Attached(encoder.model, config)

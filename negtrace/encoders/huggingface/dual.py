@@ -4,7 +4,7 @@ No model is named here. The arguments that a model takes are read from the signa
 `get_text_features` and `get_image_features`; its structure is measured.
 """
 
-__all__ = ["DualEncoder", "context_of", "image_features", "number_of", "scale_of"]
+__all__ = ["DualEncoder", "image_features", "number_of", "scale_of"]
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +56,7 @@ class DualEncoder(ModuleEncoder):
             EncoderDescription(
                 name=name,
                 unit="logit",
-                max_tokens=context_of(model, model.config.get_text_config()),
+                max_tokens=_context_of(model, model.config.get_text_config()),
                 scale=scale_of(model),
                 bias=number_of(model, "logit_bias", default=0.0),
                 revision=revision,
@@ -127,7 +127,7 @@ def _embedding(output: Any) -> Float[Tensor, "row dim"]:
     return embedding[:, 0] if embedding.ndim == 3 else embedding
 
 
-def context_of(model: nn.Module, config: Any) -> int:
+def _context_of(model: nn.Module, config: Any) -> int:
     """Return the number of tokens that a text tower can read.
 
     Where positions start behind a padding index, as in RoBERTa, not all of them are for tokens.

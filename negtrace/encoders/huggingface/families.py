@@ -61,7 +61,7 @@ class LanguageFamily(HuggingFaceFamily):
 
     @override
     def matches(self, request: LoadRequest) -> bool:
-        return _pooling(request) is None and request.files.kind == "language"
+        return _pooling(request) is None and request.files.purpose == "language"
 
     @override
     def load(self, request: LoadRequest) -> Encoder:
@@ -84,7 +84,7 @@ class VisionLanguageFamily(HuggingFaceFamily):
 
     @override
     def matches(self, request: LoadRequest) -> bool:
-        return _pooling(request) is None and request.files.kind == "vision-language"
+        return _pooling(request) is None and request.files.purpose == "vision-language"
 
     @override
     def load(self, request: LoadRequest) -> Encoder:
@@ -105,7 +105,7 @@ class DualFamily(HuggingFaceFamily):
 
     @override
     def matches(self, request: LoadRequest) -> bool:
-        embeds = _pooling(request) is not None or request.files.kind == "embedding"
+        embeds = _pooling(request) is not None or request.files.purpose == "embedding"
         return embeds and request.files.has_method("get_text_features")
 
     @override
@@ -122,7 +122,7 @@ class TextFamily(HuggingFaceFamily):
 
     @override
     def matches(self, request: LoadRequest) -> bool:
-        embeds = _pooling(request) is not None or request.files.kind == "embedding"
+        embeds = _pooling(request) is not None or request.files.purpose == "embedding"
         return embeds and not request.files.has_method("get_text_features")
 
     @override

@@ -1,6 +1,6 @@
 """Files of a Hugging Face model, in a folder or on the hub, each read with a clear error."""
 
-__all__ = ["Kind", "ModelFiles"]
+__all__ = ["ModelFiles"]
 
 import json
 from collections.abc import Callable, Iterator
@@ -26,8 +26,8 @@ from negtrace.errors import EncoderError
 
 T = TypeVar("T")
 
-Kind = Literal["embedding", "language", "vision-language"]
-AUTO: dict[Kind, Any] = {
+Purpose = Literal["embedding", "language", "vision-language"]
+AUTO: dict[Purpose, Any] = {
     "embedding": transformers.AutoModel,
     "language": transformers.AutoModelForCausalLM,
     "vision-language": transformers.AutoModelForImageTextToText,
@@ -78,7 +78,7 @@ class ModelFiles:
             raise EncoderError(f"{self.name}: the folder lacks {', '.join(missing)}")
 
     @property
-    def kind(self) -> Kind:
+    def purpose(self) -> Purpose:
         """What the model was made for: to embed, to write text, or to write text about images."""
         architectures = set(getattr(self.config, "architectures", None) or ())
         if architectures & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
@@ -102,10 +102,10 @@ class ModelFiles:
         model_class: type = get_class_from_dynamic_module(code, self.source, revision=self.revision)
         return model_class
 
-    def model(self, dtype: torch.dtype, kind: Kind = "embedding") -> Any:
-        """Return the model in eval mode."""
+    def model(self, dtype: torch.dtype, purpose: Purpose = "embedding") -> Any:
+        """Return the model, made for a purpose, in eval mode."""
         with _without_progress_bars():
-            return self._read(AUTO[kind], "weights", dtype=dtype).eval()
+            return self._read(AUTO[purpose], "weights", dtype=dtype).eval()
 
     def processor(self) -> Any:
         """Return the processor, which reads texts and images together."""

@@ -166,9 +166,9 @@ class VisionLanguageModel(CausalLanguageModel):
         weight = next(self.model.parameters())
         inputs["pixel_values"] = inputs["pixel_values"].to(weight)
         with evaluating(self.model), torch.inference_mode():
-            own = self.answer_logits(**inputs)
-            ours = self.encode_against(inputs["input_ids"], self._features([_gradient()]))
-        if not torch.allclose(own, ours, rtol=1e-2, atol=1e-2 * own.abs().max().item()):
+            expected = self.answer_logits(**inputs)
+            logits = self.encode_against(inputs["input_ids"], self._features([_gradient()]))
+        if not torch.allclose(expected, logits, rtol=1e-2, atol=1e-2 * expected.abs().max().item()):
             raise EncoderError(
                 f"{self.name}: its own forward over an image gives other logits than its image "
                 "tokens in the row; subclass negtrace.Encoder and override encode_against"
