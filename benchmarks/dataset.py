@@ -1,4 +1,4 @@
-"""Measure the data set builder: records a second, and peak memory that does not grow with them.
+"""Measure how many records a second the data set builder reads, and its peak memory.
 
 python benchmarks/dataset.py --out benchmarks/results/dataset.json
 """
@@ -31,39 +31,39 @@ def labels(rng: random.Random, records: int) -> Iterator[str]:
     """Yield a label file in CheXpert's columns, three studies a patient."""
     yield ",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "No Finding", *LABELS])
     for number in range(records):
-        said = ",".join(rng.choice(("", "", "1.0", "0.0", "-1.0")) for _ in LABELS)
+        cells = ",".join(rng.choice(("", "", "1.0", "0.0", "-1.0")) for _ in LABELS)
         folder = f"patient{number // 3:06d}/study{number % 3 + 1}"
-        yield f"CheXpert-v1.0/train/{folder}/view1_frontal.jpg,Male,60,Frontal,AP,,{said}"
+        yield f"CheXpert-v1.0/train/{folder}/view1_frontal.jpg,Male,60,Frontal,AP,,{cells}"
 
 
 def claims(rng: random.Random, records: int) -> Iterator[str]:
     """Yield structured claims with every attribute."""
     for number in range(records):
-        made = [
+        stated = [
             {"finding": "effusion", "present": True, "side": rng.choice(SIDES)},
             {"finding": "mass", "present": True, "zone": rng.choice(ZONES)},
             {"finding": "edema", "present": rng.random() < 0.5},
             {"finding": "pneumothorax", "present": False},
         ]
-        for claim in made[: 1 + (rng.random() < 0.5)]:
+        for claim in stated[: 1 + (rng.random() < 0.5)]:
             claim["severity"] = rng.choice(SIZES)
-        yield json.dumps({"patient": number // 3, "image": f"{number}.png", "claims": made})
+        yield json.dumps({"patient": number // 3, "image": f"{number}.png", "claims": stated})
 
 
 def reports(rng: random.Random, records: int) -> Iterator[str]:
-    """Yield reports of four sentences, two of which occur in no other."""
-    said = [
-        f"{start} {what}{end}"
-        for what in ("pleural effusion", "pneumothorax", "pulmonary edema", "consolidation")
+    """Yield reports of four sentences, two of which occur in no other report."""
+    common = [
+        f"{start} {finding}{end}"
+        for finding in ("pleural effusion", "pneumothorax", "pulmonary edema", "consolidation")
         for start, end in (("No", "."), ("There is", " on the left."), ("No evidence of", "."))
     ]
     for number in range(records):
-        known = rng.sample(said, 2)
-        fresh = [
+        repeated = rng.sample(common, 2)
+        unique = [
             f"Compared with study {number}, there is no nodule in the {rng.choice(ZONES)} lobe.",
             f"A {rng.choice(SIZES)} mass of {number} mm lies in the {rng.choice(SIDES)} lung.",
         ]
-        text = " ".join([known[0], *fresh, known[1]])
+        text = " ".join([repeated[0], *unique, repeated[1]])
         yield json.dumps({"patient_id": number // 3, "report": text, "image": f"{number}.png"})
 
 
@@ -75,7 +75,7 @@ SOURCES: dict[str, tuple[str, Callable[[random.Random, int], Iterator[str]]]] = 
 
 
 def measure(source: Path, out: Path) -> dict[str, float]:
-    """Build once, in this process, and return what it took."""
+    """Build a data set in this process, and return its time, memory and size."""
     start, used = time.perf_counter(), time.process_time()
     card = build_dataset(source, out, DatasetConfig())
     wall, used = time.perf_counter() - start, time.process_time() - used
@@ -94,10 +94,10 @@ def measure(source: Path, out: Path) -> dict[str, float]:
     }
 
 
-def in_a_process_of_its_own(kind: str, records: int, place: Path) -> dict[str, float]:
-    """Write a source and measure the building of it, so that its peak memory is its own."""
+def measure_in_subprocess(kind: str, records: int, folder: Path) -> dict[str, float]:
+    """Write a source, and measure how it is built in a process with its own peak memory."""
     name, make = SOURCES[kind]
-    folder = place / f"{kind}-{records}"
+    folder = folder / f"{kind}-{records}"
     folder.mkdir()
     rng = random.Random(0)  # noqa: S311
     with (folder / name).open("w", encoding="utf-8") as file:
@@ -108,7 +108,7 @@ def in_a_process_of_its_own(kind: str, records: int, place: Path) -> dict[str, f
 
 
 def main() -> None:
-    """Print, and write, the figures."""
+    """Print the figures and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--others", type=int, default=100_000, help="claims and reports")
@@ -125,10 +125,10 @@ def main() -> None:
         "load_at_the_start": round(os.getloadavg()[0], 2),
     }
     for kind, records in plan:
-        with tempfile.TemporaryDirectory() as place:
-            figures[f"{kind}_{records}"] = in_a_process_of_its_own(kind, records, Path(place))
+        with tempfile.TemporaryDirectory() as folder:
+            figures[f"{kind}_{records}"] = measure_in_subprocess(kind, records, Path(folder))
         print(kind, records, json.dumps(figures[f"{kind}_{records}"]), file=sys.stderr)
-    # Last, as it loads torch: the peak of a process counts from the memory of its parent.
+    # Last, because it loads torch, and a process starts with the peak memory of its parent.
     record({**machine(threads=1), **figures}, options.out)
 
 

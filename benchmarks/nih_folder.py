@@ -26,18 +26,18 @@ CHEXPERT = {
     "Edema": "Edema",
     "Pleural_Thickening": "Pleural Other",
 }
-"""The labels of NIH ChestX-ray14 as the package's label files call them."""
+"""CheXpert's label by the label of NIH ChestX-ray14."""
 
 SEEN = ("Cardiomegaly", "Pleural Effusion", "Nodule", "Pneumothorax", "Consolidation", "Edema")
-"""Those of them that the phantom was trained on."""
+"""The labels among these that the phantom was trained on."""
 
 
 def as_folder(
     source: Path, folder: Path, labels: Collection[str] = tuple(CHEXPERT.values())
 ) -> Path:
-    """Write the radiographs and these labels; return the CSV."""
+    """Write the radiographs and a CSV file of the given labels; return the CSV file."""
     with np.load(source) as stored:
-        images, names, marks = stored["images"], stored["names"], stored["labels"]
+        images, names, labelled = stored["images"], stored["names"], stored["labels"]
         columns = {CHEXPERT.get(str(name), ""): k for k, name in enumerate(stored["label_names"])}
     columns = {name: k for name, k in columns.items() if name in labels}
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,14 +45,14 @@ def as_folder(
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["Path", "Frontal/Lateral", *columns])
-        for image, name, mark in zip(images, names, marks, strict=True):
+        for image, name, row in zip(images, names, labelled, strict=True):
             Image.fromarray(image).save(folder / str(name))
-            table.writerow([str(name), "Frontal", *(f"{mark[k]:.1f}" for k in columns.values())])
+            table.writerow([str(name), "Frontal", *(f"{row[k]:.1f}" for k in columns.values())])
     return path
 
 
 def main() -> None:
-    """Write the folder and say where its CSV is."""
+    """Write the folder and print the path of its CSV file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=Path, required=True, help="nih_starter_64.npz")
     parser.add_argument("--out", type=Path, required=True, help="the folder")
