@@ -37,9 +37,9 @@ def claims(path: Path, count: int, *, seed: int = 0) -> Path:
     rng = Random(seed)  # noqa: S311
     with path.open("w", encoding="utf-8") as file:
         for number in range(count):
-            made = [one for one in _claims(rng) if rng.random() < 0.5]
-            row = {"patient": f"p{number // 2}", "image": f"{number}.png", "claims": made}
-            if made:
+            stated = [claim for claim in _claims(rng) if rng.random() < 0.5]
+            row = {"patient": f"p{number // 2}", "image": f"{number}.png", "claims": stated}
+            if stated:
                 file.write(json.dumps(row) + "\n")
     return path
 
@@ -63,8 +63,8 @@ def nih(path: Path, count: int, *, seed: int = 0) -> Path:
     rng = Random(seed)  # noqa: S311
     lines = ["Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender"]
     for number in range(count):
-        found = "|".join(sorted(rng.sample(list(NIH_LABELS), rng.randrange(3)))) or "No Finding"
-        lines.append(f"{number:08d}_000.png,{found},0,{number // 2},58,M")
+        labels = "|".join(sorted(rng.sample(list(NIH_LABELS), rng.randrange(3)))) or "No Finding"
+        lines.append(f"{number:08d}_000.png,{labels},0,{number // 2},58,M")
     path.write_text("\n".join(lines) + "\n", "utf-8")
     return path
 

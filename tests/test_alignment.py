@@ -33,8 +33,10 @@ from negtrace.pairs.valse import valse_pairs
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("negated", ["true", "false"])
 def test_equal_length_is_position_by_position(family: Family, negated: str) -> None:
-    one, other = "There is no mass.", "There is some mass."
-    alignment = aligned(*((one, other) if negated == "true" else (other, one)), family)
+    negative, affirmative = "There is no mass.", "There is some mass."
+    alignment = aligned(
+        *((negative, affirmative) if negated == "true" else (affirmative, negative)), family
+    )
     assert alignment.rule == "identity"
     assert alignment.roles_true == alignment.roles_false
     assert alignment.true_from_false == tuple((i,) for i in range(len(alignment.roles_true)))
@@ -127,10 +129,10 @@ def test_rules_by_hand(
     given = {"cue": (cue.start, cue.end), "subject": "mass"}
     if turned:
         alignment = aligned(false, true, negated="false", **given)
-        assert [list(found) for found in alignment.false_from_true] == sources
+        assert [list(positions) for positions in alignment.false_from_true] == sources
     else:
         alignment = aligned(true, false, negated="true", **given)
-        assert [list(found) for found in alignment.true_from_false] == sources
+        assert [list(positions) for positions in alignment.true_from_false] == sources
     assert alignment.rule == rule
 
 
@@ -158,25 +160,25 @@ def test_a_text_token_that_is_read_out_takes_one_role() -> None:
 
 def test_the_subject_corresponds_when_it_is_tokenized_differently() -> None:
     # A tokenizer that knows case: `Pleu ra` at the start of a sentence, `pl eu ra` within.
-    one = pair("No pleura.", "Pleura.", subject="pleura")
-    true, false = tokenize(one.true), tokenize(one.false)
+    contrast_pair = pair("No pleura.", "Pleura.", subject="pleura")
+    true, false = tokenize(contrast_pair.true), tokenize(contrast_pair.false)
     pieces = Tokens(
         ids=(1, 90, 91, 92, 93, true.ids[-2], 2),
         spans=((0, 0), (0, 2), (3, 5), (5, 7), (7, 9), (9, 10), (0, 0)),
         padding=(False,) * 7,
         read_out=6,
     )
-    alignment = align(one, pieces, false)
+    alignment = align(contrast_pair, pieces, false)
     assert alignment.rule == "deletion"
     assert alignment.true_from_false == ((0,), (), (1, 2), (1, 2), (1, 2), (3,), (4,))
     assert alignment.roles_false == ("start", "subject", "subject_rest", "punct", "end")
 
 
 def test_words_that_differ_by_case_correspond() -> None:
-    one = pair("No Mass.", "Mass.", subject="Mass")
-    true, false = tokenize(one.true), tokenize(one.false)
+    contrast_pair = pair("No Mass.", "Mass.", subject="Mass")
+    true, false = tokenize(contrast_pair.true), tokenize(contrast_pair.false)
     cased = Tokens(**{**vars(false), "ids": (1, 999, *false.ids[2:])})
-    assert align(one, true, cased).true_from_false == ((0,), (), (1,), (2,), (3,))
+    assert align(contrast_pair, true, cased).true_from_false == ((0,), (), (1,), (2,), (3,))
 
 
 def test_of_several_subjects_the_one_in_the_same_context_counts() -> None:
@@ -188,7 +190,7 @@ def test_of_several_subjects_the_one_in_the_same_context_counts() -> None:
 
 def test_a_cue_is_not_taken_for_the_start_of_its_subject() -> None:
     # no no dule, as CLIP reads "no nodule".
-    one = pair("It has no nodule", "It has nodule")
+    contrast_pair = pair("It has no nodule", "It has nodule")
     ids = {"it": 10, "has": 11, "no": 12, "dule": 13}
     spans = ((0, 2), (3, 6), (7, 9), (10, 12), (12, 16))
     true = Tokens(ids=(10, 11, 12, 12, 13), spans=spans, padding=(False,) * 5, read_out=None)
@@ -198,7 +200,7 @@ def test_a_cue_is_not_taken_for_the_start_of_its_subject() -> None:
         padding=(False,) * 4,
         read_out=None,
     )
-    assert align(one, true, false).true_from_false == ((0,), (1,), (), (2,), (3,))
+    assert align(contrast_pair, true, false).true_from_false == ((0,), (1,), (), (2,), (3,))
 
 
 @pytest.mark.parametrize(
@@ -291,14 +293,14 @@ def test_most_contrasts_can_be_aligned() -> None:
 
 @pytest.mark.parametrize("words", [("mass", "lung"), ("fever", "knee")])
 def test_reasons_hold_no_statement_text(words: tuple[str, str]) -> None:
-    noun, place = words
+    noun, organ = words
     for false in (
-        f"A {place} is seen here and now.",
+        f"A {organ} is seen here and now.",
         f"The {noun} grew.",
-        f"no {noun} IN the {place}",
+        f"no {noun} IN the {organ}",
     ):
         with pytest.raises(AlignmentError) as caught:
-            aligned(f"No {noun} in the {place}", false, negated="true", cue=(0, 2), subject=noun)
+            aligned(f"No {noun} in the {organ}", false, negated="true", cue=(0, 2), subject=noun)
         assert not {*words} & {*str(caught.value).split()}
 
 
@@ -307,13 +309,13 @@ def subjects(roles: tuple[str, ...]) -> set[int]:
 
 
 def check_laws(alignment: Alignment, true: Tokens, false: Tokens, negated: str = "true") -> None:
-    """Each token has one role; maps agree both ways; the read-out meets its like alone."""
-    for found, tokens in ((alignment.roles_true, true), (alignment.roles_false, false)):
-        assert len(found) == len(tokens)
-        assert set(found) <= set(ROLES)
-    there = {(i, j) for i, js in enumerate(alignment.true_from_false) for j in js}
+    """Each token has a known role, and correspondence is symmetric and keeps its order."""
+    for roles, tokens in ((alignment.roles_true, true), (alignment.roles_false, false)):
+        assert len(roles) == len(tokens)
+        assert set(roles) <= set(ROLES)
+    edges = {(i, j) for i, js in enumerate(alignment.true_from_false) for j in js}
     back = {(i, j) for j, js in enumerate(alignment.false_from_true) for i in js}
-    assert there == back
+    assert edges == back
     assert len(alignment.true_from_false) == len(true)
     assert len(alignment.false_from_true) == len(false)
     if true.read_out is not None:
@@ -321,9 +323,9 @@ def check_laws(alignment: Alignment, true: Tokens, false: Tokens, negated: str =
         assert alignment.false_from_true[false.read_out] == (true.read_out,)
     first = alignment.first_difference
     assert true.ids[:first] == false.ids[:first]
-    own = tuple((i,) for i in range(first))
-    assert alignment.true_from_false[:first] == alignment.false_from_true[:first] == own
-    for i, j in there - {(true.read_out, false.read_out)}:
+    same = tuple((i,) for i in range(first))
+    assert alignment.true_from_false[:first] == alignment.false_from_true[:first] == same
+    for i, j in edges - {(true.read_out, false.read_out)}:
         assert (i in subjects(alignment.roles_true)) == (j in subjects(alignment.roles_false))
     if alignment.rule != "moved":
         ends = (true.read_out, false.read_out)
@@ -335,7 +337,7 @@ def check_laws(alignment: Alignment, true: Tokens, false: Tokens, negated: str =
 
 
 def check_cue(alignment: Alignment, true: Tokens, false: Tokens, negated: str) -> None:
-    """The cue has what the rule says in its place, and the affirmative side no more of it."""
+    """What corresponds to the cue is the cue of the other statement, as the rule says."""
     roles, others, sources = alignment.roles_true, alignment.roles_false, alignment.true_from_false
     ids, other_ids, read_out = true.ids, false.ids, true.read_out
     if negated == "false":
@@ -358,10 +360,10 @@ def test_every_radiology_pair_is_exact_on_real_tokens(
     tokenizer: Callable[[Path], Callable[[str], Tokens]], data_dir: Path
 ) -> None:
     read = tokenizer(data_dir)
-    for one in radiology_pairs():
-        true, false = read(one.true), read(one.false)
-        alignment = align(one, true, false)
-        check_laws(alignment, true, false, one.negated)
+    for example in radiology_pairs():
+        true, false = read(example.true), read(example.false)
+        alignment = align(example, true, false)
+        check_laws(alignment, true, false, example.negated)
         assert alignment.rule == "identity"
         assert alignment.roles_true.count("cue") == alignment.roles_true.count("subject") == 1
         assert alignment.roles_true[-2:] == ("punct", "end")
@@ -376,10 +378,10 @@ def test_every_radiology_pair_is_exact_on_real_tokens(
 )
 def test_valse_on_real_tokens(rephrase: bool, counts: dict[str, int], data_dir: Path) -> None:
     read, rules = clip_tokens(data_dir), Counter()
-    for one in valse_pairs(data_dir / "valse/existence_part.json", rephrase=rephrase):
-        true, false = read(one.true), read(one.false)
-        alignment = align(one, true, false)
-        check_laws(alignment, true, false, one.negated)
+    for example in valse_pairs(data_dir / "valse/existence_part.json", rephrase=rephrase):
+        true, false = read(example.true), read(example.false)
+        alignment = align(example, true, false)
+        check_laws(alignment, true, false, example.negated)
         rules[alignment.rule] += 1
     assert rules == counts
 
@@ -396,12 +398,12 @@ AFFIRMED = {
 }
 
 
-def affirmed(text: str, cue: Cue, way: str) -> str:
-    """Return `text` without its cue, or with other words for it, or what it denies, anew."""
-    if way == "reworded":
+def affirmed(text: str, cue: Cue, change: str) -> str:
+    """Return `text` without its cue, with other words for the cue, or as another sentence."""
+    if change == "reworded":
         return f"There is {subject_of(text, cue)}."
     start, end = cue.start, cue.end
-    words = AFFIRMED.get(cue.text.lower(), "definite") if way == "replaced" else ""
+    words = AFFIRMED.get(cue.text.lower(), "definite") if change == "replaced" else ""
     if not words and not text[:start].strip()[-1:].isalnum():
         end += len(text[end:]) - len(text[end:].lstrip())
         return text[:start] + text[end : end + 1].upper() + text[end + 1 :]
@@ -419,14 +421,14 @@ def negated_sentences(source: str, folder: Path) -> list[str]:
     return [text for text in dict.fromkeys(texts) if find_cues(text)]
 
 
-def real_pairs(source: str, way: str, folder: Path) -> Iterator[Pair]:
+def real_pairs(source: str, change: str, folder: Path) -> Iterator[Pair]:
     for text in negated_sentences(source, folder):
         cue = find_cues(text)[0]
-        if way == "reworded" and not subject_of(text, cue):
+        if change == "reworded" and not subject_of(text, cue):
             continue
         yield pair(
             text,
-            affirmed(text, cue, way),
+            affirmed(text, cue, change),
             negated="true",
             cue=(cue.start, cue.end),
             subject=subject_of(text, cue),
@@ -435,26 +437,26 @@ def real_pairs(source: str, way: str, folder: Path) -> Iterator[Pair]:
 
 @pytest.mark.parametrize("tokenizer", [clip_tokens, bert_tokens])
 @pytest.mark.parametrize("source", ["negex", "roco"])
-@pytest.mark.parametrize("way", ["deleted", "replaced", "reworded"])
+@pytest.mark.parametrize("change", ["deleted", "replaced", "reworded"])
 def test_real_sentences_are_aligned_or_dropped_by_name(
-    tokenizer: Callable[[Path], Callable[[str], Tokens]], source: str, way: str, data_dir: Path
+    tokenizer: Callable[[Path], Callable[[str], Tokens]], source: str, change: str, data_dir: Path
 ) -> None:
     read, counts = tokenizer(data_dir), Counter()
-    for one in real_pairs(source, way, data_dir):
-        true, false = read(one.true), read(one.false)
+    for example in real_pairs(source, change, data_dir):
+        true, false = read(example.true), read(example.false)
         try:
-            alignment = align(one, true, false)
+            alignment = align(example, true, false)
         except AlignmentError as error:
             counts[error.code] += 1
             continue
         check_laws(alignment, true, false)
         counts[alignment.rule] += 1
     held = {rule for rule in RULES if counts[rule]}
-    if way == "deleted":
+    if change == "deleted":
         # But for "didn't", whose pieces are "didn", "'" and "t".
         assert counts["deletion"] > 0.99 * counts.total() > 200
         assert held == {*counts}
-    elif way == "replaced":
+    elif change == "replaced":
         assert held == {*counts} == {"identity", "substitution", "deletion"}
         assert counts["substitution"] > 10
     else:

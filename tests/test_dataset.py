@@ -44,13 +44,13 @@ MAKERS: dict[str, Callable[..., Path]] = {
 @pytest.fixture(scope="module", params=["claims.jsonl", "reports.jsonl", "all", "texts"])
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of claims, of reports, of all layouts together, and with texts for anchors."""
-    place = tmp_path_factory.mktemp("data")
+    folder = tmp_path_factory.mktemp("data")
     names = list(MAKERS) if request.param in ("all", "texts") else [request.param]
-    sources = [MAKERS[name](place / name, 80, seed=n) for n, name in enumerate(names)]
+    sources = [MAKERS[name](folder / name, 80, seed=n) for n, name in enumerate(names)]
     anchors: Any = "text" if request.param == "texts" else "image"
     config = DatasetConfig(seed=3, val=0.2, test=0.2, per_study=2, anchors=anchors)
-    build_dataset(sources, place / "out", config)
-    return place / "out"
+    build_dataset(sources, folder / "out", config)
+    return folder / "out"
 
 
 def texts(kind: str, row: dict[str, Any]) -> list[str]:
@@ -65,20 +65,22 @@ def sentences(text: str) -> list[str]:
 
 
 def test_no_statement_and_no_patient_is_in_two_splits(built: Path) -> None:
-    said: dict[str, set[str]] = {split: set() for split in SPLITS}
-    whose: dict[str, set[str]] = {split: set() for split in SPLITS}
+    statements: dict[str, set[str]] = {split: set() for split in SPLITS}
+    patients: dict[str, set[str]] = {split: set() for split in SPLITS}
     for split in SPLITS:
         for kind in KINDS:
             for row in source_files.lines(built, kind, split):
                 whole = texts(kind, row)
-                said[split].update(part.casefold() for text in whole for part in sentences(text))
-                said[split].update(text.casefold() for text in whole)
-                whose[split].add(row.get("patient") or row["tags"]["patient"])
-    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-        assert said[one]
-        assert said[other]
-        assert not said[one] & said[other]
-        assert not whose[one] & whose[other]
+                statements[split].update(
+                    part.casefold() for text in whole for part in sentences(text)
+                )
+                statements[split].update(text.casefold() for text in whole)
+                patients[split].add(row.get("patient") or row["tags"]["patient"])
+    for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
+        assert statements[first]
+        assert statements[second]
+        assert not statements[first] & statements[second]
+        assert not patients[first] & patients[second]
 
 
 def test_text_anchors_of_reports_are_in_one_split(tmp_path: Path) -> None:
@@ -87,14 +89,14 @@ def test_text_anchors_of_reports_are_in_one_split(tmp_path: Path) -> None:
     rows = {
         s: [r for k in KINDS for r in source_files.lines(tmp_path / "out", k, s)] for s in SPLITS
     }
-    said = {
-        split: {part for row in found for text in _all_texts(row) for part in sentences(text)}
-        for split, found in rows.items()
+    statements = {
+        split: {part for row in rows[split] for text in _all_texts(row) for part in sentences(text)}
+        for split in SPLITS
     }
-    assert all(said.values())
-    assert not said["train"] & said["val"] | said["train"] & said["test"]
-    assert not said["val"] & said["test"]
-    # And yet reports are quoted.
+    assert all(statements.values())
+    assert not statements["train"] & (statements["val"] | statements["test"])
+    assert not statements["val"] & statements["test"]
+    # Reports are quoted all the same.
     quotes = [r["caption"] for r in rows["train"] if r.get("denied") == "report"]
     assert "No evidence of free air under the diaphragm." in quotes or len(quotes) > 50
 
@@ -111,19 +113,19 @@ def test_a_wrong_statement_differs_from_the_right_one_in_one_attribute(built: Pa
             right = parse_claims(row["right"])
             assert row["wrong"]
             for wrong in row["wrong"]:
-                made = parse_claims(wrong["text"])
-                [(one, other)] = [
-                    pair for pair in zip(right, made, strict=True) if pair[0] != pair[1]
+                false = parse_claims(wrong["text"])
+                [(claim, other)] = [
+                    pair for pair in zip(right, false, strict=True) if pair[0] != pair[1]
                 ]
-                assert one.finding == other.finding == wrong["finding"]
-                assert _changed(one, other) == wrong["attribute"]
+                assert claim.finding == other.finding == wrong["finding"]
+                assert _changed(claim, other) == wrong["attribute"]
 
 
-def _changed(one: Claim, other: Claim) -> str:
-    names = [n for n in vars(one) if getattr(one, n) != getattr(other, n)]
+def _changed(claim: Claim, other: Claim) -> str:
+    names = [name for name in vars(claim) if getattr(claim, name) != getattr(other, name)]
     [name] = names
     if name == "denied":
-        return {"place": "location", "severity": "severity"}[one.denied or ""]
+        return {"place": "location", "severity": "severity"}[claim.denied or ""]
     return {"present": "existence", "side": "location", "zone": "location"}.get(name, name)
 
 
@@ -135,23 +137,23 @@ def test_the_right_statement_follows_from_the_source(tmp_path: Path) -> None:
     for split in SPLITS:
         for row in source_files.lines(tmp_path / "out", "claims", split):
             claims = _claims_of(known[row["id"].rpartition("-")[0]])
-            for said in parse_claims(row["right"]):
-                kinds["denied" if said.denied else str(said.present)] += 1
-                assert any(_follows(said, claim) for claim in claims)
+            for stated in parse_claims(row["right"]):
+                kinds["denied" if stated.denied else str(stated.present)] += 1
+                assert any(_follows(stated, claim) for claim in claims)
             for wrong in row["wrong"]:
                 assert not all(
-                    any(_follows(said, claim) for claim in claims)
-                    for said in parse_claims(wrong["text"])
+                    any(_follows(stated, claim) for claim in claims)
+                    for stated in parse_claims(wrong["text"])
                 )
         for row in source_files.lines(tmp_path / "out", "captions", split):
-            [said] = parse_claims(row["caption"])
+            [stated] = parse_claims(row["caption"])
             claims = _claims_of(known[row["id"].rpartition("-")[0]])
-            assert any(_follows(said, claim) for claim in claims)
+            assert any(_follows(stated, claim) for claim in claims)
             kinds[row["denied"]] += 1
         for row in source_files.lines(tmp_path / "out", "pairs", split):
-            [said] = parse_claims(row["true"])
+            [stated] = parse_claims(row["true"])
             claims = _claims_of(known[row["id"].rpartition("-")[0]])
-            assert any(_follows(said, claim) for claim in claims)
+            assert any(_follows(stated, claim) for claim in claims)
     assert min(kinds.values()) > 10
     assert set(kinds) == {"denied", "True", "False", "absent", "place denied", "severity denied"}
 
@@ -162,12 +164,14 @@ def _claims_of(line: str) -> list[Claim]:
     return [Claim(**{**row, "finding": key.get(row["finding"], row["finding"])}) for row in rows]
 
 
-def _follows(said: Claim, known: Claim) -> bool:
+def _follows(stated: Claim, known: Claim) -> bool:
     """Tell whether a statement holds where a claim does."""
-    if said == known:
+    if stated == known:
         return True
-    if said.denied and known.present and not known.certainty:
-        return said.negate() in [c.claim for c in counterfactuals(known) if c.changed != "presence"]
+    if stated.denied and known.present and not known.certainty:
+        return stated.negate() in [
+            c.claim for c in counterfactuals(known) if c.changed != "presence"
+        ]
     return False
 
 
@@ -178,16 +182,16 @@ def test_every_position_of_the_answer_is_equally_frequent(built: Path) -> None:
             alike = [row for row in rows if 1 + len(row["wrong"]) == options]
             counts = Counter(row["answer"] for row in alike)
             assert set(counts) <= set(range(options))
-            low = min(counts[place] for place in range(options))
+            low = min(counts[position] for position in range(options))
             assert max(counts.values()) - low <= 1, (split, options, counts)
 
 
 def test_denials_are_right_about_half_of_the_time(tmp_path: Path) -> None:
     build_dataset(source_files.nih(tmp_path / "n.csv", 500), tmp_path / "out")
     card = read_card(tmp_path / "out")
-    told = card.of("claims/train/polarity")
-    # A third of the films shows nothing, so that only absence can be said of them.
-    assert 0.25 < told["present"] / sum(told.values()) < 0.55
+    counts = card.of("claims/train/polarity")
+    # A third of the images shows no finding, so only absence can be stated about them.
+    assert 0.25 < counts["present"] / sum(counts.values()) < 0.55
 
 
 def test_a_statement_about_several_findings_states_and_denies(tmp_path: Path) -> None:
@@ -228,7 +232,7 @@ def test_the_split_of_a_patient_depends_on_the_seed_and_the_shares() -> None:
     )
     assert first == again
     # Two independent draws agree with probability 0.5**2 + 0.2**2 + 0.3**2 = 0.38.
-    assert 0.3 < np.mean([one == two for one, two in zip(first, other, strict=True)]) < 0.46
+    assert 0.3 < np.mean(np.array(first) == np.array(other)) < 0.46
     shares = {split: first.count(split) / len(first) for split in SPLITS}
     assert shares == pytest.approx({"train": 0.5, "val": 0.2, "test": 0.3}, abs=0.07)
 
@@ -250,15 +254,15 @@ def test_wordings_that_differ_in_polarity_or_attribute_share_a_frame(key: str) -
     claim = Claim(finding=key, present=True, **{k: v for k, v in stated.items() if k in allowed})
     for together in (*phrasings(claim), *phrasings(claim.negate())):
         assert len({frame(text) for text in together}) == 1
-    for one, other in claim_twins(claim, claim.negate()):
-        assert frame(one) == frame(other)
+    for affirmative, negated in claim_twins(claim, claim.negate()):
+        assert frame(affirmative) == frame(negated)
 
 
 def test_written_pairs_and_claim_sets_can_be_read(
     built: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from negtrace.datasets import claim_sets
-    from negtrace.pairs.anchor import Anchor
+    from negtrace.pairs import Anchor, Pair
 
     # The images of these sources are names only.
     monkeypatch.setattr(claim_sets, "image_note", lambda *_, **__: None)
@@ -268,12 +272,9 @@ def test_written_pairs_and_claim_sets_can_be_read(
         assert len(pairs) == len(source_files.lines(built, "pairs", split))
         assert all(pair.cue and pair.subject for pair in pairs)
         for pair in pairs[:20]:
-            found = type(pair)(true=pair.true, false=pair.false, anchor=Anchor(text="x"))
-            assert (found.negated, found.cue, found.subject) == (
-                pair.negated,
-                pair.cue,
-                pair.subject,
-            )
+            again = Pair(true=pair.true, false=pair.false, anchor=Anchor(text="x"))
+            given = (pair.negated, pair.cue, pair.subject)
+            assert (again.negated, again.cue, again.subject) == given
         sets, noted = read_claim_sets(built / f"claims-{split}.jsonl")
         assert not noted
         assert len(sets) == len(source_files.lines(built, "claims", split))
@@ -320,9 +321,9 @@ def test_the_bytes_depend_on_the_seed_alone(tmp_path: Path) -> None:
 
 
 @given(st.text(), st.text())
-def test_frames_are_never_empty_where_there_are_words(one: str, other: str) -> None:
+def test_a_frame_is_empty_only_if_the_text_has_no_words(first: str, second: str) -> None:
     splits = Splits(seed=0, val=0.1, test=0.1)
-    for text in (one, other, f"{one} no {other}"):
+    for text in (first, second, f"{first} no {second}"):
         assert bool(frame(text)) == any(letter.isalnum() for letter in text)
         assert splits.of_statement(text) == splits.of_statement(f" {text}. ".upper().lower())
 

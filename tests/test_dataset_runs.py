@@ -221,10 +221,10 @@ def test_parquet_holds_the_same_rows(sources: list[Path], tmp_path: Path) -> Non
             table = pq.read_table(tmp_path / "out" / f"{kind}-{split}.parquet").to_pylist()
             rows = source_files.lines(tmp_path / "out", kind, split)
             assert len(table) == len(rows)
-            for one, other in zip(table, rows, strict=True):
-                anchor = {k: v for k, v in one.pop("anchor").items() if v is not None}
+            for parquet, other in zip(table, rows, strict=True):
+                anchor = {k: v for k, v in parquet.pop("anchor").items() if v is not None}
                 assert anchor == other.pop("anchor")
-                assert one == other
+                assert parquet == other
 
 
 def test_parquet_without_its_package_says_how_to_get_it(
@@ -240,11 +240,11 @@ def test_the_command_prints_what_it_made(
 ) -> None:
     out = tmp_path / "out"
     assert main(["dataset", *map(str, sources), "--out", str(out), "--val", "0.2"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     card = read_card(out)
-    assert f"claims: {card.of('claims')['train']} train, {card.of('claims')['val']} val" in told
-    assert "left out, duplicate_study: 1" in told
-    assert "left out, label: 1" in told
+    assert f"claims: {card.of('claims')['train']} train, {card.of('claims')['val']} val" in printed
+    assert "left out, duplicate_study: 1" in printed
+    assert "left out, label: 1" in printed
     assert main(["dataset", *map(str, sources), "--out", str(out)]) == 1
     assert "another config" in capsys.readouterr().err
     assert main(["dataset", "--out", str(tmp_path / "none")]) == 1

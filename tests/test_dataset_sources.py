@@ -35,7 +35,7 @@ def everything(folder: Path, kind: str = "claims") -> list[dict[str, Any]]:
     return [row for split in SPLITS for row in source_files.lines(folder, kind, split)]
 
 
-def told(card: Card) -> dict[str, list[list[Any]]]:
+def rows_by_code(card: Card) -> dict[str, list[list[Any]]]:
     return {code: [row for _, row in rows] for code, rows in card.examples.items()}
 
 
@@ -99,7 +99,7 @@ def test_every_bad_row_of_a_label_file_is_noted(tmp_path: Path) -> None:
     expected: dict[str, list[int]] = {}
     for row, code in enumerate([*bad.values(), "mojibake"], start=6):
         expected.setdefault(code, []).append(row)
-    assert told(card) == expected
+    assert rows_by_code(card) == expected
     assert card.skipped == {code: len(rows) for code, rows in expected.items()}
     assert card.counts["records/used"] == 5
     assert len(everything(tmp_path / "out")) == 5 * 13
@@ -177,14 +177,14 @@ def test_images_are_checked_on_request(tmp_path: Path, monkeypatch: pytest.Monke
     Image.new("L", (200, 200)).save(tmp_path / "vast.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30_000)
     names = ["good", "cut", "clear", "deep", "vast", "gone"]
-    said = [{"finding": "mass", "present": True}]
-    rows = [{"patient": name, "image": f"{name}.png", "claims": said} for name in names]
+    stated = [{"finding": "mass", "present": True}]
+    rows = [{"patient": name, "image": f"{name}.png", "claims": stated} for name in names]
     source = tmp_path / "c.jsonl"
     source.write_text("\n".join(map(json.dumps, rows)))
     card = build_dataset(source, tmp_path / "out", DatasetConfig(check_images=True))
     assert card.skipped == {"huge_image": 1, "missing_image": 1, "unreadable_image": 1}
     assert card.of("records/noted") == {"sixteen_bit": 1, "transparent": 1}
-    assert told(card)["unreadable_image"] == [2]
+    assert rows_by_code(card)["unreadable_image"] == [2]
     assert sorted(row["anchor"]["image"] for row in everything(tmp_path / "out")) == [
         "../clear.png",
         "../deep.png",
@@ -217,7 +217,7 @@ def test_bad_claims_are_noted(tmp_path: Path) -> None:
         file.write(b'{"patient": "\xff"}\n')
     card = build_dataset(source, tmp_path / "out", DatasetConfig(layout="claims"))
     assert card.counts["records/used"] == 1
-    assert told(card) == {
+    assert rows_by_code(card) == {
         "claim": [2, 3, 4, 5, 6, 7, 8],
         "no_study": [9],
         "no_anchor": [10, 11],
@@ -229,7 +229,7 @@ def test_bad_claims_are_noted(tmp_path: Path) -> None:
 
 
 def test_contradictory_and_uncertain_claims_are_left_out(tmp_path: Path) -> None:
-    made = [
+    stated = [
         {"finding": "mass", "present": True, "side": "left"},
         {"finding": "mass", "present": False},
         {"finding": "effusion", "present": True, "side": "left"},
@@ -238,7 +238,7 @@ def test_contradictory_and_uncertain_claims_are_left_out(tmp_path: Path) -> None
         {"finding": "effusion", "present": True, "side": "left"},
     ]
     source = tmp_path / "c.jsonl"
-    source.write_text(json.dumps({"patient": "p", "text": "A film.", "claims": made}))
+    source.write_text(json.dumps({"patient": "p", "text": "A film.", "claims": stated}))
     [study] = ClaimRecords().read(source, DatasetConfig())
     assert isinstance(study, Study)
     assert study.claims == (
@@ -296,14 +296,13 @@ def test_a_broken_array_is_read_up_to_the_error(tmp_path: Path) -> None:
     assert len(list(CadChest().read(source, DatasetConfig()))) == 3000
     text = source.read_text()
     source.write_text(text[:-2])
-    found = list(CadChest().read(source, DatasetConfig()))
-    assert len(found) == 3001
-    assert isinstance(found[-1], Note)
-    assert (found[-1].code, found[-1].row) == ("json", 3001)
+    items = list(CadChest().read(source, DatasetConfig()))
+    assert len(items) == 3001
+    assert isinstance(items[-1], Note)
+    assert (items[-1].code, items[-1].row) == ("json", 3001)
     source.write_text(text.replace('"d1500"', "d1500"))
-    assert [type(one) for one in CadChest().read(source, DatasetConfig())] == [Study] * 1500 + [
-        Note
-    ]
+    items = list(CadChest().read(source, DatasetConfig()))
+    assert [type(item) for item in items] == [Study] * 1500 + [Note]
 
 
 def test_an_array_keeps_large_numbers_and_replaces_bad_bytes(tmp_path: Path) -> None:
@@ -340,14 +339,14 @@ def test_reports_of_every_kind_are_read(tmp_path: Path) -> None:
     for number, text in enumerate(texts):
         (folder / f"p{number}").mkdir(parents=True)
         (folder / f"p{number}" / f"s{number}.txt").write_text(text)
-    told = []
+    quotes = []
     for name in ("r.csv", "r.tsv", "r.jsonl", "r"):
         config = DatasetConfig(per_study=0, val=0.0, test=0.0)
         card = build_dataset(tmp_path / name, tmp_path / f"out-{name}", config)
         assert card.counts["records/used"] == 2
         rows = everything(tmp_path / f"out-{name}", "captions")
-        told.append(sorted(row["caption"] for row in rows if row["denied"] == "report"))
-    assert told[0] == told[1] == told[2] == told[3] == sorted(["No pneumothorax.", texts[1]])
+        quotes.append(sorted(row["caption"] for row in rows if row["denied"] == "report"))
+    assert quotes == [sorted(["No pneumothorax.", texts[1]])] * 4
 
 
 def test_bad_reports_are_noted_and_the_rest_is_used(tmp_path: Path) -> None:
@@ -421,9 +420,9 @@ def test_any_lines_are_read_or_noted(lines: list[str]) -> None:
 def test_rows_are_used_or_counted(
     cells: list[list[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    place = tmp_path_factory.mktemp("rows")
+    folder = tmp_path_factory.mktemp("rows")
     rows = [ROW.format(n=n) + ",".join(row) for n, row in enumerate(cells)]
-    card = build_dataset(source_files.chexpert(place / "t.csv", 0, rows=rows), place / "out")
+    card = build_dataset(source_files.chexpert(folder / "t.csv", 0, rows=rows), folder / "out")
     assert card.counts.get("records/read", 0) == len(rows)
     assert card.counts.get("records/used", 0) + sum(card.skipped.values()) == len(rows)
     bad = sum(len(row) == 13 and bool({"2", "x"} & set(row)) for row in cells)

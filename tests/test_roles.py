@@ -11,10 +11,10 @@ from negtrace.pairs.tokens import Tokens
 
 def roles(text: str, family: Family = "clip") -> str:
     cue = find_cues(text)[0]
-    found = token_roles(
+    names = token_roles(
         text, tokenize(text, family), cue=(cue.start, cue.end), subject=subject_of(text, cue)
     )
-    return " ".join(found)
+    return " ".join(names)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_tokens_added_after_the_end_are_padding() -> None:
         padding=(*tokens.padding, True, True),
         read_out=tokens.read_out,
     )
-    found = token_roles("No mass.", filled, cue=(0, 2), subject="mass")
-    assert found == ("start", "cue", "subject", "punct", "end", "pad", "pad")
+    names = token_roles("No mass.", filled, cue=(0, 2), subject="mass")
+    assert names == ("start", "cue", "subject", "punct", "end", "pad", "pad")
 
 
 def test_a_cue_that_is_read_out_stays_the_cue() -> None:
