@@ -205,7 +205,7 @@ def test_plain_attention_that_reads_otherwise_is_refused() -> None:
     for module in (module for block in encoder.blocks for module in block.modules()):
         if hasattr(module, "config"):  # the tower still makes its mask by the first, for sdpa
             module.config = other
-    with pytest.raises(SiteError, match="otherwise with plain attention"):
+    with pytest.raises(SiteError, match="another embedding with plain attention"):
         head_selectivity(encoder, [SWAPPED])
 
 

@@ -46,12 +46,12 @@ class Demo:
     out: Path = Path("negtrace-out")
     """Folder to write into."""
     pairs: int = 96
-    """How many synthetic radiographs, each with a true and a false statement."""
+    """Number of synthetic radiographs, each with a true and a false statement."""
     seed: int = 0
-    """Which radiographs."""
+    """Seed of the radiographs."""
 
     def run(self) -> None:
-        """Trace both directions and say what was found."""
+        """Trace both directions, write the results, and print a summary."""
         from negtrace._files import require_writable
         from negtrace.encoders.load import load
         from negtrace.experiments.trace import run
@@ -94,7 +94,8 @@ class _Traced(Model):
     skip_bad: bool = False
     """Leave out lines of the pairs file that cannot be used, and count them."""
     set: tuple[str, ...] = ()
-    """Settings of the corruption, such as samples=16 for noise; `negtrace models` lists them."""
+    """Settings of the corruption, such as samples=16 for noise. An unknown one is answered with
+    those that it has."""
     out: Path = Path("negtrace-out")
     """Folder to write into."""
     formats: tuple[Format, ...] = FORMATS

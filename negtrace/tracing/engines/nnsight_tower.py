@@ -160,9 +160,9 @@ def _reading(encoder: Encoder) -> Reading:
         if not isinstance(states, Tensor):
             continue
         for reading in _readings(attribute, states):
-            found = states[reading.index]
-            found = found.mean(dim=1) if reading.pooled else found
-            if found.shape == wanted.shape and torch.equal(found, wanted):
+            read = states[reading.index]
+            read = read.mean(dim=1) if reading.pooled else read
+            if read.shape == wanted.shape and torch.equal(read, wanted):
                 return reading
     raise EncoderError(
         f"{encoder.name}: the embedding is not what its model returns, nor its first, last or mean "

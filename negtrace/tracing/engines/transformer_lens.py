@@ -153,10 +153,10 @@ def _patched_at(
             activation[into] = source[into]
         return activation
 
-    def metric(found: Float[Tensor, " run"]) -> Float[Tensor, ""]:
+    def metric(run_scores: Float[Tensor, " run"]) -> Float[Tensor, ""]:
         # Collected here, since transformer_lens stores what a metric returns in single precision.
-        scores.append(found.double().tolist())
-        return found.sum()
+        scores.append(run_scores.double().tolist())
+        return run_scores.sum()
 
     with _edited(hooked, runs):
         patching.generic_activation_patch(
