@@ -42,11 +42,11 @@ def test_aggregates_agree_where_every_pair_has_the_same_ratio(
 ) -> None:
     effect = published(d, direction=direction).effect(aggregate=aggregate, resamples=20)
     expected = published(np.ones(1)).effect(resamples=0).values
-    for found in (effect.values, effect.low, effect.high):
-        np.testing.assert_allclose(found, expected, atol=1e-9)
+    for array in (effect.values, effect.low, effect.high):
+        np.testing.assert_allclose(array, expected, atol=1e-9)
 
 
-def test_mixed_signs_do_not_cancel_in_the_denominator() -> None:
+def test_pairs_of_opposite_sign_do_not_cancel_in_the_denominator() -> None:
     # Plainly, (0.5 * 2 + 1 * -1.9) / (2 - 1.9) is -9; oriented it is a mean weighted by |d|.
     ratios = np.array([0.5, 1.0])[:, None, None] * np.ones((2, 2, 8))
     effect = result(ratios, np.array([2.0, -1.9])).effect()
@@ -67,7 +67,7 @@ def test_median_is_numpys_where_each_pair_has_one_token(pairs: int) -> None:
     np.testing.assert_allclose(effect.values[0], np.median(ratios, axis=0))
 
 
-def test_nothing_is_clipped_and_signs_are_kept() -> None:
+def test_effects_are_not_clipped_and_keep_their_sign() -> None:
     ratios = np.full((3, 2, 8), -0.5)
     ratios[:, :, 3] = 1.75
     effect = result(ratios, np.array([1.0, -2.0, 3.0])).effect()
@@ -101,7 +101,7 @@ def test_missing_cells_are_nan_and_counted() -> None:
 @AGGREGATE
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 99), order=st.permutations(range(12)))
-def test_order_of_pairs_is_irrelevant_bit_for_bit(
+def test_the_order_of_pairs_does_not_change_a_bit(
     aggregate: str, seed: int, order: list[int]
 ) -> None:
     cte = noisy(seed=seed)
@@ -109,7 +109,7 @@ def test_order_of_pairs_is_irrelevant_bit_for_bit(
         **{
             **{field.name: getattr(cte, field.name) for field in dataclasses.fields(cte)},
             **{name: getattr(cte, name)[list(order)] for name in ARRAYS},
-            "ids": tuple(cte.ids[place] for place in order),
+            "ids": tuple(cte.ids[index] for index in order),
         }
     )
     ours, theirs = (c.effect(aggregate=aggregate, resamples=30) for c in (cte, shuffled))
@@ -131,7 +131,7 @@ def test_intervals_are_seeded_and_widen_with_confidence(aggregate: str) -> None:
 
 
 @AGGREGATE
-def test_intervals_cover_the_truth_about_as_often_as_they_say(aggregate: str) -> None:
+def test_intervals_cover_the_truth_almost_as_often_as_their_confidence_says(aggregate: str) -> None:
     hits = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
@@ -140,7 +140,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(aggregate: str) ->
             aggregate=aggregate, resamples=200, confidence=0.9
         )
         hits.append((effect.low <= 0.4) & (effect.high >= 0.4))
-    assert 0.82 < np.mean(hits) < 0.96
+    # Percentile intervals of 40 pairs are about 2 points too narrow.
+    assert np.mean(hits) == pytest.approx(0.88, abs=0.02)
 
 
 def test_segments_and_conditions_partition_the_pairs() -> None:
@@ -205,7 +206,7 @@ def test_token_axis_refuses_unlike_templates() -> None:
 
 
 @pytest.mark.parametrize("axis", ["role", "token"])
-def test_padding_that_no_cell_touches_is_no_row(axis: str) -> None:
+def test_padding_without_cells_has_no_row(axis: str) -> None:
     ratios = np.full((2, 2, 8), 0.5)
     ratios[0, :, 6:], ratios[1, :, 7:] = np.nan, np.nan
     roles = np.tile([0, 1, 1, 2, 3, 4, 9, 9], (2, 1))
@@ -255,7 +256,7 @@ def test_without_resamples_there_are_no_intervals() -> None:
     assert np.isnan(noisy().effect(resamples=0).low).all()
 
 
-def test_nothing_left_says_why_and_what_to_do() -> None:
+def test_an_empty_selection_is_explained() -> None:
     cte = result(np.zeros((3, 2, 8)), np.array([0.0, 0.01, -0.02]))
     with pytest.raises(CTEError, match=r"all 3 selected pairs .* 0.1 logit \(largest \|d\| 0.02\)"):
         cte.effect()
@@ -284,14 +285,14 @@ def test_arrays_cannot_be_changed_through_the_result() -> None:
     clean[0] = 11.0  # the caller's own array stays writable
 
 
-def spoil(cte: CTE, name: str, place: tuple[int, ...], value: float) -> CTE:
+def spoil(cte: CTE, name: str, index: tuple[int, ...], value: float) -> CTE:
     array = getattr(cte, name).copy()
-    array[place] = value
+    array[index] = value
     return dataclasses.replace(cte, **{name: array})
 
 
 @pytest.mark.parametrize(
-    ("name", "place", "value", "message"),
+    ("name", "index", "value", "message"),
     [
         (
             "clean",
@@ -306,11 +307,11 @@ def spoil(cte: CTE, name: str, place: tuple[int, ...], value: float) -> CTE:
         ("roles", (5, 7), 10, r"roles must lie in -1 .. 9"),
     ],
 )
-def test_scores_that_are_none_are_refused_by_name(
-    name: str, place: tuple[int, ...], value: float, message: str
+def test_pairs_with_invalid_scores_are_refused_by_id(
+    name: str, index: tuple[int, ...], value: float, message: str
 ) -> None:
     with pytest.raises(CTEError, match=message):
-        spoil(noisy(), name, place, value)
+        spoil(noisy(), name, index, value)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +329,7 @@ def test_scores_that_are_none_are_refused_by_name(
         ({"texts": (("a", "b"),)}, "texts hold 1 pairs, expected 12"),
     ],
 )
-def test_fields_that_make_no_result_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_inconsistent_fields_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises((CTEError, UnknownNameError), match=message):
         dataclasses.replace(noisy(), **changes)
 
@@ -437,7 +438,7 @@ def test_statements_are_written_only_when_asked_for(tmp_path: Path) -> None:
         noisy(2).save(path, include_text=True)
 
 
-def test_a_place_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
+def test_a_failed_write_changes_no_file(tmp_path: Path) -> None:
     kept = noisy(2).save(tmp_path / "a.safetensors").read_bytes()
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match=r"cannot write .*file/b.safetensors: .*another path"):
@@ -449,7 +450,7 @@ def test_a_place_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "a.safetensors").read_bytes() == kept
 
 
-def test_a_write_that_breaks_off_leaves_the_old_file(
+def test_an_interrupted_write_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
@@ -464,7 +465,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_files_that_are_no_result_are_refused(tmp_path: Path) -> None:
+def test_files_without_a_result_are_refused(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     from negtrace._files import pack

@@ -112,10 +112,10 @@ def test_document_draws_and_scores_without_its_raw_file(plain: Path) -> None:
 
 
 def test_every_selection_that_keeps_a_pair_is_stored(plain: Path) -> None:
-    found = {(e.options.segment, e.options.condition) for e in read_json(plain).effects}
-    assert ("all", None) in found
-    assert ("correct", "negated") in found
-    assert len(found) == len(read_json(plain).effects) / 2  # role and token
+    stored = {(e.options.segment, e.options.condition) for e in read_json(plain).effects}
+    assert ("all", None) in stored
+    assert ("correct", "negated") in stored
+    assert len(stored) == len(read_json(plain).effects) / 2  # role and token
 
 
 def test_pairs_below_the_floor_are_marked(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_pair_exactly_at_the_floor_is_not_marked(tmp_path: Path) -> None:
     assert document.effect(condition="affirmative").n == 1
 
 
-def test_what_was_not_stored_is_listed(plain: Path) -> None:
+def test_without_raw_scores_the_stored_results_are_listed(plain: Path) -> None:
     plain.with_suffix(".safetensors").unlink()
     stored = r"only ratio_of_means/all/None, .*cannot be computed: .*which is not beside it"
     with pytest.raises(CTEError, match=rf"stores no effect by role with .*'median'.*{stored}"):
@@ -144,7 +144,7 @@ def test_what_was_not_stored_is_listed(plain: Path) -> None:
         read_json(plain).layer_scores("component")
 
 
-def test_what_was_not_stored_is_computed_from_the_raw_scores(plain: Path) -> None:
+def test_other_results_are_computed_from_the_raw_scores(plain: Path) -> None:
     cte, document = noisy(), read_json(plain)
     options = {"aggregate": "median", "segment": "correct"}
     computed = document.effect(**options)
@@ -157,7 +157,7 @@ def test_what_was_not_stored_is_computed_from_the_raw_scores(plain: Path) -> Non
     )
 
 
-def test_a_document_is_of_every_segment_and_condition(tmp_path: Path) -> None:
+def test_a_document_holds_every_segment_and_condition(tmp_path: Path) -> None:
     with pytest.raises(CTEError, match="every segment and condition, not only 'correct' and None"):
         write_json(noisy(), tmp_path / "a.json", segment="correct")
     assert not any(tmp_path.iterdir())
@@ -222,12 +222,12 @@ def test_a_changed_document_or_raw_file_is_refused(plain: Path) -> None:
         read_json(plain)
 
 
-def test_the_checksum_forgives_layout_but_not_content(plain: Path) -> None:
+def test_the_checksum_is_of_the_content_not_of_the_layout(plain: Path) -> None:
     rewritten(plain, lambda d: None, sign=False)  # no indent, one line
     assert read_json(plain).effect().n == 12
 
 
-def test_what_is_no_cte_json_is_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     for text, message in (
         ("{", "is not JSON"),
         ("[1]", "is no CTE JSON"),
@@ -240,7 +240,7 @@ def test_what_is_no_cte_json_is_refused(tmp_path: Path) -> None:
         read_json(tmp_path / "none.json")
 
 
-def test_nothing_to_reduce_keeps_the_raw_scores(tmp_path: Path) -> None:
+def test_the_raw_scores_are_kept_when_nothing_can_be_reduced(tmp_path: Path) -> None:
     cte = noisy(2)
     flat = dataclasses.replace(cte, clean=cte.corrupt)
     with pytest.raises(CTEError, match=r"nothing to reduce.*the raw scores are safe in .*a\.safet"):
@@ -249,7 +249,7 @@ def test_nothing_to_reduce_keeps_the_raw_scores(tmp_path: Path) -> None:
     assert not (tmp_path / "a.json").exists()
 
 
-def test_places_and_names_that_cannot_be_written(tmp_path: Path) -> None:
+def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(CTEError, match=r"must end in \.json, not 'a\.txt'"):
         write_json(noisy(), tmp_path / "a.txt")
     (tmp_path / "file").write_text("")

@@ -46,18 +46,18 @@ def _close_figures() -> Iterator[None]:
 def with_heads(
     pairs: int = 8, blocks: int = 3, heads: int = 2, *, positions: str = "token", **changes: Any
 ) -> CTE:
-    """Random effects of heads beside the residual stream's, which is the first site."""
+    """Return random effects of heads, beside those of the residual stream at the first site."""
     if positions == "all":
         changes |= {"roles": np.full((pairs, 1), len(ROLES)), "role_names": (*ROLES, "all")}
     shape = 1 if positions == "all" else 8
     rng = np.random.default_rng(1)
     rest = result(rng.normal(size=(pairs, blocks + 1, shape)), rng.normal(3, 1, pairs), **changes)
-    own = rest.patched + rng.normal(0, 0.1, (pairs, heads, blocks + 1, shape))
-    own[:, :, 0] = np.nan
+    heads_alone = rest.patched + rng.normal(0, 0.1, (pairs, heads, blocks + 1, shape))
+    heads_alone[:, :, 0] = np.nan
     return dataclasses.replace(
         rest,
         sites=("resid", *(f"head.{head}" for head in range(heads))),
-        patched=np.concatenate([rest.patched, own], axis=1),
+        patched=np.concatenate([rest.patched, heads_alone], axis=1),
         positions=positions,
     )
 
@@ -68,7 +68,7 @@ def selectivity(
     drawn = np.random.default_rng(2).normal(0.1, 0.2, (pairs, blocks, heads))
     return selectivity_of(
         drawn,
-        [f"p{place}" for place in range(pairs)],
+        [f"p{index}" for index in range(pairs)],
         layers=[f"blocks.{block}" for block in range(blocks)],
         queries="after_cue",
         provenance=provenance(model=model),
@@ -77,17 +77,17 @@ def selectivity(
 
 def test_an_effect_is_summed_over_positions() -> None:
     cte = with_heads()
-    found = head_effect(cte)
+    effect = head_effect(cte)
     sums = np.sign(cte.d)[:, None, None] * cte.numerators[:, 1:, 1:].sum(axis=3)
     expected = sums.sum(axis=0) / np.abs(cte.d).sum()
-    np.testing.assert_allclose(found.values, expected.T)
-    assert (found.heads, found.layers) == ((0, 1), cte.layers[1:])
-    assert (found.low <= found.values).all()
-    assert (found.values <= found.high).all()
+    np.testing.assert_allclose(effect.values, expected.T)
+    assert (effect.heads, effect.layers) == ((0, 1), cte.layers[1:])
+    assert (effect.low <= effect.values).all()
+    assert (effect.values <= effect.high).all()
     assert np.isnan(head_effect(with_heads(1)).low).all()
 
 
-def test_heads_go_by_number_whatever_the_order_of_sites() -> None:
+def test_heads_are_sorted_by_number() -> None:
     cte = with_heads(heads=3)
     turned = dataclasses.replace(
         cte, sites=cte.sites[::-1], patched=np.ascontiguousarray(cte.patched[:, ::-1])
@@ -107,7 +107,7 @@ def test_an_effect_of_all_positions_needs_no_raw_scores() -> None:
         head_effect(cte.effect(), segment="correct")
 
 
-def test_without_heads_there_is_nothing_to_reduce() -> None:
+def test_a_trace_without_heads_is_refused() -> None:
     with pytest.raises(CTEError, match="no head was traced, only resid"):
         head_effect(noisy())
     with pytest.raises(CTEError, match="no head was traced"):
@@ -117,12 +117,12 @@ def test_without_heads_there_is_nothing_to_reduce() -> None:
 
 
 def test_the_top_heads_come_first_with_their_intervals() -> None:
-    found = head_effect(with_heads())
-    top = found.top(4)
-    assert [head.value for head in top] == sorted(found.values.ravel(), reverse=True)[:4]
+    effect = head_effect(with_heads())
+    top = effect.top(4)
+    assert [head.value for head in top] == sorted(effect.values.ravel(), reverse=True)[:4]
     first = top[0]
-    assert found.values[first.block - 1, first.head] == first.value
-    assert found.layers[first.block - 1] == first.layer
+    assert effect.values[first.block - 1, first.head] == first.value
+    assert effect.layers[first.block - 1] == first.layer
     assert first.low <= first.value <= first.high
 
 
@@ -154,7 +154,7 @@ def test_frames_of_both_measures_share_their_columns() -> None:
     json.dumps([head_effect(with_heads(1)).to_json(), selectivity(1).to_json()])
 
 
-def test_a_table_says_what_is_drawn() -> None:
+def test_the_table_of_heads() -> None:
     grid = dataclasses.replace(selectivity(), values=np.array([[0.31, -0.02]] * 3))
     table = head_table(grid, intervals=True)
     assert (table.rows, table.columns) == (("head 0", "head 1"), ("1", "2", "3"))
@@ -171,7 +171,7 @@ def test_a_table_says_what_is_drawn() -> None:
     assert head_table(nothing).limit == 1
 
 
-def test_a_title_says_window_positions_and_estimator() -> None:
+def test_the_title_names_window_positions_and_estimator() -> None:
     cte = dataclasses.replace(with_heads(positions="all"), window=3, estimator="attribution")
     title = head_table(cte).title
     for said in (
@@ -186,7 +186,7 @@ def test_a_title_says_window_positions_and_estimator() -> None:
 
 @pytest.mark.parametrize("model", NAMES, ids=["short", "long"])
 @pytest.mark.parametrize(("blocks", "heads"), [(1, 1), (3, 2), (8, 4), (12, 12), (24, 16)])
-def test_no_words_are_cut_off_or_meet(blocks: int, heads: int, model: str) -> None:
+def test_no_text_is_cut_off_or_overlaps(blocks: int, heads: int, model: str) -> None:
     about = {"provenance": provenance(model=model)}
     effects = [
         head_effect(with_heads(4, blocks, heads, direction=direction, **about), resamples=9)
@@ -202,13 +202,13 @@ def test_no_words_are_cut_off_or_meet(blocks: int, heads: int, model: str) -> No
         assert_legible(figure)
 
 
-def test_a_grid_draws_where_it_is_told() -> None:
+def test_a_grid_is_drawn_on_the_axes_it_is_given() -> None:
     ax = Figure().subplots()
     assert head_heatmap(selectivity(), ax, annotate=False, colour_bar=False) is ax
     assert words(ax) == []
 
 
-def test_unlike_grids_do_not_stand_side_by_side() -> None:
+def test_grids_of_different_blocks_are_not_drawn_side_by_side() -> None:
     with pytest.raises(CTEError, match="all of the same blocks"):
         heads_side_by_side([selectivity(), selectivity(blocks=4)])
     with pytest.raises(CTEError, match="0 grids of heads"):
@@ -238,7 +238,7 @@ def test_every_site_has_its_heatmap_and_heads_have_one_grid(tmp_path: Path) -> N
     assert "effect of heads, largest: block " in summary(documents[0])[-1]
 
 
-def test_heads_without_raw_scores_cost_no_other_figure(tmp_path: Path) -> None:
+def test_missing_raw_scores_of_heads_do_not_stop_the_other_figures(tmp_path: Path) -> None:
     document = read_json(write_json(with_heads(), tmp_path / "cte.json"))
     (tmp_path / "cte.safetensors").unlink()
     with pytest.raises(CTEError, match=r"cte\.safetensors"):
@@ -249,7 +249,7 @@ def test_heads_without_raw_scores_cost_no_other_figure(tmp_path: Path) -> None:
     assert tmp_path / "head_heatmap.png" in draw_documents([whole], tmp_path, ["png"])
 
 
-def test_a_sum_over_positions_that_were_not_patched_one_by_one_is_no_score() -> None:
+def test_a_score_that_sums_over_positions_needs_single_tokens() -> None:
     cte = dataclasses.replace(noisy(), positions="role")
     assert tuple(all_layer_scores(cte)) == ("cue", "transport")
     with pytest.raises(CTEError, match="positions 'token', not 'role'"):
@@ -299,11 +299,11 @@ def test_a_study_of_heads(tmp_path: Path) -> None:
     assert stored["no_selectivity"] is None
     text = "".join(path.read_text("utf-8") for path in tmp_path.glob("heads*.[jc]s*"))
     assert not any(pair.true in text or pair.false in text for pair in PAIRS)
-    told = summary_of_heads(study.effect, study.selectivity)
-    assert told[-1].startswith("  Spearman correlation of selectivity with effect over heads: ")
+    lines = summary_of_heads(study.effect, study.selectivity)
+    assert lines[-1].startswith("  Spearman correlation of selectivity with effect over heads: ")
 
 
-def test_a_study_where_attention_cannot_be_read(
+def test_a_study_of_a_model_without_attention_patterns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

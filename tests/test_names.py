@@ -18,7 +18,6 @@ ASKING = {
     "datasets": 1,
     "encoders": 6,
     "experiments": 1,
-    "language": 4,
     "pairs": 2,
     "tracing": 10,
     "training": 2,

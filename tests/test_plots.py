@@ -46,31 +46,31 @@ def row_names(ax: Any) -> list[str]:
 
 
 def outer_texts(figure: Any) -> list[Text]:
-    """Every text outside the cells: titles, axis and tick labels, legends."""
-    found = [
+    """Return every text outside the cells: titles, axis and tick labels, legends."""
+    texts = [
         text for ax in figure.axes for text in (ax._left_title, ax.xaxis.label, ax.yaxis.label)
     ]
     for ax in figure.axes:
         for axis in (ax.xaxis, ax.yaxis):
-            found += [t for tick in axis.get_major_ticks() for t in (tick.label1, tick.label2)]
-        found += ax.get_legend().get_texts() if ax.get_legend() else []
-    found += [figure._suptitle] if figure._suptitle else []
-    return [text for text in found if text.get_text() and text.get_visible()]
+            texts += [t for tick in axis.get_major_ticks() for t in (tick.label1, tick.label2)]
+        texts += ax.get_legend().get_texts() if ax.get_legend() else []
+    texts += [figure._suptitle] if figure._suptitle else []
+    return [text for text in texts if text.get_text() and text.get_visible()]
 
 
 def assert_legible(figure: Any) -> None:
-    """No text is cut off, and none runs into another, at a resolution that makes type wide."""
+    """Assert that no text is cut off or overlaps another, at a resolution that makes type wide."""
     figure.set_dpi(80)
     figure.draw_without_rendering()
     texts = outer_texts(figure)
     boxes = [text.get_window_extent() for text in texts]
-    for place, (text, box) in enumerate(zip(texts, boxes, strict=True)):
+    for index, (text, box) in enumerate(zip(texts, boxes, strict=True)):
         inside = box.x0 >= 0 and box.y0 >= 0
         inside &= box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
         assert inside, f"{text.get_text()!r} is cut off"
-        for other in range(place):
-            met = box.overlaps(boxes[other])
-            assert not met, f"{text.get_text()!r} meets {texts[other].get_text()!r}"
+        for other in range(index):
+            overlap = box.overlaps(boxes[other])
+            assert not overlap, f"{text.get_text()!r} overlaps {texts[other].get_text()!r}"
     assert min(ax.bbox.height for ax in figure.axes) / 80 > 0.8
 
 
@@ -79,7 +79,7 @@ NAMES = ("toy", "/home/someone/checkpoints/laion_CLIP-ViT-bigG-14-laion2B-39B-b1
 
 @pytest.mark.parametrize("model", NAMES, ids=["short", "long"])
 @pytest.mark.parametrize("blocks", [1, 3, 6, 12, 16, 24, 48])
-def test_no_words_are_cut_off_or_meet(blocks: int, model: str) -> None:
+def test_no_text_is_cut_off_or_overlaps(blocks: int, model: str) -> None:
     cte, other = (
         noisy(4, layers=blocks + 1, direction=direction, provenance=provenance(model=model))
         for direction in ("denoising", "noising")
@@ -100,7 +100,7 @@ def test_no_words_are_cut_off_or_meet(blocks: int, model: str) -> None:
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 3])
-def test_the_colour_bar_says_its_words_beside_few_rows(tokens: int) -> None:
+def test_the_label_of_the_colour_bar_fits_beside_few_rows(tokens: int) -> None:
     roles = np.tile(np.arange(tokens), (3, 1))
     effects = [
         result(np.full((3, 3, tokens), 0.5), np.ones(3), direction=direction, roles=roles).effect()
@@ -110,7 +110,7 @@ def test_the_colour_bar_says_its_words_beside_few_rows(tokens: int) -> None:
     assert_legible(both_directions(*effects))
 
 
-def test_titles_keep_to_their_place_in_a_figure_of_the_user() -> None:
+def test_titles_fit_into_a_figure_of_the_user() -> None:
     cte = noisy(4, provenance=provenance(model=NAMES[1]))
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -140,7 +140,7 @@ def test_heatmap_title_says_which_pairs_and_how() -> None:
     assert "correct pairs" in heatmap_table(cte.effect(segment="correct")).title
 
 
-def test_cells_beyond_the_colours_are_noted() -> None:
+def test_cells_beyond_the_colours_are_counted() -> None:
     ratios = np.full((3, 3, 8), 0.5)
     ratios[:, :, 3] = [1.004, 1.5, -2.25]
     table = heatmap_table(result(ratios, np.ones(3)))
@@ -159,7 +159,7 @@ def test_missing_cells_are_hatched_and_partial_rows_counted() -> None:
     assert [patch.get_hatch() for patch in heatmap(cte).patches] == ["////"]
 
 
-def test_intervals_stand_beneath_the_values() -> None:
+def test_intervals_are_written_below_the_values() -> None:
     cte = noisy(30)
     table = heatmap_table(cte, intervals=True)
     estimate = cte.effect().at("embed", "cue")
@@ -182,7 +182,7 @@ def test_annotations_can_be_left_out() -> None:
     assert words(heatmap(noisy(), annotate=False)) == []
 
 
-def test_plots_draw_where_they_are_told() -> None:
+def test_plots_draw_on_the_axes_they_are_given() -> None:
     figure = Figure()
     left, right = figure.subplots(1, 2)
     assert heatmap(noisy(), left) is left
@@ -196,7 +196,7 @@ def test_colours_are_symmetric_about_no_effect() -> None:
     assert mesh.get_cmap().name == "vlag"
 
 
-def test_several_sites_ask_for_one() -> None:
+def test_a_result_with_several_sites_needs_the_name_of_one() -> None:
     cte = noisy()
     two = dataclasses.replace(
         cte, sites=("resid", "mlp_out"), patched=np.repeat(cte.patched, 2, axis=1)
@@ -258,7 +258,7 @@ def test_both_directions_share_one_colour_bar() -> None:
         both_directions(noisy(direction="noising"), noisy())
 
 
-def test_what_directions_do_not_share_is_said_of_each() -> None:
+def test_facts_that_differ_are_in_the_title_of_each_direction() -> None:
     fewer = noisy(direction="noising", provenance=provenance(model="other"))
     partial = fewer.patched.copy()
     partial[0, :, :, 7] = np.nan
@@ -272,7 +272,7 @@ def test_what_directions_do_not_share_is_said_of_each() -> None:
     assert [row_names(ax)[-1] for ax in figure.axes[:2]] == ["end", "end (n=11)"]
 
 
-def test_excess_is_noted_over_the_direction_that_has_it() -> None:
+def test_cells_beyond_the_colours_are_counted_for_their_direction() -> None:
     wide = result(np.full((3, 3, 8), 1.5), np.ones(3), direction="noising")
     figure = both_directions(result(np.full((3, 3, 8), 0.5), np.ones(3)), wide)
     assert figure.axes[0].get_title(loc="left") == "denoising (sufficiency)"

@@ -25,7 +25,7 @@ METHOD = pytest.mark.parametrize("method", RESIDUAL)
 
 
 def with_components(cte: CTE, size: float = 0.25) -> CTE:
-    """The same trace with both sites inside the blocks, each cell's ratio `size`."""
+    """Return the trace with both sites inside the blocks too, whose cells have ratio `size`."""
     inside = cte.corrupt[:, None, None, None] + size * cte.d[:, None, None, None]
     inside = np.broadcast_to(inside, cte.patched.shape).copy()
     inside[:, :, 0] = np.nan
@@ -52,7 +52,7 @@ def test_published_heatmap_transport_peaks_at_block_4(aggregate: str, direction:
 
 def test_published_heatmap_nast_ranks_the_last_block_third() -> None:
     scores = layer_scores(published(D), "nast")
-    ranking = [scores.layers[place] for place in np.argsort(-scores.values)[:3]]
+    ranking = [scores.layers[index] for index in np.argsort(-scores.values)[:3]]
     assert ranking == ["blocks.1", "blocks.3", "blocks.11"]
     assert scores.values[-1] == pytest.approx(1)
     # The whole effect sits on the cue before the first block, and on the read-out after the last.
@@ -84,7 +84,7 @@ def test_std_weights_roles_by_their_tokens_where_templates_differ() -> None:
     np.testing.assert_allclose(scores.values, np.std([0.8, 0.2, 0.2, 0.2]))
 
 
-def test_std_leaves_out_what_stands_before_the_cue() -> None:
+def test_std_leaves_out_tokens_before_the_cue() -> None:
     ratios = np.zeros((2, 2, 8))
     ratios[:, :, :3] = 9.0
     np.testing.assert_allclose(layer_scores(result(ratios, np.ones(2)), "std").values, 0)
@@ -96,7 +96,7 @@ def test_component_adds_both_sites_up() -> None:
     assert set(all_layer_scores(with_components(noisy()))) == {*RESIDUAL, "component"}
 
 
-def test_what_a_trace_lacks_is_said_and_skipped() -> None:
+def test_a_method_that_a_trace_does_not_allow_is_refused_or_left_out() -> None:
     cte = noisy()
     with pytest.raises(CTEError, match=r"'component' needs .* the site\(s\) attn_out, mlp_out"):
         layer_scores(cte, "component")

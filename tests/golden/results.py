@@ -1,4 +1,4 @@
-"""Results made by hand: effects that are known, so that what is derived can be checked.
+"""Results made by hand, whose effects are known, so that derived numbers can be checked.
 
 `python tests/golden/results.py` writes the golden files anew.
 """
@@ -29,7 +29,7 @@ ROW = (0, 1, 1, 2, 3, 4, 6, 8)
 
 
 def provenance(**changes: Any) -> Provenance:
-    made = {
+    fields = {
         "package_version": "1.2.3",
         "time": "2026-01-02T03:04:05+00:00",
         "model": "toy",
@@ -40,33 +40,33 @@ def provenance(**changes: Any) -> Provenance:
         "pairs_digest": "sha256:pairs",
         "config": {"batch": 4, "sites": ["resid"]},
     }
-    return Provenance(**{**made, **changes})
+    return Provenance(**{**fields, **changes})
 
 
 def result(ratios: np.ndarray, d: np.ndarray, **changes: Any) -> CTE:
-    """The CTE with these ratios (pair layer position, one site) and differences."""
+    """Return the CTE with these ratios [pair layer position], at one site, and differences d."""
     pairs, layers = ratios.shape[:2]
     direction = changes.get("direction", "denoising")
     clean, numerators = 10 + d, ratios * d[:, None, None]
     patched = 10 + numerators if direction == "denoising" else clean[:, None, None] - numerators
-    made = {
+    fields = {
         "clean": clean,
         "corrupt": np.full(pairs, 10.0),
         "patched": patched[:, None],
         "roles": np.tile(np.array(ROW), (pairs, 1))[:, : ratios.shape[2]],
         "negated": np.arange(pairs) % 2 == 0,
-        "ids": tuple(f"p{place:03}" for place in range(pairs)),
+        "ids": tuple(f"p{index:03}" for index in range(pairs)),
         "layers": ("embed", *(f"blocks.{block}" for block in range(layers - 1))),
         "direction": "denoising",
         "corruption": "swap",
         "unit": "logit",
         "provenance": provenance(),
     }
-    return CTE(**{**made, **changes})
+    return CTE(**{**fields, **changes})
 
 
 def published(d: np.ndarray, **changes: Any) -> CTE:
-    """A CTE whose every pair has exactly the published effect."""
+    """Return a CTE in which every pair has exactly the published effect."""
     ratios = np.zeros((len(d), len(PUBLISHED), len(ROW)))
     ratios[:, :, 3:] = PUBLISHED
     return result(ratios, d, **changes)
@@ -80,7 +80,7 @@ def noisy(pairs: int = 12, layers: int = 4, seed: int = 0, **changes: Any) -> CT
 
 
 def golden() -> CTE:
-    """Small and exact: binary fractions, a missing cell, a pair below the floor, statements."""
+    """Return a small exact CTE: binary fractions, a missing cell, a pair below the floor, texts."""
     ratios = np.zeros((6, 3, 4))
     ratios[:, :, 1] = [0.25, 0.5, 0.125]
     ratios[:, :, 3] = np.array([1.0, 0.5, 0.25]) * np.array([1, 0.5, 1, 2, 1, 1])[:, None]

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import CLIPModel, PreTrainedTokenizerFast
 
+from negtrace._files import write_bytes
 from negtrace.experiments.train_phantom.measure import measure_phantom
 from negtrace.experiments.train_phantom.model import build_network, locality, pixels
 from negtrace.experiments.train_phantom.vision_pretraining import pretrain
@@ -186,7 +187,7 @@ def make_checkpoint(
         "held_out": asdict(held_out),
         "sha256": checkpoint_digest(out),
     }
-    (out / "training.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    write_bytes(out / "training.json", (json.dumps(record, indent=2) + "\n").encode())
     return record
 
 
