@@ -31,7 +31,6 @@ from .lora import write_adapter as write_adapter
 from .options import Dtype as Dtype
 from .options import LoadOptions as LoadOptions
 from .options import TextReadOut as TextReadOut
-from .sites import INNER as INNER
 from .tokenizing import ReadOut as ReadOut
 from .wrap import WrapOptions as WrapOptions
 from .wrap import pooled as pooled
