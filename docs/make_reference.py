@@ -44,7 +44,7 @@ EXTENSION_POINTS = (
     ("plot", "plots", "PLOTS", "plot"),
     ("weighting", "training", "WEIGHTINGS", "weighting"),
     ("benchmark suite", "bench", "SUITES", "suite"),
-    ("pair source", "pairs", "PAIR_SOURCES", "pair-source"),
+    ("pair source", "pairs", "SOURCES", "pair-source"),
     ("data-set layout", "datasets", "LAYOUTS", "dataset-layout"),
 )
 """Kind, room, registry and page of everything that can be added from outside."""
