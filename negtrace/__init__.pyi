@@ -34,6 +34,8 @@ from .results.cte_json import write_json as write_json
 from .results.heads import head_effect as head_effect
 from .results.layer_scores import all_layer_scores as all_layer_scores
 from .results.layer_scores import layer_scores as layer_scores
+from .results.options import ReduceOptions as ReduceOptions
+from .tracing.config import TraceConfig as TraceConfig
 from .tracing.selectivity import head_selectivity as head_selectivity
 from .tracing.trace import trace as trace
 from .version import __version__ as __version__

@@ -84,20 +84,20 @@ def test_weightings_are_set_against_uniform_of_the_same_seed() -> None:
     assert rows["grad", "cue"]["over_uniform"] is None  # a seed alone has no spread
 
 
-def test_the_readme_shows_what_came_out() -> None:
+def test_the_results_page_shows_the_experiment() -> None:
     from selective import short_table
 
     folder = BENCHMARKS / "results" / "selective"
     found = json.loads((folder / "selective.json").read_text("utf-8"))
     assert found["of_the_grid_to_come"] == 0
     short = short_table(found["rows"], found["before"])
-    readme = (BENCHMARKS.parent / "README.md").read_text("utf-8")
-    assert short in readme
+    page = (BENCHMARKS.parent / "docs" / "results.md").read_text("utf-8")
+    assert short in page
     assert short in (folder / "selective.md").read_text("utf-8")
     plain = next(r for r in found["rows"] if (r["model"], r["weighting"]) == (MINILM, "uniform"))
     for name in ("templates", "clinical", "general"):
         before, after = found["before"][MINILM][name], plain["mean"][name]
-        assert re.search(rf"{before:.3f}\s+to\s+{after:.3f}".replace("0.", r"\."), readme)
+        assert re.search(rf"{before:.3f}\s+to\s+{after:.3f}".replace("0.", r"\."), page)
 
 
 def test_the_docs_show_how_far_the_gap_was_closed() -> None:

