@@ -158,7 +158,7 @@ def _trace_wrapped_towers(recorder: Recorder, pairs: Sequence[Any]) -> None:
     import torch
 
     torch.manual_seed(0)
-    for read_out in ("mean", "cls", "last"):
+    for read_out in ("mean", "first", "last"):
         name = f"tower-{read_out}"
         wrapped = negtrace.wrap(tower(), word_tokenizer(), read_out=read_out, name=name)
         recorder.value(f"check-{name}", str(negtrace.check(wrapped)).splitlines())
