@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
@@ -193,6 +193,7 @@ def made_of(content: dict[str, Any]) -> Pair:
     return Pair(true=true, false=false, anchor=anchor, **content)
 
 
+@settings(deadline=None)
 @given(st.lists(contents, min_size=1, max_size=4, unique_by=lambda content: content["id"]))
 def test_pairs_are_the_same_after_writing_and_reading(
     tmp_path_factory: pytest.TempPathFactory, contents: list[dict[str, Any]]
