@@ -5,6 +5,7 @@ __all__ = ["CTE"]
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,17 @@ from negtrace.pairs.roles import ROLES
 from negtrace.results.effect import Effect, Groups, Reduction, estimate, role_groups, token_groups
 from negtrace.results.options import CONDITIONS, SEGMENTS, ReduceOptions, reduce_options
 from negtrace.results.provenance import Dropped, Provenance, combined
-from negtrace.results.raw import from_bytes, sidecar_bytes, sidecar_of, to_bytes
+from negtrace.results.raw import concatenated, from_bytes, sidecar_bytes, sidecar_of, to_bytes
 from negtrace.results.selection import FLOOR, TAU, above_floor, counts_of, segments_of
 from negtrace.results.statistics import AGGREGATES
 
 DIRECTIONS = ("denoising", "noising")
 
+Texts = tuple[tuple[str, str], ...]
+
 ARRAYS = ("clean", "corrupt", "patched", "roles", "negated")
+
+FILL = {"patched": np.nan, "roles": -1}  # where a pair has no position
 
 SETTINGS = (
     *("layers", "direction", "corruption", "unit", "sites"),
@@ -72,7 +77,7 @@ class CTE:
     """`exact`, or the approximation that computed the scores."""
     role_names: tuple[str, ...] = ROLES
     dropped: tuple[Dropped, ...] = ()
-    texts: tuple[tuple[str, str], ...] | None = None
+    texts: Texts | None = None
     """True and false statement of each pair; None unless asked for."""
 
     def __post_init__(self) -> None:
@@ -201,8 +206,8 @@ class CTE:
             raise CTEError(
                 f"none of the {len(self)} pairs is left: segment {segment!r}, condition "
                 f"{condition!r}; segments hold {tally(self.segment_counts)} (tau {self.tau:g} "
-                f"{self.unit}), the negated statement is true in {int(self.negated.sum())}; "
-                "select another segment or condition"
+                f"{self.unit}), the negated statement is true in {int(self.negated.sum())}; select "
+                "another segment or condition"
             )
         return self._take(np.flatnonzero(chosen))
 
@@ -224,8 +229,7 @@ class CTE:
             raise CTEError(
                 f"nothing to reduce: all {len(selected)} selected pairs have |d| below the floor "
                 f"of {floor:g} {self.unit} (largest |d| {np.abs(selected.d).max():.3g}), so the "
-                "model hardly tells their statements apart and ratios are noise; trace pairs that "
-                "it tells apart, or pass a lower floor"
+                "model hardly tells their statements apart; trace others, or pass a lower floor"
             )
         order = [index for index in np.argsort(np.array(selected.ids)) if above[index]]
         return selected._take(np.array(order)), Reduction(
@@ -322,18 +326,14 @@ class CTE:
             raise CTEError("no results to combine; pass at least one")
         for index, other in enumerate(results[1:], start=1):
             results[0]._require_alike(other, index)
-        positions = max(result.roles.shape[1] for result in results)
-        texts = [result.texts for result in results]
+        stacks = {name: [getattr(result, name) for result in results] for name in ARRAYS}
+        arrays: dict[str, Any] = {n: concatenated(s, FILL.get(n)) for n, s in stacks.items()}
         return replace(
             results[0],
-            clean=np.concatenate([result.clean for result in results]),
-            corrupt=np.concatenate([result.corrupt for result in results]),
-            negated=np.concatenate([result.negated for result in results]),
-            patched=np.concatenate([_widened(r.patched, positions, np.nan) for r in results]),
-            roles=np.concatenate([_widened(r.roles, positions, -1) for r in results]),
-            ids=tuple(name for result in results for name in result.ids),
-            dropped=tuple(dict.fromkeys(drop for result in results for drop in result.dropped)),
-            texts=None if None in texts else tuple(pair for part in texts for pair in part or ()),
+            **arrays,
+            ids=tuple(chain.from_iterable(result.ids for result in results)),
+            dropped=tuple(dict.fromkeys(chain.from_iterable(r.dropped for r in results))),
+            texts=_joined_texts([result.texts for result in results]),
             provenance=combined([result.provenance for result in results]),
         )
 
@@ -392,7 +392,5 @@ class CTE:
         )
 
 
-def _widened(array: np.ndarray, positions: int, fill: float | int) -> np.ndarray:
-    """Return `array` with `fill` behind its last axis, up to a number of positions."""
-    missing = positions - array.shape[-1]
-    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)], constant_values=fill)
+def _joined_texts(texts: Sequence[Texts | None]) -> Texts | None:
+    return None if None in texts else tuple(pair for part in texts for pair in part or ())

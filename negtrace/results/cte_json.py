@@ -179,8 +179,8 @@ def write_json(
         **changes: single options by name.
 
     Raises:
-        CTEError: when nothing can be reduced (the raw file has been written all the same), or for
-            a name or an option that does not fit.
+        CTEError: when nothing can be reduced (the raw file is written all the same), or for a name
+            or an option that does not fit.
         OutputError: when the files cannot be written.
         UnknownNameError: for an unknown option, aggregate or axis.
     """
@@ -277,11 +277,8 @@ def read_json(path: Path | str) -> Document:
     path = Path(path)
     content = _verified(path, read_bytes(path))
     pairs, axes = content["pairs"], content["axes"]
-    shared = {
-        **content["trace"],
-        "model": content["provenance"]["model"],
-        "dropped": len(pairs["dropped"]),
-    }
+    model, dropped = content["provenance"]["model"], len(pairs["dropped"])
+    shared = {**content["trace"], "model": model, "dropped": dropped}
     layers, sites = tuple(axes["layers"]), tuple(axes["sites"])
     effects = tuple(
         _effect(f"{path} at $.effects[{index}]", {**entry, **shared}, layers, sites)

@@ -3,10 +3,10 @@
 The description is a JSON header. A CTE JSON names the raw file beside it, and its SHA-256.
 """
 
-__all__ = ["from_bytes", "sidecar_bytes", "sidecar_of", "to_bytes"]
+__all__ = ["concatenated", "from_bytes", "sidecar_bytes", "sidecar_of", "to_bytes"]
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,21 @@ from negtrace._files import pack, read_bytes, sha256, unpack
 from negtrace.errors import CTEError
 
 FORMAT = {"format": "negtrace.cte.raw", "version": 1}
+
+
+def concatenated(arrays: Sequence[np.ndarray], fill: float | None) -> np.ndarray:
+    """Join arrays along their first axis; a shorter last axis is filled up unless `fill` is None.
+
+    >>> concatenated([np.ones((1, 2), int), np.ones((1, 3), int)], fill=-1)
+    array([[ 1,  1, -1],
+           [ 1,  1,  1]])
+    """
+    if fill is None:
+        return np.concatenate(arrays)
+    length = max(array.shape[-1] for array in arrays)
+    widths = [[(0, 0)] * (array.ndim - 1) + [(0, length - array.shape[-1])] for array in arrays]
+    padded = zip(arrays, widths, strict=True)
+    return np.concatenate([np.pad(array, width, constant_values=fill) for array, width in padded])
 
 
 def to_bytes(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> bytes:
