@@ -15,7 +15,7 @@ from negtrace import bench
 from negtrace.encoders.base import Encoder
 from negtrace.experiments.benchmark import run_benchmark
 from negtrace.experiments.gallery import summary_of_heads
-from negtrace.experiments.trace import run, run_heads
+from negtrace.experiments.trace import run_heads, run_trace
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.phantom import phantom_pairs
 from negtrace.pairs.valse import valse_pairs
@@ -27,7 +27,7 @@ def make(encoder: Encoder, pairs: list[Pair], stem: str) -> None:
     """Trace both directions and keep the PNGs under `stem`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        run(encoder, out, pairs, formats=["png"])
+        run_trace(encoder, out, pairs, formats=["png"])
         for path in out.glob("*.png"):
             (HERE / f"{stem}_{path.name}").write_bytes(path.read_bytes())
 

@@ -19,7 +19,7 @@ from test_sites import FAMILIES
 
 from negtrace.errors import CTEError, SiteError
 from negtrace.experiments.gallery import draw_documents, summary, summary_of_heads
-from negtrace.experiments.trace import run, run_heads
+from negtrace.experiments.trace import run_heads, run_trace
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.pairs.roles import ROLES
 from negtrace.plots.heads import head_heatmap, heads_side_by_side
@@ -260,7 +260,7 @@ def test_a_score_that_sums_over_positions_needs_single_tokens() -> None:
 def test_an_experiment_of_every_site(tmp_path: Path, positions: str) -> None:
     sites = ("resid", "attn_out", "mlp_out", "head")
     encoder = FAMILIES["clip"](torch.float32)
-    run(
+    run_trace(
         encoder,
         tmp_path,
         PAIRS,

@@ -3,7 +3,7 @@
 __all__ = ["Demo", "Heads", "Trace"]
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
@@ -21,7 +21,6 @@ from negtrace.tracing.config import (
     Queries,
     TraceConfig,
     TraceOptions,
-    configured,
 )
 from negtrace.tracing.positions import MODES
 
@@ -54,12 +53,12 @@ class Demo:
         """Trace both directions, write the results, and print a summary."""
         from negtrace._files import require_writable
         from negtrace.encoders.load import load
-        from negtrace.experiments.trace import run
+        from negtrace.experiments.trace import run_trace
         from negtrace.pairs.phantom import phantom_pairs
 
         require_writable(self.out)
         pairs = phantom_pairs(n=self.pairs, seed=self.seed)
-        _report(run(load("phantom"), self.out, pairs), self.out)
+        _report(run_trace(load("phantom"), self.out, pairs), self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +105,8 @@ class _Traced(Model):
         from negtrace._files import require_writable
 
         require_writable(self.out)
-        return configured(config, {"settings": settings(self.set), **changes})
+        chosen: TraceOptions = {"settings": settings(self.set), **changes}
+        return replace(config, **chosen)
 
     def _pairs(self) -> "list[Pair]":
         """Return the pairs of the file, or the built-in ones, about `limit` of them."""
@@ -129,11 +129,11 @@ class Trace(_Traced):
 
     def run(self) -> None:
         """Trace, write the results, and print a summary."""
-        from negtrace.experiments.trace import run
+        from negtrace.experiments.trace import run_trace
 
         config, pairs = self._configured(self.config), self._pairs()
         directions = DIRECTIONS if self.direction == "both" else (self.direction,)
-        documents = run(
+        documents = run_trace(
             self.load(), self.out, pairs, config, directions=directions, formats=self.formats
         )
         _report(documents, self.out)

@@ -1,14 +1,20 @@
 # For users.
 from .base import Encoder as Encoder
 from .base import EncoderDescription as EncoderDescription
-
-# For the rooms that build on this one.
-from .batching import batched as batched
-from .batching import batches_by_length as batches_by_length
 from .check import check as check
 from .families import FAMILIES as FAMILIES
 from .families import Family as Family
 from .families import LoadRequest as LoadRequest
+from .huggingface.prompt import Prompt as Prompt
+from .load import load as load
+from .options import LoadOptions as LoadOptions
+from .wrap import WrapOptions as WrapOptions
+from .wrap import wrap as wrap
+
+# isort: split
+# For the rooms that build on this one.
+from .batching import batched as batched
+from .batching import batches_by_length as batches_by_length
 from .hooks import Capture as Capture
 from .hooks import Edit as Edit
 from .hooks import HookSite as HookSite
@@ -22,16 +28,11 @@ from .hooks import input_edited as input_edited
 from .hooks import widened as widened
 from .hooks import with_hidden as with_hidden
 from .huggingface.files import ModelFiles as ModelFiles
-from .huggingface.prompt import Prompt as Prompt
 from .key_value_cache import KeyValueCache as KeyValueCache
-from .load import load as load
 from .load import options_for as options_for
 from .lora import attach as attach
 from .lora import write_adapter as write_adapter
 from .options import Dtype as Dtype
-from .options import LoadOptions as LoadOptions
 from .options import TextReadOut as TextReadOut
 from .tokenizing import ReadOut as ReadOut
-from .wrap import WrapOptions as WrapOptions
 from .wrap import pooled as pooled
-from .wrap import wrap as wrap

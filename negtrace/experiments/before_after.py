@@ -10,7 +10,7 @@ from typing import Literal
 from negtrace import bench
 from negtrace.bench.report import Report, write_report
 from negtrace.encoders.base import Encoder
-from negtrace.experiments.trace import run as run_trace
+from negtrace.experiments.trace import run_trace
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.phantom import phantom_pairs
 from negtrace.pairs.radiology import radiology_pairs

@@ -11,13 +11,14 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from negtrace._files import canonical, sha256
-from negtrace._messages import listed, one_of
+from negtrace._messages import listed
+from negtrace._settings import with_settings
 from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
@@ -75,7 +76,7 @@ def selective_finetune(
         UnknownNameError: for a setting that is no field of `FinetuneConfig`.
         OutputError: when `out` holds another run, or cannot be written.
     """
-    config = _config(config, settings)
+    config = with_settings(config or FinetuneConfig(), settings, "setting of a fine-tuning")
     block_scores, about = _block_scores(scores, config, encoder)
     sets = usable(training_sets(data, seed=config.seed), encoder, balance=config.balance)
     run = {
@@ -117,14 +118,6 @@ def selective_finetune(
         if out and args.should_save:
             write_finetuned(result, folder)
     return result
-
-
-def _config(config: FinetuneConfig | None, settings: Mapping[str, Any]) -> FinetuneConfig:
-    """Return the config with some fields changed."""
-    known = [field.name for field in fields(FinetuneConfig)]
-    for name in settings:
-        one_of("setting of a fine-tuning", name, known)
-    return replace(config or FinetuneConfig(), **settings)
 
 
 def _block_scores(

@@ -1,6 +1,6 @@
 """Traces as whole experiments: their CTE JSON and figures, written to a folder."""
 
-__all__ = ["HEADS", "HeadStudy", "run", "run_heads"]
+__all__ = ["HEADS", "HeadStudy", "run_heads", "run_trace"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ HEADS = TraceConfig(direction="noising", sites=("head",), positions="all")
 """The settings of a study of heads, when none are given."""
 
 
-def run(
+def run_trace(
     encoder: Encoder,
     out: Path,
     pairs: Sequence[Pair] | None = None,

@@ -9,10 +9,11 @@ __all__ = [
     "reduce_options",
 ]
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from negtrace._messages import one_of
+from negtrace._settings import with_settings
 from negtrace.errors import CTEError
 
 SEGMENTS = ("all", "correct", "ambiguous", "incorrect")
@@ -90,9 +91,7 @@ resamples, seed, aggregate, segment, condition, floor
         CTEError: when a value is out of range.
         UnknownNameError: for an unknown option, segment or condition.
     """
-    for name in changes:
-        one_of("reduce option", name, [field.name for field in fields(ReduceOptions)])
-    return replace(ReduceOptions() if options is None else options, **changes)
+    return with_settings(options or ReduceOptions(), changes, "reduce option")
 
 
 def flat_fields(result: Any) -> dict[str, Any]:

@@ -1,11 +1,5 @@
 # For users.
-# For the rooms that build on this one.
-from .config import DIRECTIONS as DIRECTIONS
-from .config import Direction as Direction
-from .config import Queries as Queries
 from .config import TraceConfig as TraceConfig
-from .config import TraceOptions as TraceOptions
-from .config import configured as configured
 from .corruptions.base import CORRUPTIONS as CORRUPTIONS
 from .corruptions.base import Corruption as Corruption
 from .corruptions.contrast import contrast_at_cue as contrast_at_cue
@@ -14,11 +8,18 @@ from .corruptions.seeding import generator_for as generator_for
 from .engines.base import ENGINES as ENGINES
 from .engines.base import Engine as Engine
 from .engines.bridge import from_bridge as from_bridge
-from .engines.cells import layer_sites as layer_sites
 from .engines.hooked_encoder import as_hooked as as_hooked
 from .engines.nnsight import NNsight as NNsight
 from .engines.sweep import ContrastScores as ContrastScores
 from .engines.sweep import Sweep as Sweep
-from .positions import MODES as MODES
 from .selectivity import head_selectivity as head_selectivity
 from .trace import trace as trace
+
+# isort: split
+# For the rooms that build on this one.
+from .config import DIRECTIONS as DIRECTIONS
+from .config import Direction as Direction
+from .config import Queries as Queries
+from .config import TraceOptions as TraceOptions
+from .engines.cells import layer_sites as layer_sites
+from .positions import MODES as MODES

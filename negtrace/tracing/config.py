@@ -11,12 +11,11 @@ __all__ = [
     "Queries",
     "TraceConfig",
     "TraceOptions",
-    "configured",
     "refuse_to_verify",
 ]
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Literal, TypedDict, get_args
 
 from negtrace._messages import one_of
@@ -121,21 +120,6 @@ class TraceOptions(TypedDict, total=False):
     verify: int
     row_tokens: int
     include_text: bool
-
-
-def configured(config: TraceConfig | None, options: TraceOptions) -> TraceConfig:
-    """Return a config with some of its fields replaced.
-
-    >>> configured(None, {"direction": "noising"}).direction
-    'noising'
-
-    Raises:
-        UnknownNameError: for an option that is no field of `TraceConfig`.
-    """
-    known = [field.name for field in fields(TraceConfig)]
-    for name in options:
-        one_of("setting of a trace", name, known)
-    return replace(config or TraceConfig(), **options)
 
 
 def refuse_to_verify(verify: int, method: str) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from negtrace._files import canonical, sha256
 from negtrace._messages import listed
+from negtrace._settings import with_settings
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import evaluating, hooks_in
 from negtrace.errors import NegtraceWarning, TraceError
@@ -21,7 +22,7 @@ from negtrace.results.cte import CTE
 from negtrace.results.provenance import Provenance
 from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.collect import collected
-from negtrace.tracing.config import TraceConfig, TraceOptions, configured, refuse_to_verify
+from negtrace.tracing.config import TraceConfig, TraceOptions, refuse_to_verify
 from negtrace.tracing.corruptions.base import Corruption, corruption_named
 from negtrace.tracing.engines.base import Engine, engine_named
 from negtrace.tracing.engines.sweep import ContrastScores, Sweep
@@ -65,7 +66,7 @@ def trace(
             corrupted run.
     """
     pairs = radiology_pairs() if pairs is None else list(pairs)
-    config = configured(config, options)
+    config = with_settings(config or TraceConfig(), options, "setting of a trace")
     engine = _engine(config)
     _warn_of_hooks(encoder)
     with torch.inference_mode(), evaluating(encoder.model):

@@ -1,15 +1,10 @@
 # For users.
-# For the rooms that build on this one.
 from .change import Change as Change
 from .config import FinetuneConfig as FinetuneConfig
 from .config import MultiplierOptions as MultiplierOptions
 from .data import TRAINING_DATA as TRAINING_DATA
 from .data import phantom_training_sets as phantom_training_sets
 from .data import text_training_sets as text_training_sets
-from .data import training_sets as training_sets
-from .data import usable as usable
-from .fit import BlockScores as BlockScores
-from .fit import fit as fit
 from .gradient_scaling import gradient_scaling as gradient_scaling
 from .multipliers import WEIGHTINGS as WEIGHTINGS
 from .multipliers import Front as Front
@@ -20,11 +15,18 @@ from .multipliers import Top as Top
 from .multipliers import Uniform as Uniform
 from .multipliers import Weighting as Weighting
 from .multipliers import multipliers as multipliers
-from .multipliers import require_names as require_names
 from .param_groups import param_groups as param_groups
 from .param_groups import peft_patterns as peft_patterns
 from .param_groups import read_multipliers as read_multipliers
 from .param_groups import sizes_of as sizes_of
 from .param_groups import write_multipliers as write_multipliers
 from .trainer import optimizers as optimizers
+
+# isort: split
+# For the rooms that build on this one.
+from .data import training_sets as training_sets
+from .data import usable as usable
+from .fit import BlockScores as BlockScores
+from .fit import fit as fit
+from .multipliers import require_names as require_names
 from .trainer import training_arguments as training_arguments
