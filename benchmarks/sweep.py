@@ -93,13 +93,13 @@ def states_of(encoder: DualEncoder, ids: tuple[int, ...]) -> list[Tensor]:
 
 def cell_by_cell(encoder: DualEncoder, pair: Contrast, forward: Callable[[], Tensor]) -> np.ndarray:
     """Patch the first row of `forward` in every cell, one forward each (noising)."""
-    donor = states_of(encoder, pair.corrupt.ids)
+    source = states_of(encoder, pair.corrupt.ids)
     grid = np.empty((len(encoder.layers), len(pair.clean.ids)))
     for layer, position in np.ndindex(*grid.shape):
 
         def write(hidden: Tensor, layer: int = layer, position: int = position) -> Tensor:
             hidden = hidden.clone()
-            hidden[0, position] = donor[layer][position]
+            hidden[0, position] = source[layer][position]
             return hidden
 
         if layer == 0:

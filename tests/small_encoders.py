@@ -91,14 +91,18 @@ def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str)
     No engine is used: each forward is the model's own over all its blocks, with one hook that
     writes one position: the mean of the corresponding states. Without any, the score is NaN.
     """
-    base, donor, sources = contrast.clean, contrast.corrupt, contrast.clean_from_corrupt
+    base, source, correspondence = (
+        contrast.clean,
+        contrast.corrupt,
+        contrast.clean_from_corrupt,
+    )
     if direction == "denoising":
-        base, donor, sources = donor, base, contrast.corrupt_from_clean
-    states = _plain_states(encoder, donor, anchor)
+        base, source, correspondence = source, base, contrast.corrupt_from_clean
+    states = _plain_states(encoder, source, anchor)
     grid = np.full((len(encoder.layers), len(base.ids)), np.nan)
     for layer, position in np.ndindex(grid.shape):
-        if source := list(sources[position]):
-            state = states[layer][source].mean(dim=0)
+        if matches := list(correspondence[position]):
+            state = states[layer][matches].mean(dim=0)
             grid[layer, position] = _patched_score(encoder, base, layer, position, state, anchor)
     return grid
 

@@ -43,7 +43,7 @@ def test_integrated_gradients_add_up_to_the_whole_difference(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["clip", "siglip", "bert-cls", "gpt2", "several", "fused"])
 def test_a_small_step_of_a_patch_is_the_gradient(name: str) -> None:
-    """Estimates of all sites against the exact change for a donor that hardly differs."""
+    """Estimates of all sites against the exact change for a source that hardly differs."""
     encoder = FAMILIES[name](torch.float64)
     pairs = [pair for pair in PAIRS if pair.negated == "true"][:1]
     options = {

@@ -156,15 +156,15 @@ def oracle(
     encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str, plan: Plan
 ) -> np.ndarray:
     """Return every cell's score, [site, layer, group], by one plain forward a cell."""
-    base, donor = contrast.clean, contrast.corrupt
+    base, source = contrast.clean, contrast.corrupt
     if direction == "denoising":
-        base, donor = donor, base
+        base, source = source, base
     groups = base.groups
     grid = np.full((len(plan.sites), len(encoder.layers), len(groups)), np.nan)
     for s, site in enumerate(plan.sites):
         for layer in range(len(encoder.layers)):
             window = layers_of(site.kind, layer, len(encoder.layers), plan.window)
-            states = {at: state(encoder, donor.ids, site.kind, at) for at in window}
+            states = {at: state(encoder, source.ids, site.kind, at) for at in window}
             for g, (_, positions) in enumerate(groups) if window else ():
                 text = patched(encoder, base.ids, site, states, positions)
                 grid[s, layer, g] = encoder.score(text, anchor[None]).item()
