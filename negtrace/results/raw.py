@@ -18,7 +18,7 @@ from negtrace.errors import CTEError
 FORMAT = {"format": "negtrace.cte.raw", "version": 1}
 
 
-def concatenated(arrays: Sequence[np.ndarray], fill: float | None) -> np.ndarray:
+def concatenated(arrays: Sequence[np.ndarray], fill: float | int | None) -> np.ndarray:
     """Join arrays along their first axis; a shorter last axis is filled up unless `fill` is None.
 
     >>> concatenated([np.ones((1, 2), int), np.ones((1, 3), int)], fill=-1)
