@@ -59,7 +59,7 @@ class CaseSource(ABC):
     """Findings that questions may be about."""
 
     def has(self, labels: Labels) -> bool:
-        """Whether a case with these labels exists; every combination of `findings` by default."""
+        """Return True if a case with these labels exists: by default, any labels of `findings`."""
         return set(labels) <= set(self.findings)
 
     @abstractmethod
@@ -142,7 +142,7 @@ class LabelledCases(CaseSource):
             )
 
     def has(self, labels: Labels) -> bool:
-        """Whether a case with these labels exists."""
+        """Return True if a case with these labels exists."""
         return bool(self._matches(labels).any())
 
     def draw(self, labels: Labels, rng: Random) -> Case:

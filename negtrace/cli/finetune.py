@@ -17,7 +17,7 @@ from negtrace.training.config import FinetuneConfig
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions(FinetuneConfig):
-    """How blocks are scaled, what is trained, on which loss, and for how long."""
+    """Settings of the scaling, of the trained weights, of the loss and of the training."""
 
     method: Annotated[str | None, named("negtrace.results:LAYER_SCORES")] = "transport"
     weighting: Annotated[str, named("negtrace.training:WEIGHTINGS")] = "scored"

@@ -63,7 +63,7 @@ class Demo:
 
 @dataclass(frozen=True, kw_only=True)
 class _Options(TraceConfig):
-    """What is corrupted, what is patched, and how scores are computed."""
+    """Settings of the corruption, of the patches, and of the way to compute scores."""
 
     # The fields of TraceConfig that a command line spells in another way. Their help is its.
     corruption: Annotated[str, named("negtrace.tracing:CORRUPTIONS")] = "swap"
@@ -76,7 +76,7 @@ class _Options(TraceConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class _HeadOptions(_Options):
-    """What is corrupted, what is patched, and how scores are computed."""
+    """Settings of the corruption, of the patches, and of the way to compute scores."""
 
     positions: Annotated[Any, POSITIONS] = "all"
     sites: Suppress[Any] = ("head",)

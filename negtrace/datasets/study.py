@@ -25,7 +25,7 @@ class NegatedSentence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """What a source says about one patient at one time."""
+    """Everything that a source says about one patient at one time."""
 
     file: str
     """File name without its folder."""

@@ -123,7 +123,7 @@ class Encoder(ABC):
 
     @property
     def reads_anchor_in_row(self) -> bool:
-        """Whether the anchor is read in one row of tokens with the statement.
+        """True if the anchor is read in one row of tokens with the statement.
 
         True for language models. Then no statement has an embedding of its own.
         """
@@ -163,7 +163,7 @@ class Encoder(ABC):
 
     @property
     def reads_images(self) -> bool:
-        """Whether an anchor may be an image."""
+        """True if an anchor may be an image."""
         return True
 
     @cached_property
@@ -194,7 +194,7 @@ class Encoder(ABC):
 
     @cached_property
     def reads_one_layer(self) -> bool:
-        """Whether the embedding is read from the last block alone; measured."""
+        """True if the embedding is read from the last block alone; measured."""
         with evaluating(self.model):
             return reads_one_layer(self.blocks, self.encode, self.probe)
 

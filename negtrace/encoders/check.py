@@ -37,7 +37,7 @@ class CheckReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every item holds."""
+        """True if every item holds."""
         return all(item.holds for item in self.items)
 
     def __str__(self) -> str:

@@ -41,7 +41,7 @@ class PrefixAttention(ABC):
     @property
     @abstractmethod
     def reads_last(self) -> bool:
-        """Whether `run_last` is exact for this tower."""
+        """True if `run_last` is exact for this tower."""
 
     @abstractmethod
     def run_last(self, run: Callable[..., Any], args: Any, kwargs: Any) -> Any:

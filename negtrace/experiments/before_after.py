@@ -43,7 +43,7 @@ NO_EVALUATION = Evaluation(suites=(), pairs=0)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measurements:
-    """What was measured of a model at one time."""
+    """Measurements of a model at one time."""
 
     reports: Mapping[str, Report]
     """Report of each suite of the benchmark, by name."""

@@ -29,5 +29,5 @@ class Tokens:
 
     @property
     def added(self) -> tuple[bool, ...]:
-        """Whether each token was added by the tokenizer (start, end, padding)."""
+        """True for each token that was added by the tokenizer (start, end, padding)."""
         return tuple(start == end for start, end in self.spans)

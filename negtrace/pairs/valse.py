@@ -39,7 +39,7 @@ class ValseRow:
 
     @property
     def affirmative(self) -> bool:
-        """Whether the caption is the affirmative statement."""
+        """True if the caption is the affirmative statement."""
         return self.provenance == "something_to_zero"
 
     def pair(self, *, rephrase: bool = True, images: Path | None = None) -> Pair:

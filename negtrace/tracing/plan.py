@@ -32,7 +32,7 @@ class Site:
 
     @property
     def inside(self) -> bool:
-        """Whether the state is inside a block: `attn_out`, `mlp_out` or a head."""
+        """True if the state is inside a block: `attn_out`, `mlp_out` or a head."""
         return self.kind not in STREAM
 
 

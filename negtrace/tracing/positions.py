@@ -1,4 +1,4 @@
-"""Which positions of a statement are patched at once."""
+"""Positions of a statement that are patched at once."""
 
 __all__ = [
     "MODES",

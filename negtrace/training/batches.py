@@ -219,20 +219,13 @@ def examples_of(encoder: Encoder, sets: Sequence[ClaimSet], *, joint: bool, keep
     kept = list(dict.fromkeys(text for texts in kept_texts for text in texts))
     texts = [text for claim_set in sets for text in _texts(claim_set, joint=joint)]
     number_of = {text: number for number, text in enumerate(dict.fromkeys([*texts, *kept]))}
-    anchor_number = {anchor: k for k, anchor in enumerate(anchors)}
+    anchor_number = {anchor: number for number, anchor in enumerate(anchors)}
     with torch.no_grad(), evaluating(encoder.model):
         embedded = encoder.embed_anchors(anchors)
         kept_embeddings = encoder.embed_texts(kept) if kept else embedded[:0]
     return Examples(
         rows=tuple(
-            Example(
-                caption=number_of[caption_of(claim_set)],
-                claims=tuple(number_of[text] for text in claim_set.statements),
-                anchor=anchor_number[claim_set.anchor],
-                anchor_text=_anchor_text(claim_set.anchor, number_of) if joint else NO_TEXT,
-                kept=tuple(number_of[text] for text in kept_of_set),
-                pictured=claim_set.anchor.text is None,
-            )
+            _example(claim_set, kept_of_set, number_of, anchor_number[claim_set.anchor], joint)
             for claim_set, kept_of_set in zip(sets, kept_texts, strict=True)
         ),
         ids=tuple(tuple(tokens.ids) for tokens in encoder.tokenize(list(number_of))),
@@ -241,6 +234,24 @@ def examples_of(encoder: Encoder, sets: Sequence[ClaimSet], *, joint: bool, keep
         kept_embeddings=kept_embeddings.cpu(),
         longest=encoder.max_tokens,
         step=STEP if can_be_filled(encoder) else 1,
+    )
+
+
+def _example(
+    claim_set: ClaimSet,
+    kept: Sequence[str],
+    number_of: Mapping[str, int],
+    anchor: int,
+    joint: bool,
+) -> Example:
+    """Return a claim set as numbers of texts and of its anchor."""
+    return Example(
+        caption=number_of[caption_of(claim_set)],
+        claims=tuple(number_of[text] for text in claim_set.statements),
+        anchor=anchor,
+        anchor_text=_anchor_text(claim_set.anchor, number_of) if joint else NO_TEXT,
+        kept=tuple(number_of[text] for text in kept),
+        pictured=claim_set.anchor.text is None,
     )
 
 

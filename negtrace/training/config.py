@@ -16,7 +16,7 @@ SHARED = ("beta", "floor", "k", "seed")
 
 @dataclass(frozen=True, kw_only=True)
 class MultiplierOptions:
-    """How layer scores become multipliers.
+    """Settings that turn layer scores into multipliers.
 
     Raises:
         UnknownNameError: for a weighting that is not registered.
@@ -69,7 +69,7 @@ class MultiplierOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(MultiplierOptions):
-    """How blocks are scaled, what is trained, on which loss, and for how long.
+    """Settings of a fine-tuning: scaling of the blocks, trained weights, loss and training.
 
     Raises:
         UnknownNameError: for a weighting that is not registered.

@@ -79,7 +79,7 @@ class ModelFiles:
 
     @property
     def purpose(self) -> Purpose:
-        """What the model was made for: to embed, to write text, or to write text about images."""
+        """Purpose of the model: to embed, to write text, or to write text about images."""
         architectures = set(getattr(self.config, "architectures", None) or ())
         if architectures & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
             return "language"

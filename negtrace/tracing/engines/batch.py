@@ -88,7 +88,7 @@ class Batch:
 
     @property
     def exists(self) -> Bool[Tensor, "run group"]:
-        """Whether a group has a position with a counterpart."""
+        """True if a group has a position with a counterpart."""
         return self.members.any(-1)
 
 

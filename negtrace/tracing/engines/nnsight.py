@@ -85,7 +85,7 @@ class NNsight(Engine):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Runner:
-    """What is needed to run one contrast."""
+    """Everything that is needed to run one contrast."""
 
     encoder: Encoder
     tower: NNsightTower

@@ -1,6 +1,6 @@
 """A text tower as nnsight runs it: wrapped on this machine, or by its name on a service."""
 
-__all__ = ["NNsightTower", "Reading", "Remote", "nnsight_tower", "require_key"]
+__all__ = ["NNsightTower", "ReadRule", "Remote", "nnsight_tower", "require_key"]
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -24,8 +24,8 @@ LEFT_BEHIND = ("__nnsight__", "forward")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """Where the embedding is in what a model returns."""
+class ReadRule:
+    """Place of the embedding in what a model returns."""
 
     attribute: str | None = None
     """Attribute of the output; None for the output itself."""
@@ -37,7 +37,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NNsightTower:
-    """How a trace runs a text tower, and where it reads the embedding."""
+    """Way to run a text tower in a trace, and to read its embedding."""
 
     model: Any
     """An nnsight model."""
@@ -47,7 +47,7 @@ class NNsightTower:
     """A function from token ids and anchors to the arguments of `model.trace`."""
     root: Any = None
     """The envoy whose output is read; None reads what the traced call returns."""
-    reading: Reading = Reading()
+    reading: ReadRule = ReadRule()
     """Where the embedding is in that output."""
 
 
@@ -150,7 +150,7 @@ def require_key(remote: Remote) -> None:
     )
 
 
-def _reading(encoder: Encoder) -> Reading:
+def _reading(encoder: Encoder) -> ReadRule:
     """Return where the embedding is in the model's own output, found by running a probe."""
     ids = encoder.probe
     run = getattr(encoder.model, "get_text_features", encoder.model)
@@ -170,10 +170,10 @@ def _reading(encoder: Encoder) -> Reading:
     )
 
 
-def _readings(attribute: str | None, states: Tensor) -> Iterator[Reading]:
+def _readings(attribute: str | None, states: Tensor) -> Iterator[ReadRule]:
     """Yield what may be read: the whole tensor, its first or last token state, or their mean."""
-    yield Reading(attribute=attribute)
+    yield ReadRule(attribute=attribute)
     if states.ndim == 3:
-        yield Reading(attribute=attribute, index=(slice(None), 0))
-        yield Reading(attribute=attribute, index=(slice(None), -1))
-        yield Reading(attribute=attribute, pooled=True)
+        yield ReadRule(attribute=attribute, index=(slice(None), 0))
+        yield ReadRule(attribute=attribute, index=(slice(None), -1))
+        yield ReadRule(attribute=attribute, pooled=True)

@@ -40,17 +40,17 @@ class PatchSites:
 
     @property
     def in_stream(self) -> bool:
-        """Whether the residual stream itself is patched."""
+        """True if the residual stream itself is patched."""
         return self.kind in STREAM
 
     @property
     def at_input(self) -> bool:
-        """Whether the input of a block is patched, and not the output of the block before."""
+        """True if the input of a block is patched, and not the output of the block before."""
         return self.kind == "resid_pre"
 
     @property
     def at_entry(self) -> bool:
-        """Whether the state with which a row enters the forward is patched already."""
+        """True if the state with which a row enters the forward is patched already."""
         return self.in_stream or self.skips_block
 
     def at(self, layer: int, *, after_first: bool = False) -> "PatchSites | None":

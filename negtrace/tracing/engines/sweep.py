@@ -43,7 +43,7 @@ class ContrastScores:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Patching:
-    """What is patched in one contrast, and with what."""
+    """Patched run, source run and their correspondence, for one contrast."""
 
     base: Run
     """The run that is patched."""
