@@ -44,10 +44,8 @@ def collected(
     Raises:
         TraceError: when no pair is left, or every clean run has the score of its corrupted run.
     """
-    means = list(zip(prepared, mean_scores(prepared, scores), strict=True))
-    kept = [(each, mean) for each, mean in means if _is_finite(mean)]
-    dropped = [*dropped, *(_nan_score(each.pair) for each, mean in means if not _is_finite(mean))]
-    pairs, by_pair = [each for each, _ in kept], [mean for _, mean in kept]
+    pairs, by_pair, not_finite = _split_by_finite(prepared, mean_scores(prepared, scores))
+    dropped = [*dropped, *map(_nan_score, not_finite)]
     require_some(pairs, dropped)
     _require_effect(sweep.encoder, by_pair)
     settings = provenance.config
@@ -79,6 +77,16 @@ def collected(
             config={**settings, "alignment": rules_of(pairs), **measured},
         ),
     )
+
+
+def _split_by_finite(
+    prepared: Sequence[PreparedPair], means: Sequence[ContrastScores]
+) -> tuple[list[PreparedPair], list[ContrastScores], list[Pair]]:
+    """Return the pairs with finite scores, their scores, and the other pairs."""
+    scored = list(zip(prepared, means, strict=True))
+    finite = [(pair, mean) for pair, mean in scored if _is_finite(mean)]
+    others = [prepared_pair.pair for prepared_pair, mean in scored if not _is_finite(mean)]
+    return [pair for pair, _ in finite], [mean for _, mean in finite], others
 
 
 def _is_finite(scores: ContrastScores) -> bool:
