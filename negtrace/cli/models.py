@@ -108,13 +108,17 @@ class Models:
 
     def run(self) -> None:
         """Print them, from the registries."""
-        from negtrace.encoders.families import FAMILIES
+        from negtrace.encoders.families import FAMILIES, Family
         from negtrace.results.layer_scores import LAYER_SCORES
         from negtrace.tracing.corruptions.base import CORRUPTIONS
 
-        for name in FAMILIES:
-            family = FAMILIES[name]
-            say(f"{name:22} {(family.__doc__ or '').splitlines()[0]}", f"{'':22} {family.accepts}")
+        families: dict[str, dict[str, type[Family]]] = {}
+        for name in sorted(FAMILIES, key=str.casefold):
+            families.setdefault(FAMILIES[name].accepts, {})[name] = FAMILIES[name]
+        for accepts, named_families in families.items():
+            say(f"{accepts}:")
+            for name, family in named_families.items():
+                say(f"  {name:22} {(family.__doc__ or '').splitlines()[0]}")
         say(
             f"corruptions: {', '.join(CORRUPTIONS)}",
             f"layer scores: {', '.join(LAYER_SCORES)}",

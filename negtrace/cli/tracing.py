@@ -15,13 +15,8 @@ from negtrace.cli.names import named
 from negtrace.cli.printing import say, say_written
 from negtrace.cli.settings import settings
 from negtrace.plots.save import FORMATS, Format
-from negtrace.tracing.config import (
-    DIRECTIONS,
-    Direction,
-    Queries,
-    TraceConfig,
-    TraceOptions,
-)
+from negtrace.tracing.config import Queries, TraceConfig, TraceOptions
+from negtrace.tracing.plan import DIRECTIONS, Direction
 from negtrace.tracing.positions import MODES
 
 if TYPE_CHECKING:

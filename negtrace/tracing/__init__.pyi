@@ -17,9 +17,9 @@ from .trace import trace as trace
 
 # isort: split
 # For the rooms that build on this one.
-from .config import DIRECTIONS as DIRECTIONS
-from .config import Direction as Direction
 from .config import Queries as Queries
 from .config import TraceOptions as TraceOptions
 from .engines.cells import layer_sites as layer_sites
+from .plan import DIRECTIONS as DIRECTIONS
+from .plan import Direction as Direction
 from .positions import MODES as MODES

@@ -4,10 +4,7 @@ Light on purpose: the command line reads them before torch is imported.
 """
 
 __all__ = [
-    "DIRECTIONS",
     "QUERIES",
-    "ROW_TOKENS",
-    "Direction",
     "Queries",
     "TraceConfig",
     "TraceOptions",
@@ -22,20 +19,13 @@ from negtrace._messages import one_of
 from negtrace.errors import SiteError, TraceError
 from negtrace.tracing.corruptions.base import CORRUPTIONS, Corruption
 from negtrace.tracing.engines.base import ENGINES, Engine
-from negtrace.tracing.plan import site_named
+from negtrace.tracing.plan import DIRECTIONS, ROW_TOKENS, site_named
 from negtrace.tracing.positions import Positions, check_positions
-
-Direction = Literal["denoising", "noising"]
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 Queries = Literal["after_cue", "other"]
 QUERIES: tuple[Queries, ...] = get_args(Queries)
 """The tokens whose attention to the cue counts in the selectivity of a head: those after it, or all
 other tokens."""
-
-ROW_TOKENS = 4096
-"""Default number of tokens that run at once. It bounds memory, and is close to the fastest on a
-CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)

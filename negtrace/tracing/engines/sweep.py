@@ -16,9 +16,8 @@ from negtrace._messages import one_of
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.batching import batched
 from negtrace.pairs.alignment import Correspondence
-from negtrace.tracing.config import DIRECTIONS, ROW_TOKENS
 from negtrace.tracing.corruptions.contrast import Contrast, Run
-from negtrace.tracing.plan import Plan
+from negtrace.tracing.plan import DIRECTIONS, ROW_TOKENS, Plan
 from negtrace.tracing.positions import Group
 
 T = TypeVar("T")
