@@ -288,3 +288,12 @@ def test_each_of_several_models_gets_the_options_that_apply(folders: dict[str, s
         loading.load_all(["toy", "toy"], [])
     with pytest.raises(EncoderError, match="revision does not apply to the family 'toy'"):
         replace(loading, revision="v1").load_all(["toy", folders["language model"]], [])
+
+
+def test_a_family_cannot_add_an_option_to_load() -> None:
+    with pytest.raises(UnknownNameError, match="unknown option of load 'depth'; known: name, read"):
+
+        class Deep(Family):
+            """A family with an option that `load` does not have."""
+
+            options: ClassVar[tuple[str, ...]] = ("depth",)

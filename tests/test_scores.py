@@ -232,3 +232,20 @@ def test_intervals_agree_with_numpy_and_pass_over_missing_draws() -> None:
     holed = np.concatenate([draws, np.full((50, 3), np.nan)])
     np.testing.assert_allclose(interval(holed, confidence=0.9), expected)
     assert np.isnan(interval(np.full((5, 1), np.nan), confidence=0.9)).all()
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda draws: draws.at_role("subjekt"), "unknown role of this trace 'subjekt'; known: "),
+        (lambda draws: draws.total("head.9"), "unknown site of this trace 'head.9'; known: resid"),
+    ],
+    ids=["role", "site"],
+)
+def test_a_score_that_asks_for_an_unknown_role_or_site_is_told_the_known_ones(
+    ask: object, message: str
+) -> None:
+    with LAYER_SCORES.restored():
+        register_layer_score("asking")(lambda draws: ask(draws)[:, 1:])
+        with pytest.raises(UnknownNameError, match=message):
+            layer_scores(noisy(), "asking")

@@ -7,13 +7,14 @@ families that you registered, then the built-in ones in the order of `BUILT_IN`.
 __all__ = ["FAMILIES", "Family", "LoadRequest", "family_of"]
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from negtrace._messages import one_of
 from negtrace._registry import Registry
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.options import LoadOptions
@@ -81,6 +82,12 @@ class Family(ABC):
     """What `load` is called with for this family, such as "a folder with tower.json"."""
     options: ClassVar[tuple[str, ...]] = ()
     """Options of `load` that apply, besides name, device, dtype and self_check."""
+
+    def __init_subclass__(cls) -> None:
+        """Refuse options that `load` does not have."""
+        super().__init_subclass__()
+        for option in cls.options:
+            one_of("option of load", option, [field.name for field in fields(LoadOptions)])
 
     @abstractmethod
     def matches(self, request: LoadRequest) -> bool:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from negtrace._messages import listed
+from negtrace._messages import listed, one_of
 from negtrace._registry import Registry
 from negtrace.errors import CTEError
 from negtrace.results.cte import CTE
@@ -123,14 +123,24 @@ class Draws:
     """Number of times each pair counts, by draw."""
 
     def effect(self, site: str, groups: Groups) -> Float[np.ndarray, "draw layer label"]:
-        """Return the effect at one site for each group of tokens."""
+        """Return the effect at one site for each group of tokens.
+
+        Raises:
+            UnknownNameError: for a site that was not traced.
+        """
+        one_of("site of this trace", site, self.cte.sites)
         index = self.cte.sites.index(site)
         sums = gather(self.cte.numerators[:, index : index + 1], self.cte.d, groups)
         return np.asarray(AGGREGATES[self.aggregate](sums, self.weights)[:, 0])
 
     def at_role(self, role: str, site: str = "resid") -> Float[np.ndarray, "draw layer"]:
-        """Return the effect at the tokens of one role, the embedding first."""
+        """Return the effect at the tokens of one role, the embedding first.
+
+        Raises:
+            UnknownNameError: for a site that was not traced, or a role that no token has.
+        """
         groups = self.cte.groups("role")
+        one_of("role of this trace", role, groups.labels)
         return self.effect(site, groups)[:, :, groups.labels.index(role)]
 
     def total(self, site: str = "resid") -> Float[np.ndarray, "draw layer"]:
