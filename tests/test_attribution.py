@@ -14,7 +14,7 @@ from negtrace.plots.tables import bar_table, heatmap_table
 from negtrace.results.cte import CTE
 from negtrace.results.cte_json import read_json, write_json
 from negtrace.results.layer_scores import layer_scores
-from negtrace.tracing.plan import DIRECTIONS
+from negtrace.results.options import DIRECTIONS
 from negtrace.tracing.trace import trace
 
 PAIRS = radiology_pairs()[:6]

@@ -8,8 +8,8 @@ from small_encoders import EVERY_ENCODER, SPREAD, exact_scores, oracle
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import check
 from negtrace.pairs.radiology import radiology_pairs
+from negtrace.results.options import DIRECTIONS
 from negtrace.tracing.corruptions.base import corruption_named
-from negtrace.tracing.plan import DIRECTIONS
 from negtrace.tracing.trace import trace
 
 PAIRS = [pair for pair in radiology_pairs() if pair.negated == "true"][:3]

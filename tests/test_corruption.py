@@ -18,13 +18,13 @@ from negtrace.language.cues import find_cues
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.radiology import radiology_pairs
+from negtrace.results.options import DIRECTIONS
 from negtrace.tracing.corruptions.base import CORRUPTIONS, Corruption, corruption_named
 from negtrace.tracing.corruptions.contrast import Contrast
 from negtrace.tracing.corruptions.mask import Mask
 from negtrace.tracing.corruptions.mean import Mean
 from negtrace.tracing.corruptions.noise import Noise
 from negtrace.tracing.corruptions.resample import Resample
-from negtrace.tracing.plan import DIRECTIONS
 from negtrace.tracing.trace import trace
 
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "corruptions.md"

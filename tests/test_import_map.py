@@ -64,23 +64,7 @@ HEAVY = ("torch", "matplotlib", "pandas", "transformers")
 # Packages that importing these must not load, not even indirectly.
 LIGHT: dict[str, tuple[str, ...]] = {
     "negtrace": ("numpy", *HEAVY),
-    **{
-        f"negtrace.{room}": ("numpy", *HEAVY)
-        for room in (
-            "language",
-            "phantom",
-            "pairs",
-            "results",
-            "datasets",
-            "encoders",
-            "tracing",
-            "bench",
-            "training",
-            "plots",
-            "experiments",
-            "cli",
-        )
-    },
+    **{f"negtrace.{room}": ("numpy", *HEAVY) for room in ROOMS if (PACKAGE / room).is_dir()},
     "negtrace.results.options": ("numpy", *HEAVY),
     "negtrace.results.cte": HEAVY,
     "negtrace.results.layer_scores": HEAVY,

@@ -21,8 +21,8 @@ from negtrace.encoders.load import load
 from negtrace.errors import EncoderError, NegtraceWarning
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
+from negtrace.results.options import DIRECTIONS
 from negtrace.tracing.corruptions.base import corruption_named
-from negtrace.tracing.plan import DIRECTIONS
 from negtrace.tracing.trace import trace
 
 STATEMENT = "There is no effusion."

@@ -9,9 +9,9 @@ from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import captured, starting_at
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.radiology import radiology_pairs
+from negtrace.results.options import DIRECTIONS
 from negtrace.tracing.corruptions.base import CORRUPTIONS, corruption_named
 from negtrace.tracing.engines import patched_forward as engine
-from negtrace.tracing.plan import DIRECTIONS
 from negtrace.tracing.trace import trace
 
 PREFIXED = {"clip", "phantom", "gpt2", "llama", "llava"}

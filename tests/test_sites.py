@@ -21,10 +21,11 @@ from negtrace.pairs.radiology import radiology_pairs
 from negtrace.plots.tables import heatmap_table
 from negtrace.results.cte_json import read_json, write_json
 from negtrace.results.layer_scores import all_layer_scores
+from negtrace.results.options import DIRECTIONS
 from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.corruptions.contrast import Contrast
 from negtrace.tracing.engines import patched_forward as engine
-from negtrace.tracing.plan import DIRECTIONS, Plan, Site
+from negtrace.tracing.plan import Plan, Site
 from negtrace.tracing.positions import Positions
 from negtrace.tracing.prepare import prepare
 from negtrace.tracing.sites import plan_for

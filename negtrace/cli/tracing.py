@@ -15,8 +15,8 @@ from negtrace.cli.names import named
 from negtrace.cli.printing import say, say_written
 from negtrace.cli.settings import settings
 from negtrace.plots.save import FORMATS, Format
+from negtrace.results.options import DIRECTIONS, Direction
 from negtrace.tracing.config import Queries, TraceConfig, TraceOptions
-from negtrace.tracing.plan import DIRECTIONS, Direction
 from negtrace.tracing.positions import MODES
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ POSITIONS = PrimitiveConstructorSpec[Any](
     is_instance=lambda value: isinstance(value, str | list),
     str_from_instance=lambda value: [value] if isinstance(value, str) else list(value),
 )
-"""How positions are read: one way to choose them, or roles by name."""
+"""Reading of positions on the command line: one way to choose them, or roles by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

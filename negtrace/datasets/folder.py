@@ -34,7 +34,7 @@ class Progress:
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes of each file at the last checkpoint."""
     whole: bool = False
-    """Whether all records have been gone through, and only the files are left to move."""
+    """True once all records have been gone through, and only the files are left to move."""
 
 
 class DatasetFolder:

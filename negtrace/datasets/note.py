@@ -28,10 +28,10 @@ class Note:
     code: str
     """One word for the reason. Reports and data cards count notes by it."""
     detail: str
-    """What came and what was expected. It may hold words or paths of the source, so it is exported
-    on request only."""
+    """Message: the value that came and the one that was expected. It may hold words or paths of the
+    source, so it is exported on request only."""
     skipped: bool = True
-    """Whether the row was left out. Otherwise it was read, but differently from how it stands."""
+    """True if the row was left out. Otherwise it was read, but differently from how it stands."""
 
 
 def image_note(image: Path, *, file: str, row: int) -> Note | None:

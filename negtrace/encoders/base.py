@@ -56,7 +56,7 @@ class EncoderDescription:
     tokenizer_name: str = ""
     """Name of the tokenizer in results."""
     trained_on_phantom: bool = False
-    """Whether the model was trained on the phantom's radiographs."""
+    """True if the model was trained on the phantom's radiographs."""
 
 
 class Encoder(ABC):

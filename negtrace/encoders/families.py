@@ -79,7 +79,7 @@ class Family(ABC):
     """
 
     accepts: ClassVar[str]
-    """What `load` is called with for this family, such as "a folder with tower.json"."""
+    """Argument of `load` in words for this family, such as "a folder with tower.json"."""
     options: ClassVar[tuple[str, ...]] = ()
     """Options of `load` that apply, besides name, device, dtype and self_check."""
 

@@ -15,8 +15,8 @@ from negtrace.plots.heads import heads_side_by_side
 from negtrace.plots.save import FORMATS, save_figure
 from negtrace.results.cte_json import Document, read_json, write_json
 from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity
+from negtrace.results.options import DIRECTIONS
 from negtrace.tracing.config import TraceConfig
-from negtrace.tracing.plan import DIRECTIONS
 from negtrace.tracing.selectivity import head_selectivity
 from negtrace.tracing.trace import trace
 

@@ -20,6 +20,8 @@ from .heads import HeadGrid as HeadGrid
 from .heads import HeadSelectivity as HeadSelectivity
 from .heads import selectivity_of as selectivity_of
 from .layer_scores import LayerScores as LayerScores
+from .options import DIRECTIONS as DIRECTIONS
+from .options import Direction as Direction
 from .options import Resampling as Resampling
 from .provenance import Dropped as Dropped
 from .provenance import Provenance as Provenance

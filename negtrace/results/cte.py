@@ -17,13 +17,11 @@ from negtrace._messages import listed, one_of, tally
 from negtrace.errors import CTEError
 from negtrace.pairs.roles import ROLES
 from negtrace.results.effect import Effect, Groups, Reduction, estimate, role_groups, token_groups
-from negtrace.results.options import CONDITIONS, SEGMENTS, ReduceOptions, reduce_options
+from negtrace.results.options import CONDITIONS, DIRECTIONS, SEGMENTS, ReduceOptions, reduce_options
 from negtrace.results.provenance import Dropped, Provenance, combined
 from negtrace.results.raw import concatenated, from_bytes, sidecar_bytes, sidecar_of, to_bytes
 from negtrace.results.selection import FLOOR, TAU, above_floor, counts_of, segments_of
 from negtrace.results.statistics import AGGREGATES
-
-DIRECTIONS = ("denoising", "noising")
 
 Texts = tuple[tuple[str, str], ...]
 

@@ -2,7 +2,9 @@
 
 __all__ = [
     "CONDITIONS",
+    "DIRECTIONS",
     "SEGMENTS",
+    "Direction",
     "ReduceOptions",
     "Resampling",
     "flat_fields",
@@ -10,11 +12,15 @@ __all__ = [
 ]
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 from negtrace._messages import one_of
 from negtrace._settings import with_settings
 from negtrace.errors import CTEError
+
+Direction = Literal["denoising", "noising"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+"""Restore clean states in the corrupted run, or put corrupted states into the clean run."""
 
 SEGMENTS = ("all", "correct", "ambiguous", "incorrect")
 """Selections of pairs by d = clean - corrupt; `all` first."""

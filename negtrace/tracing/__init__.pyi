@@ -20,6 +20,4 @@ from .trace import trace as trace
 from .config import Queries as Queries
 from .config import TraceOptions as TraceOptions
 from .engines.cells import layer_sites as layer_sites
-from .plan import DIRECTIONS as DIRECTIONS
-from .plan import Direction as Direction
 from .positions import MODES as MODES

@@ -17,9 +17,10 @@ from typing import Literal, TypedDict, get_args
 
 from negtrace._messages import one_of
 from negtrace.errors import SiteError, TraceError
+from negtrace.results.options import DIRECTIONS
 from negtrace.tracing.corruptions.base import CORRUPTIONS, Corruption
 from negtrace.tracing.engines.base import ENGINES, Engine
-from negtrace.tracing.plan import DIRECTIONS, ROW_TOKENS, site_named
+from negtrace.tracing.plan import ROW_TOKENS, site_named
 from negtrace.tracing.positions import Positions, check_positions
 
 Queries = Literal["after_cue", "other"]

@@ -1,13 +1,11 @@
-"""The cells of a sweep: its direction, sites inside the blocks, and windows of layers.
+"""The cells of a sweep: sites inside the blocks, and windows of layers.
 
 Light on purpose: the settings of a trace are checked with it before torch is imported.
 """
 
 __all__ = [
-    "DIRECTIONS",
     "KINDS",
     "ROW_TOKENS",
-    "Direction",
     "Kind",
     "Plan",
     "Site",
@@ -18,9 +16,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from negtrace.errors import SiteError
-
-Direction = Literal["denoising", "noising"]
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 ROW_TOKENS = 4096
 """Default number of tokens that run at once. It bounds memory, and is close to the fastest on a

@@ -26,7 +26,7 @@ class Layout(ABC):
     name: ClassVar[str]
 
     fallback: ClassVar[bool] = False
-    """Whether another layout that matches is preferred."""
+    """True if another layout that matches is preferred."""
 
     @abstractmethod
     def matches(self, path: Path, columns: Sequence[str], config: DatasetConfig) -> bool:

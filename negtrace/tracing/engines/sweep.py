@@ -16,8 +16,9 @@ from negtrace._messages import one_of
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.batching import batched
 from negtrace.pairs.alignment import Correspondence
+from negtrace.results.options import DIRECTIONS
 from negtrace.tracing.corruptions.contrast import Contrast, Run
-from negtrace.tracing.plan import DIRECTIONS, ROW_TOKENS, Plan
+from negtrace.tracing.plan import ROW_TOKENS, Plan
 from negtrace.tracing.positions import Group
 
 T = TypeVar("T")
