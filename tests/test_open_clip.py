@@ -119,6 +119,19 @@ def test_a_bad_name_or_folder_is_refused_with_what_is_expected(tmp_path: Path) -
         load(folder)
 
 
+def test_a_folder_that_lacks_weights_is_refused(tmp_path: Path) -> None:
+    folder = biomed_folder(tmp_path / "biomed")
+    weights = folder / "open_clip_pytorch_model.bin"
+    state = torch.load(weights, weights_only=True)
+    dropped = next(name for name in state if "layer.1." in name and name.startswith("text."))
+    torch.save({name: value for name, value in state.items() if name != dropped}, weights)
+    with pytest.raises(EncoderError, match="biomed: open_clip cannot read it: Error"):
+        load(folder)
+    weights.unlink()  # open_clip would then go on with random ones
+    with pytest.raises(EncoderError, match="biomed: open_clip cannot read it"):
+        load(folder)
+
+
 def test_a_revision_is_refused() -> None:
     with pytest.raises(
         EncoderError,

@@ -188,14 +188,23 @@ class AdapterFamily(Family):
 
     @override
     def matches(self, request: LoadRequest) -> bool:
-        return request.holds(CONFIG) and not request.holds("config.json")
+        return request.holds(CONFIG)
 
     @override
     def load(self, request: LoadRequest) -> Encoder:
-        # Imported here, since `load` is what asks this family.
+        # Imported here: `load` is what asks this family, and transformers takes long to import.
+        from negtrace.encoders.huggingface.files import holds_whole_weights, two_kinds_of_weights
         from negtrace.encoders.load import load
 
         folder = Path(request.name_or_path)
+        if holds_whole_weights(folder):
+            raise EncoderError(two_kinds_of_weights(folder.resolve().name))
+        if (folder / "modules.json").is_file():
+            raise EncoderError(
+                f"{folder.name}: the folder holds an adapter and modules.json: an adapter of a "
+                "sentence-transformers model. Merge it with that library, save the whole model, "
+                "and load that"
+            )
         base = json.loads((folder / CONFIG).read_text("utf-8")).get("base_model_name_or_path")
         if not base:
             raise EncoderError(

@@ -228,7 +228,8 @@ class OpenClipFamily(Family):
         name = request.options.name or _shown(source)
         in_open_clip, weights = _source_of(source)
         try:
-            model, _, preprocess = open_clip.create_model_and_transforms(in_open_clip, **weights)
+            # It raises where open_clip's other functions would go on with random weights.
+            model, preprocess = open_clip.create_model_from_pretrained(in_open_clip, **weights)
             tokenizer = open_clip.get_tokenizer(in_open_clip)
         except Exception as error:  # a damaged file can raise anything
             lines = str(error).strip().splitlines() or [repr(error)]

@@ -16,6 +16,7 @@ from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel
 from negtrace.encoders.huggingface.dual import DualEncoder
 from negtrace.encoders.huggingface.text import TextEncoder, stored_read_out
 from negtrace.encoders.huggingface.vision_language import VisionLanguageModel
+from negtrace.encoders.huggingface.weights import require_weights
 from negtrace.phantom.bundled import CHECKPOINT
 
 
@@ -66,13 +67,16 @@ class LanguageFamily(HuggingFaceFamily):
     @override
     def load(self, request: LoadRequest) -> Encoder:
         files = request.files
-        return CausalLanguageModel(
-            files.model(request.dtype, "language"),
+        loaded = files.model(request.dtype, "language")
+        encoder = CausalLanguageModel(
+            loaded.model,
             files.tokenizer(),
             name=request.name,
             prompt=request.options.prompt,
             revision=files.commit,
         )
+        require_weights(encoder, loaded)
+        return encoder
 
 
 @final
@@ -89,13 +93,17 @@ class VisionLanguageFamily(HuggingFaceFamily):
     @override
     def load(self, request: LoadRequest) -> Encoder:
         files = request.files
-        return VisionLanguageModel(
-            files.model(request.dtype, "vision-language"),
+        loaded = files.model(request.dtype, "vision-language")
+        encoder = VisionLanguageModel(
+            loaded.model,
             files.processor(),
             name=request.name,
             prompt=request.options.prompt,
             revision=files.commit,
         )
+        # Text and image meet in one forward, of which the probe is only a part.
+        require_weights(encoder, loaded, measured=False)
+        return encoder
 
 
 @final
@@ -128,13 +136,16 @@ class TextFamily(HuggingFaceFamily):
     @override
     def load(self, request: LoadRequest) -> Encoder:
         files = request.files
-        return TextEncoder(
-            files.model(request.dtype),
+        loaded = files.model(request.dtype)
+        encoder = TextEncoder(
+            loaded.model,
             files.tokenizer(),
             name=request.name,
             read_out=_pooling(request) or "mean",
             revision=files.commit,
         )
+        require_weights(encoder, loaded)
+        return encoder
 
 
 def _pooling(request: LoadRequest) -> str | None:
@@ -148,10 +159,13 @@ def _pooling(request: LoadRequest) -> str | None:
 
 def _dual_encoder(request: LoadRequest, name: str) -> DualEncoder:
     files = request.files
-    return DualEncoder(
-        files.model(request.dtype),
+    loaded = files.model(request.dtype)
+    encoder = DualEncoder(
+        loaded.model,
         files.tokenizer(),
         files.image_processor(),
         name=name,
         revision=files.commit,
     )
+    require_weights(encoder, loaded)
+    return encoder

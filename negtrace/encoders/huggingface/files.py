@@ -1,6 +1,6 @@
 """Files of a Hugging Face model, in a folder or on the hub, each read with a clear error."""
 
-__all__ = ["ModelFiles"]
+__all__ = ["ModelFiles", "holds_whole_weights", "two_kinds_of_weights"]
 
 import json
 from collections.abc import Callable, Iterator
@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import extract_commit_hash
 
 from negtrace._files import write_bytes
+from negtrace.encoders.huggingface.weights import LoadedModel
 from negtrace.errors import EncoderError
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ AUTO: dict[Purpose, Any] = {
     "language": transformers.AutoModelForCausalLM,
     "vision-language": transformers.AutoModelForImageTextToText,
 }
-WEIGHTS = (".safetensors", ".bin", ".index.json")
+ADAPTER = "adapter_config.json"
 TOKENIZER = ("tokenizer", "vocab", "spiece", "sentencepiece")
 
 
@@ -61,7 +62,10 @@ class ModelFiles:
                 read.
         """
         self._require_whole()
-        return self._read(transformers.AutoConfig, "config")
+        config = self._read(transformers.AutoConfig, "config")
+        if self.json(ADAPTER) is not None:
+            raise EncoderError(two_kinds_of_weights(self.name))
+        return config
 
     def _require_whole(self) -> None:
         """Refuse a folder that lacks files; transformers would look for them on the hub."""
@@ -71,7 +75,7 @@ class ModelFiles:
         names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         parts = {
             "config.json": "config.json" in names,
-            "weights (model.safetensors)": any(name.endswith(WEIGHTS) for name in names),
+            "weights (model.safetensors)": holds_whole_weights(folder),
             "tokenizer files (tokenizer.json, ...)": any(n.startswith(TOKENIZER) for n in names),
         }
         if missing := [part for part, present in parts.items() if not present]:
@@ -102,10 +106,36 @@ class ModelFiles:
         model_class: type = get_class_from_dynamic_module(code, self.source, revision=self.revision)
         return model_class
 
-    def model(self, dtype: torch.dtype, purpose: Purpose = "embedding") -> Any:
-        """Return the model, made for a purpose, in eval mode."""
+    def model(self, dtype: torch.dtype, purpose: Purpose = "embedding") -> LoadedModel:
+        """Return the model, made for a purpose, in eval mode, with what its files lack.
+
+        Raises:
+            EncoderError: when its weights cannot be read, or have other sizes than config.json
+                says.
+        """
         with _without_progress_bars():
-            return self._read(AUTO[purpose], "weights", dtype=dtype).eval()
+            # Weights of another size are refused below, by name.
+            read = self._read(
+                AUTO[purpose],
+                "weights",
+                dtype=dtype,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+        # A class that comes with the model may ignore what it does not know.
+        model, info = read if isinstance(read, tuple) else (read, {})
+        if mismatched := sorted(info.get("mismatched_keys", ())):
+            name, stored, expected = mismatched[0]
+            raise EncoderError(
+                f"{self.name}: {len(mismatched)} of its weights have another size than its "
+                f"config.json says: {name} is {list(stored)}, and {list(expected)} was expected; "
+                "give it the config.json that it was saved with"
+            )
+        return LoadedModel(
+            model=model.eval(),
+            missing=tuple(sorted(info.get("missing_keys", ()))),
+            unexpected=tuple(sorted(info.get("unexpected_keys", ()))),
+        )
 
     def processor(self) -> Any:
         """Return the processor, which reads texts and images together."""
@@ -177,6 +207,31 @@ class ModelFiles:
             # Where the first line ends in a colon, the next one holds the reason.
             reason = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
             raise EncoderError(f"{self.name}: cannot read its {what}: {reason}") from error
+
+
+def holds_whole_weights(folder: Path) -> bool:
+    """Return whether a folder holds the weights of a whole model, not only those of an adapter."""
+    return folder.is_dir() and any(_is_whole(path.name) for path in folder.iterdir())
+
+
+def _is_whole(name: str) -> bool:
+    # A trainer writes its own settings and states as .bin too.
+    if name.endswith(".bin"):
+        return "pytorch_model" in name
+    return name.endswith((".safetensors", ".index.json")) and not name.startswith("adapter_model")
+
+
+def two_kinds_of_weights(name: str) -> str:
+    """Return why a model with whole weights and an adapter is refused.
+
+    transformers would add the adapter to the whole weights by itself. Where the weights are those
+    of the merged model, as `merge_and_unload` leaves them, the adapter would count twice.
+    """
+    return (
+        f"{name} holds both whole weights and an adapter ({ADAPTER}), and does not say whether the "
+        "adapter is already in the weights. If it is, move the adapter's files away; if it is not, "
+        "move them into a folder of their own, and load that folder"
+    )
 
 
 @contextmanager
