@@ -25,6 +25,8 @@ from .pairs.jsonl import read_pairs as read_pairs
 from .pairs.jsonl import write_pairs as write_pairs
 from .pairs.pair import Pair as Pair
 from .pairs.radiology import radiology_pairs as radiology_pairs
+from .pairs.sample import composition as composition
+from .pairs.sample import sample as sample
 from .plots.heads import head_heatmap as head_heatmap
 from .plots.heatmaps import heatmap as heatmap
 from .plots.layers import layer_importance as layer_importance

@@ -8,7 +8,6 @@ import pytest
 import torch
 from small_encoders import bert, clip, exact_scores, siglip, word_tokenizer
 
-from negtrace.cli.tracing import Trace
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError, NegtraceWarning, TraceError, UnknownNameError
@@ -311,13 +310,6 @@ def test_a_batch_is_repeated_whole_unless_all_of_it_is_done() -> None:
     assert [scores.index for scores in rest] == [scores.index for scores in whole]
     for one, other in zip(whole, rest, strict=True):
         np.testing.assert_array_equal(one.patched, other.patched)
-
-
-def test_limit_takes_pairs_evenly_spaced() -> None:
-    limited = Trace(model="toy", limit=20)._pairs()
-    assert limited == PAIRS[::7]
-    assert len({pair.subject for pair in limited}) > 3
-    assert Trace(model="toy")._pairs() == PAIRS
 
 
 @pytest.mark.filterwarnings("ignore:hooks of your own")  # what interrupts is a hook

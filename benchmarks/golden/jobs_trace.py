@@ -126,7 +126,7 @@ def scores(recorder: Recorder) -> None:
 def python(recorder: Recorder) -> None:
     """Results in Python: effects, scores, heads, files, pairs, and a wrapped module."""
     encoder = negtrace.load("phantom")
-    pairs = negtrace.radiology_pairs()[::20]
+    pairs = negtrace.sample(negtrace.radiology_pairs(), 7)
     options = {"direction": "noising", "progress": False}
     cte = negtrace.trace(encoder, pairs, sites=MAIN_SITES.split(), **options)
     cte.save(Path("cte.safetensors"))

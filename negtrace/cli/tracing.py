@@ -84,7 +84,8 @@ class _Traced(Model):
     pairs: Path | None = None
     """JSONL of pairs; when not given, the built-in radiology pairs, anchored on text."""
     limit: int | None = None
-    """Trace about this many of the pairs, evenly spaced; all when not given."""
+    """Trace this many of the pairs, drawn so that conditions, findings and templates keep their
+    shares; all when not given."""
     skip_bad: bool = False
     """Leave out lines of the pairs file that cannot be used, and count them."""
     set: tuple[str, ...] = ()
@@ -104,13 +105,16 @@ class _Traced(Model):
         return replace(config, **chosen)
 
     def _pairs(self) -> "list[Pair]":
-        """Return the pairs of the file, or the built-in ones, about `limit` of them."""
+        """Return `limit` pairs of the file, or of the built-in ones, and print what they are."""
         from negtrace.pairs.jsonl import read_pairs
         from negtrace.pairs.radiology import radiology_pairs
+        from negtrace.pairs.sample import composition, sample
 
         on_error: Literal["skip", "raise"] = "skip" if self.skip_bad else "raise"
         pairs = read_pairs(self.pairs, on_error=on_error) if self.pairs else radiology_pairs()
-        return pairs[:: -(-len(pairs) // self.limit) if self.limit else 1]
+        pairs = pairs if self.limit is None else sample(pairs, self.limit)
+        say(composition(pairs))
+        return pairs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from negtrace.experiments.trace import run_trace
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.phantom import phantom_pairs
 from negtrace.pairs.radiology import radiology_pairs
+from negtrace.pairs.sample import sample
 from negtrace.results.cte_json import Document, read_json
 
 DIRECTION: Literal["noising"] = "noising"
@@ -32,7 +33,7 @@ class Evaluation:
     count: int = 600
     """Number of questions, claim sets and statements."""
     pairs: int | Sequence[Pair] = 48
-    """Pairs to trace, or about how many of the built-in pairs; 0 leaves the trace out."""
+    """Pairs to trace, or how many of the built-in pairs; 0 leaves the trace out."""
     seed: int = 0
     """Seed of the questions and the built-in pairs."""
 
@@ -130,8 +131,7 @@ def _pairs(evaluation: Evaluation, data: str | Path) -> Sequence[Pair]:
         return evaluation.pairs
     if data == "phantom":
         return phantom_pairs(evaluation.pairs, seed=evaluation.seed)
-    pairs = radiology_pairs()
-    return pairs[:: -(-len(pairs) // evaluation.pairs)]
+    return sample(radiology_pairs(), evaluation.pairs, seed=evaluation.seed)
 
 
 def _suite(encoder: Encoder, suite: str, evaluation: Evaluation, folder: Path) -> Report:

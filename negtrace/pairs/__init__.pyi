@@ -5,6 +5,9 @@ from .jsonl import write_pairs as write_pairs
 from .pair import Pair as Pair
 from .phantom import phantom_pairs as phantom_pairs
 from .radiology import radiology_pairs as radiology_pairs
+from .sample import Composition as Composition
+from .sample import composition as composition
+from .sample import sample as sample
 from .sources import SOURCES as SOURCES
 from .sources import PairSource as PairSource
 from .sources import pairs_from as pairs_from
