@@ -1,38 +1,49 @@
 """Sites inside the blocks of a tower, found by running a probe.
 
 No architecture is named here. One forward records the input and output of every submodule of a
-block. Attention and MLP are the two submodules whose outputs satisfy one of these identities:
+block, and every attention that runs in it. Two submodules make up what a block adds, by one of two
+identities:
 
 * pre-norm: `resid_pre + attn_out + mlp_out = resid_post`;
 * post-norm: `norm(norm(resid_pre + attn_out) + mlp_out) = resid_post`.
 
-The heads are the input of the last linear map that runs before `attn_out` is done, cut into equal
-parts.
+A second forward shows what these two are. In it, the input of every block is changed at some
+tokens and the output of its attention at one other token (`block_calls`). The first module is
+attention if it changes at these tokens alone: then tokens reach each other through a softmax over
+tokens and in no other way. The second is an MLP if it treats each token alone. A convolution, a
+state space or a recurrence is neither.
+
+The heads are the input of a linear map that equals the outputs of the heads side by side. Where
+they are normalised, gated or combined before it, `head` is not offered.
 """
 
 __all__ = ["INNER", "BlockSites", "find_sites"]
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from negtrace.encoders.attention_calls import AttentionCall
+from negtrace.encoders.block_calls import ATTENDED, NONE, STILL, Call, Forward, Start, record_calls
 from negtrace.encoders.hooks import evaluating
 
 INNER = ("attn_out", "mlp_out", "head")
 """The sites inside a block."""
 
-HEADS = ("num_heads", "n_heads", "num_attention_heads", "n_head", "heads")
-"""Attributes under which modules hold their number of heads."""
+SHORTEST = 4
+"""Tokens of the shortest probe in which some move, one is attended and some are still."""
+
+LISTED = 6
+"""Blocks that a reason names at most."""
 
 Norm = Literal["pre", "post"]
-
-NONE = torch.empty(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +57,9 @@ class BlockSites:
     mlp_out: str | None = None
     """Module whose output the MLP adds to the residual stream."""
     head: str | None = None
-    """Output projection of attention; its input is the heads side by side."""
+    """Output projection of attention; its input is the outputs of the heads side by side."""
     heads: int = 0
-    """Number of heads; 0 where it is not known."""
+    """Number of heads; 0 where `head` is not offered."""
     lacking: Mapping[str, str] = field(default_factory=dict)
     """Reason why a site is not offered, by site."""
 
@@ -58,15 +69,15 @@ class BlockSites:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Call:
-    """Input and output of one call of a submodule."""
+class _Parts:
+    """Two modules of a block that make up what it adds to the residual stream."""
 
-    name: str
-    module: nn.Module
-    input: Tensor
-    """First tensor among its arguments; empty where there is none."""
-    output: Tensor
-    """Tensor it returned; empty where it returned none."""
+    whole: Call
+    """The call of the block."""
+    norm: Norm
+    mixer: Call
+    """The one that should be attention."""
+    mlp: Call
 
 
 def find_sites(
@@ -80,82 +91,99 @@ def find_sites(
     Args:
         model: the module that holds the blocks.
         block_names: names of the blocks as in `model.named_modules()`.
-        encode: runs the text tower on token ids.
+        encode: runs the text tower on token ids, twice.
         ids: token ids of a statement to run.
     """
     modules = dict(model.named_modules())
-    calls: dict[str, list[_Call]] = {name: [] for name in block_names}
-    with ExitStack() as stack, evaluating(model), torch.inference_mode():
-        for block in block_names:
-            for name, module in modules[block].named_modules(prefix=block):
-                # The user's hooks on a block act on the sum that it returns; those on a submodule
-                # act on what is added up. So only the block's own output is recorded before them.
-                handle = module.register_forward_hook(
-                    _recorder(calls[block], name), with_kwargs=True, prepend=name == block
-                )
-                stack.callback(handle.remove)
-        encode(ids)
-    return tuple(_of_block(modules[name], calls[name]) for name in block_names)
+    blocks = {name: modules[name] for name in block_names}
+    with _uncompiled(), evaluating(model), torch.inference_mode():
+        plain = record_calls(blocks, lambda: encode(ids))
+        parts = {name: _parts(plain, name, block) for name, block in blocks.items()}
+        starts = {
+            name: Start(block=each.whole, mixer=each.mixer)
+            for name, each in parts.items()
+            if isinstance(each, _Parts)
+        }
+        changed = record_calls(blocks, lambda: encode(ids), starts, plain.attention)
+    sites = [_of_block(name, parts[name], plain, changed) for name in block_names]
+    return tuple(_with_alternatives(each, block_names, sites) for each in sites)
 
 
-def _recorder(calls: list[_Call], name: str) -> Callable[..., None]:
-    def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        hidden = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), NONE)
-        output = out[0] if isinstance(out, tuple) and out else out
-        output = output if isinstance(output, Tensor) else NONE
-        calls.append(_Call(name=name, module=module, input=hidden, output=output))
-
-    return record
+def _uncompiled() -> AbstractContextManager[object]:
+    """Run compiled modules as they are written, so that the functions they call are seen."""
+    # The import of the compiler takes seconds; unless someone else did it, nothing is compiled.
+    compiler = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if compiler else nullcontext()
 
 
-def _of_block(block: nn.Module, calls: list[_Call]) -> BlockSites:
-    """Return the sites of a block, given the calls of its submodules and then its own."""
-    whole, inner = calls[-1], calls[:-1]
-    names = [call.name for call in inner]
-    inner = [call for call in inner if names.count(call.name) == 1]
-    identity = _identity(whole, inner, block)
-    if identity is None:
-        reason = (
-            f"no two modules inside {type(block).__name__} add up to what it adds to its input, "
-            "before or behind a norm; patch resid"
+def _parts(plain: Forward, name: str, block: nn.Module) -> _Parts | str:
+    """Return the two modules that make up what a block adds, or the reason why there are none."""
+    kind = type(block).__name__
+    own = [call for call in plain.calls[name] if call.name == name]
+    if len(own) != 1:
+        return f"it runs {len(own)} times in a forward; expected once"
+    whole = own[0]
+    shape = tuple(whole.input.shape)
+    if len(shape) != 3 or shape[0] != 1 or shape[1] < SHORTEST:
+        return (
+            f"its states have the shape {shape} where sites are measured; expected "
+            f"[1, token, width] with {SHORTEST} tokens or more"
         )
-        return BlockSites(lacking=dict.fromkeys(INNER, reason))
-    norm, attention, mlp = identity
-    projection, heads, unreachable = _heads(attention, inner)
-    return BlockSites(
-        norm=norm,
-        attn_out=attention.name,
-        mlp_out=mlp.name,
-        head=projection,
-        heads=heads,
-        lacking={"head": unreachable} if unreachable else {},
+    if whole.input.shape != whole.output.shape:
+        return f"{kind} returns no states of the shape {shape} that it is given"
+    inner = plain.inner(name)
+    identity = _identity(whole, inner, block)
+    ended = [call.at for call in plain.attention if whole.started < call.at < whole.ended]
+    if identity is not None:
+        norm, first, second = identity
+        # Where an MLP runs first, or beside attention, it ends before any attention does.
+        if norm == "pre" and ended and first.ended < min(ended) < second.ended:
+            first, second = second, first
+        return _Parts(whole=whole, norm=norm, mixer=first, mlp=second)
+    ran = "" if ended else "; no attention is seen in it (no softmax over all tokens)"
+    alone = [call for call in _candidates(whole, inner, block) if _adds(whole, call)]
+    if alone:
+        return f"{_kind(alone[0])} alone makes up what {kind} adds{ran}"
+    return (
+        f"no two modules inside {kind} add up to what it adds to its input, before or behind a "
+        f"norm{ran}"
     )
 
 
-def _identity(
-    whole: _Call, inner: Sequence[_Call], block: nn.Module
-) -> tuple[Norm, _Call, _Call] | None:
-    """Return the identity that holds with its attention and MLP; outer modules are tried first."""
-    if whole.input.shape != whole.output.shape:
-        return None
-    before, after = whole.input, whole.output
-    outermost = {name: rank for rank, (name, _) in enumerate(block.named_modules())}
+def _adds(whole: Call, *parts: Call) -> bool:
+    """Return whether a block returns its input plus what some of its modules return."""
+    total = whole.input
+    for part in parts:
+        total = total + part.output
+    return _same(total, whole.output)
+
+
+def _candidates(whole: Call, inner: Sequence[Call], block: nn.Module) -> list[Call]:
+    """Return the calls that may be summands of the block's output, the outer modules first."""
     prefix = len(whole.name) + 1
-    candidates = [call for call in inner if call.output.shape == after.shape]
-    ordered = sorted(candidates, key=lambda call: outermost[call.name[prefix:]])
-    ends = {call.name: rank for rank, call in enumerate(inner)}
-    pairs = [(a, m) for a, m in product(ordered, ordered) if ends[a.name] < ends[m.name]]
-    for attention, mlp in pairs:
-        if _same(before + attention.output + mlp.output, after):
-            return "pre", attention, mlp
-    for attention, mlp in pairs:
-        for middle in _norms_of(before + attention.output, inner):
-            if any(_same(last, after) for last in _norms_of(middle + mlp.output, inner)):
-                return "post", attention, mlp
+    outermost = {name: rank for rank, (name, _) in enumerate(block.named_modules())}
+    candidates = [call for call in inner if call.output.shape == whole.output.shape]
+    return sorted(candidates, key=lambda call: outermost[call.name[prefix:]])
+
+
+def _identity(
+    whole: Call, inner: Sequence[Call], block: nn.Module
+) -> tuple[Norm, Call, Call] | None:
+    """Return the identity that holds with its two modules, in the order in which they end."""
+    before, after = whole.input, whole.output
+    ordered = _candidates(whole, inner, block)
+    pairs = [(a, m) for a, m in product(ordered, ordered) if a.ended < m.ended]
+    for first, second in pairs:
+        if _adds(whole, first, second):
+            return "pre", first, second
+    for first, second in pairs:
+        for middle in _norms_of(before + first.output, inner):
+            if any(_same(last, after) for last in _norms_of(middle + second.output, inner)):
+                return "post", first, second
     return None
 
 
-def _norms_of(total: Tensor, inner: Sequence[_Call]) -> Iterator[Tensor]:
+def _norms_of(total: Tensor, inner: Sequence[Call]) -> Iterator[Tensor]:
     """Yield the outputs of the modules whose input was `total`."""
     for call in inner:
         if call.output.shape == total.shape and _same(call.input, total):
@@ -165,40 +193,171 @@ def _norms_of(total: Tensor, inner: Sequence[_Call]) -> Iterator[Tensor]:
 def _same(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
-    rounding = 64 * torch.finfo(other.dtype).eps * other.abs().max().item()
-    return bool((one - other).abs().max().item() <= rounding)
+    return bool((one - other).abs().max().item() <= _rounding(other))
 
 
-def _heads(attention: _Call, inner: Sequence[_Call]) -> tuple[str | None, int, str | None]:
+def _rounding(states: Tensor) -> float:
+    return 64 * torch.finfo(states.dtype).eps * states.abs().max().item()
+
+
+def _of_block(name: str, parts: _Parts | str, plain: Forward, changed: Forward) -> BlockSites:
+    """Return the sites of a block, given its parts or the reason why it has none."""
+    if isinstance(parts, str):
+        return BlockSites(lacking=dict.fromkeys(INNER, parts))
+    inner = plain.inner(name)
+    differ = _differences(inner, changed.inner(name), parts.whole.input.shape[1])
+    attention = [c for c in plain.attention if parts.whole.started < c.at < parts.mixer.ended]
+    projection, heads, no_head = _heads(parts, attention, inner)
+    no_attention = _no_attention(parts, attention, inner, differ)
+    reasons = {
+        "attn_out": no_attention,
+        "mlp_out": _no_mlp(parts, inner, differ),
+        "head": no_attention or no_head,
+    }
+    lacking = {site: reason for site, reason in reasons.items() if reason}
+    return BlockSites(
+        norm=parts.norm,
+        attn_out=None if "attn_out" in lacking else parts.mixer.name,
+        mlp_out=None if "mlp_out" in lacking else parts.mlp.name,
+        head=None if "head" in lacking else projection,
+        heads=0 if "head" in lacking else heads,
+        lacking=lacking,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Difference:
+    """Tokens at which the input and the output of a call differ between the two forwards."""
+
+    input: Bool[Tensor, " token"]
+    output: Bool[Tensor, " token"]
+
+    @property
+    def mixes(self) -> bool:
+        """True if the call carries a change to tokens that are not changed."""
+        return bool(self.output[STILL].any()) and not bool(self.input[STILL].any())
+
+
+def _differences(
+    plain: Sequence[Call], changed: Sequence[Call], tokens: int
+) -> dict[str, _Difference]:
+    """Return the differences of the calls that hold one row of as many tokens, by name."""
+    again = {call.name: call for call in changed}
+    pairs = [(call, again[call.name]) for call in plain if call.name in again]
+    return {
+        call.name: _Difference(
+            input=_differ(call.input, other.input), output=_differ(call.output, other.output)
+        )
+        for call, other in pairs
+        if call.input.shape == other.input.shape
+        and call.output.shape == other.output.shape
+        and all(
+            states.ndim == 3 and states.shape[:2] == (1, tokens)
+            for states in (call.input, call.output)
+        )
+    }
+
+
+def _differ(
+    one: Float[Tensor, "1 token width"], other: Float[Tensor, "1 token width"]
+) -> Bool[Tensor, " token"]:
+    gaps = (one - other)[0].abs().amax(-1)
+    return ~(gaps <= max(_rounding(one), _rounding(other)))
+
+
+def _no_attention(
+    parts: _Parts,
+    attention: Sequence[AttentionCall],
+    inner: Sequence[Call],
+    differ: Mapping[str, _Difference],
+) -> str | None:
+    """Return why the first part of a block is not attention; None if it is."""
+    part = differ.get(parts.mixer.name)
+    kind = _kind(parts.mixer)
+    if part is None:
+        return f"{kind} does not hold states [1, token, width]"
+    mixers = [c for c in inner if c.ended <= parts.mixer.ended and _mixes(c, differ)]
+    mixer = _kind(min(mixers, key=lambda call: call.started)) if mixers else kind
+    if not attention:
+        other = _other_implementation(inner)
+        if other:
+            return (
+                f"{mixer} runs attention as {other!r}, which cannot be observed; load the model "
+                "with attn_implementation='sdpa' or 'eager'"
+            )
+        if not part.output[STILL].any():
+            return f"{kind} mixes no tokens, as attention does"
+        return f"it mixes tokens with {mixer}, not with attention (no softmax over all tokens)"
+    if part.output[STILL].any():
+        return f"{mixer} mixes tokens by more than attention, a softmax over tokens"
+    if not part.output[ATTENDED]:
+        return f"what {kind} adds does not come from the attention that runs in the block"
+    return None
+
+
+def _mixes(call: Call, differ: Mapping[str, _Difference]) -> bool:
+    return call.name in differ and differ[call.name].mixes
+
+
+def _other_implementation(inner: Sequence[Call]) -> str | None:
+    """Return the attention function of transformers that a block is set to, unless it is seen."""
+    for call in inner:
+        name = getattr(getattr(call.module, "config", None), "_attn_implementation", None)
+        if name not in (None, "eager", "sdpa"):
+            return str(name)
+    return None
+
+
+def _no_mlp(parts: _Parts, inner: Sequence[Call], differ: Mapping[str, _Difference]) -> str | None:
+    """Return why the second part of a block is no MLP; None if it treats each token alone."""
+    part = differ.get(parts.mlp.name)
+    if part is not None and not part.output[ATTENDED] and not part.output[STILL].any():
+        return None
+    mixers = [c for c in inner if c.started > parts.mixer.ended and _mixes(c, differ)]
+    mixer = min(mixers, key=lambda call: call.started) if mixers else parts.mlp
+    return f"{_kind(mixer)} mixes tokens, which no MLP does"
+
+
+def _heads(
+    parts: _Parts, attention: Sequence[AttentionCall], inner: Sequence[Call]
+) -> tuple[str | None, int, str | None]:
     """Return the output projection and its number of heads, or the reason why there are none."""
-    ended = inner[: [call.name for call in inner].index(attention.name) + 1]
     # A convolution of kernel 1, as GPT-2 has it, is a linear map too.
-    linear = [call for call in ended if _is_linear(call)]
-    if not linear:
-        reason = f"{type(attention.module).__name__} runs as one fused operation that calls no "
+    linear = [c for c in inner if c.ended <= parts.mixer.ended and _is_linear(c)]
+    for projection in reversed(linear):
+        for call in attention:
+            if not call.fused and _same(call.side_by_side(), projection.input[0]):
+                return projection.name, call.heads, None
+    if not linear or any(call.fused for call in attention):
+        reason = f"{_kind(parts.mixer)} runs as one fused operation that calls no "
         return None, 0, reason + "output projection, so its heads cannot be reached by hooks"
-    projection = linear[-1]
-    heads = _number_of_heads(projection.name, attention, inner)
-    if not heads or projection.input.shape[-1] % heads:
-        return None, 0, f"no module around {projection.name} states its number of heads"
-    return projection.name, heads, None
+    return (
+        None,
+        0,
+        f"the input of {linear[-1].name} is not the outputs of the heads side by side: they are "
+        "normalised, gated or combined before it",
+    )
 
 
-def _is_linear(call: _Call) -> bool:
+def _kind(call: Call) -> str:
+    return type(call.module).__name__
+
+
+def _is_linear(call: Call) -> bool:
     weight = getattr(call.module, "weight", NONE)
     return call.input.ndim == 3 and isinstance(weight, Tensor) and weight.ndim == 2
 
 
-def _number_of_heads(projection: str, attention: _Call, inner: Sequence[_Call]) -> int:
-    """Return the number of heads that the nearest module around the projection states, or 0."""
-    around = [call for call in inner if projection.startswith(f"{call.name}.")]
-    nearest = sorted(around, key=lambda call: -len(call.name))
-    # BERT's own attention stands beside its output projection, not around it.
-    beside = [call for call in inner if call.name != attention.name and call not in nearest]
-    for call in [*nearest, *beside]:
-        for holder in (call.module, getattr(call.module, "config", None)):
-            for name in HEADS:
-                number = getattr(holder, name, None)
-                if isinstance(number, int):
-                    return number
-    return 0
+def _with_alternatives(
+    block: BlockSites, names: Sequence[str], blocks: Sequence[BlockSites]
+) -> BlockSites:
+    """Return the sites of a block, with reasons that say what can be patched instead."""
+    everywhere = [site for site in INNER if all(each.module(site) for each in blocks)]
+    offer = f"every block has {', '.join(['resid', 'resid_pre', *everywhere])}"
+    lacking = {}
+    for site, reason in block.lacking.items():
+        holders = [name for name, each in zip(names, blocks, strict=True) if each.module(site)]
+        more = f" and {len(holders) - LISTED} more" if len(holders) > LISTED else ""
+        held = f"{site} is in {', '.join(holders[:LISTED])}{more}; " if holders else ""
+        lacking[site] = f"{reason}; {held}{offer}"
+    return replace(block, lacking=lacking)
