@@ -327,8 +327,9 @@ class Attention(nn.Module):
     """Four heads of attention in small steps, as `how` says.
 
     `plain`: the heads go side by side into the projection. `gated`: each is multiplied by a gate.
-    `talking`: the heads are mixed. `linear`: no softmax over tokens. `interleaved`: the numbers of
-    a head are not neighbours. `einsum`: the products are Einstein sums.
+    `in place`: the same, written over the heads. `talking`: the heads are mixed. `linear`: no
+    softmax over tokens. `columns`: a softmax over queries. `interleaved`: the numbers of a head
+    are not neighbours. `einsum`: the products are Einstein sums.
     """
 
     def __init__(self, how: str = "plain") -> None:
@@ -342,7 +343,8 @@ class Attention(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         query, key, value = (split(part) for part in self.qkv(states).chunk(3, -1))
         scores = query @ key.transpose(-1, -2) / 8**0.5
-        weights = scores if self.how == "linear" else scores.softmax(-1)
+        weights = scores.softmax(-2 if self.how == "columns" else -1)
+        weights = scores if self.how == "linear" else weights
         if self.how == "einsum":
             heads = torch.einsum("bhqk,bhkd->bqhd", weights, value)
         else:
@@ -351,7 +353,9 @@ class Attention(nn.Module):
             heads = self.talk(heads.transpose(-1, -2)).transpose(-1, -2)
         if self.how == "interleaved":
             heads = torch.einsum("bhqk,bhkd->bqdh", weights, value)
-        side = heads.flatten(2)
+        if self.how == "in place":
+            heads *= self.gate(states).sigmoid().unflatten(-1, (4, -1))
+        self.side = side = heads.flatten(2)
         return self.out(side * self.gate(states).sigmoid() if self.how == "gated" else side)
 
 
@@ -377,7 +381,7 @@ class Router(nn.Module):
         self.experts = nn.Parameter(torch.randn(12, 32))
 
     def forward(self, states: Tensor) -> Tensor:
-        return (self.route(states[0]).softmax(-1) @ self.experts)[None]
+        return self.route(states).softmax(-1) @ self.experts
 
 
 class Shift(nn.Module):
@@ -395,7 +399,8 @@ class Mixed(nn.Module):
     """Any attention and any MLP, in a pre-norm block whose order `how` says.
 
     `serial`: attention first. `first`: the MLP first. `beside`: both read one norm, the MLP runs
-    first. `in place`: attention and MLP are added to the block's own input.
+    first. `in place`: attention and MLP are added to the block's own input. `leak`: the MLP reads
+    the heads as well.
     """
 
     def __init__(
@@ -420,7 +425,14 @@ class Mixed(nn.Module):
             states += self.mlp(self.norm(states))
             return states
         states = states + self.attention(self.norm(states))
-        return states + self.mlp(states)
+        leak = self.attention.side if self.how == "leak" else 0
+        return states + self.mlp(states + leak)
+
+
+def shared() -> nn.Module:
+    """Return a block that runs one module twice, so that a hook on it would act twice."""
+    module = Unused(drop=False)
+    return Mixed(module, module)
 
 
 class OpenClipBlock(nn.Module):
@@ -444,6 +456,7 @@ def layer(*, norm_first: bool) -> Callable[[], nn.Module]:
 
 
 WHOLE = Sites(norm="pre", attn_out="attention", mlp_out="mlp", head="attention.out")
+BEHIND = Sites(norm="pre", attn_out="attention", head="attention.out")
 HEADLESS = Sites(norm="pre", attn_out="attention", mlp_out="mlp")
 
 TOWERS: dict[str, tuple[Callable[[], nn.Module], Sites]] = {
@@ -457,13 +470,18 @@ TOWERS: dict[str, tuple[Callable[[], nn.Module], Sites]] = {
     ),
     "open_clip": (tower(OpenClipBlock), Sites(norm="pre", attn_out="attn", mlp_out="mlp")),
     "plain": (tower(Mixed), WHOLE),
-    "mlp first": (tower(lambda: Mixed(how="first")), WHOLE),
-    "mlp beside": (tower(lambda: Mixed(how="beside")), WHOLE),
+    "mlp first": (tower(lambda: Mixed(how="first")), BEHIND),
+    "mlp beside": (tower(lambda: Mixed(how="beside")), BEHIND),
+    "leak": (tower(lambda: Mixed(how="leak")), BEHIND),
+    "mixing twice": (tower(lambda: Mixed(mlp=Attention())), BEHIND),
     "in place": (tower(lambda: Mixed(how="in place")), WHOLE),
     "einsum": (tower(lambda: Mixed(Attention("einsum"))), WHOLE),
     "gated": (tower(lambda: Mixed(Attention("gated"))), HEADLESS),
+    "gated in place": (tower(lambda: Mixed(Attention("in place"))), HEADLESS),
     "talking": (tower(lambda: Mixed(Attention("talking"))), HEADLESS),
     "linear": (tower(lambda: Mixed(Attention("linear"))), Sites(norm="pre", mlp_out="mlp")),
+    "shared": (tower(shared), Sites(norm=None)),
+    "columns": (tower(lambda: Mixed(Attention("columns"))), Sites(norm="pre", mlp_out="mlp")),
     "thrown away": (
         tower(lambda: Mixed(Unused(drop=True))),
         Sites(norm="pre", mlp_out="mlp"),
@@ -471,9 +489,6 @@ TOWERS: dict[str, tuple[Callable[[], nn.Module], Sites]] = {
     "two mlps": (tower(lambda: Mixed(Unused(drop=False))), Sites(norm="pre", mlp_out="mlp")),
     "router": (tower(lambda: Mixed(mlp=Router())), WHOLE),
     "router first": (tower(lambda: Mixed(Router())), Sites(norm="pre", mlp_out="mlp")),
-    "shift": (
-        tower(lambda: Mixed(mlp=Shift())),
-        Sites(norm="pre", attn_out="attention", head="attention.out"),
-    ),
+    "shift": (tower(lambda: Mixed(mlp=Shift())), BEHIND),
 }
 """Towers of equal blocks, and the sites of each block."""

@@ -144,6 +144,9 @@ TOWER_REASONS = {
     "two mlps": ("attn_out", "Unused mixes no tokens, as attention does"),
     "router first": ("attn_out", "Router mixes no tokens, as attention does"),
     "shift": ("mlp_out", "Shift mixes tokens, which no MLP does"),
+    "mixing twice": ("mlp_out", "Attention mixes tokens, which no MLP does"),
+    "leak": ("mlp_out", "Sequential reads attention otherwise than from the stream"),
+    "mlp first": ("mlp_out", "Sequential runs before attention, which may read it"),
 }
 
 
@@ -189,6 +192,13 @@ def test_a_statement_that_is_too_short_is_refused() -> None:
     assert "the shape (1, 3, 32)" in found[0].lacking["mlp_out"]
 
 
+def test_a_block_that_runs_twice_is_refused() -> None:
+    tower = Tower(Mixed())
+    block = tower.blocks[0]
+    found = find_sites(tower, ["blocks.0"], lambda ids: block(block(tower.embed(ids))), IDS)
+    assert "it runs 2 times in a forward" in found[0].lacking["attn_out"]
+
+
 class Listed(Mixed):
     """A block that returns a list, as no block of negtrace may."""
 
@@ -203,12 +213,21 @@ def test_a_block_whose_states_change_their_shape_is_refused() -> None:
 
 
 def test_a_compiled_model_has_the_sites_of_the_plain_one() -> None:
+    """And nothing is compiled for the search."""
+    compilations: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> object:
+        compilations.append(graph)
+        return graph.forward
+
     model = CASES["gpt2"].make()
     plain = sites_of(model, ["h.0", "h.1", "h.2"])
-    compiled = torch.compile(model, backend="eager")
+    compiled = torch.compile(model, backend=backend)
     compiled(IDS)
+    before = len(compilations)
     found = sites_of(compiled, [f"_orig_mod.h.{i}" for i in range(3)])
     assert [block.head for block in found] == [f"_orig_mod.{block.head}" for block in plain]
+    assert len(compilations) == before > 0
 
 
 @pytest.mark.parametrize("fails", [0, 1, 2])

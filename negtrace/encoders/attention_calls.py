@@ -2,7 +2,8 @@
 
 No architecture is named here. `AttentionCalls` sees the torch functions that a forward calls. It
 recognises `scaled_dot_product_attention`, the fused function of `torch.nn.MultiheadAttention`, and
-a softmax over the last axis whose result is multiplied by values.
+a softmax over the last axis whose result is multiplied by values. The softmax of a router over
+experts may look the same: whether tokens reach each other is for the caller to measure.
 """
 
 __all__ = ["AttentionCall", "AttentionCalls", "with_changed"]
@@ -19,9 +20,6 @@ DOT_PRODUCT = "scaled_dot_product_attention"
 FUSED = "multi_head_attention_forward"
 SOFTMAX = "softmax"
 PRODUCTS = ("matmul", "__matmul__", "bmm", "einsum")
-
-TURNING = ("transpose", "permute", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "__get__")
-"""Functions behind which the last two axes may no longer be queries and keys."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,14 +64,15 @@ class AttentionCalls(TorchFunctionMode):
     Args:
         clock: yields the time.
         replacing: calls of an earlier recording of the same forward, whose outputs are given back
-            in place of those computed here, each changed at `positions`. None records only.
+            in place of those computed here, each changed at `positions`. None stands for a call
+            that keeps its own output.
         positions: positions of the queries to change.
     """
 
     def __init__(
         self,
         clock: Iterator[int],
-        replacing: Sequence[AttentionCall] | None = None,
+        replacing: Sequence[AttentionCall | None] = (),
         positions: Collection[int] = (),
     ) -> None:
         super().__init__()
@@ -110,7 +109,7 @@ class AttentionCalls(TorchFunctionMode):
                 heads = weights.shape[:-2].numel()
                 return self._recorded(result, result, query_axis=axis, heads=heads)
         elif _is_over_keys(name, args, kwargs, result) or (
-            weights is not None and name not in TURNING and result.shape[-2:-1] == _queries(weights)
+            weights is not None and result.shape[-2:-1] == _queries(weights)
         ):
             self._weights[id(result)] = result
         return result
@@ -124,12 +123,10 @@ class AttentionCalls(TorchFunctionMode):
                 at=next(self._clock), output=output.clone(), query_axis=query_axis, heads=heads
             )
         )
-        if self._replacing is None or index >= len(self._replacing):
+        earlier = self._replacing[index] if index < len(self._replacing) else None
+        if earlier is None or earlier.output.shape != output.shape:
             return result
-        earlier = self._replacing[index].output
-        if earlier.shape != output.shape:
-            return result
-        changed = with_changed(earlier, query_axis, self._positions)
+        changed = with_changed(earlier.output, query_axis, self._positions)
         return (changed, *result[1:]) if isinstance(result, tuple) else changed
 
 
@@ -147,14 +144,9 @@ def _queries(weights: Tensor) -> torch.Size:
 
 
 def _is_over_keys(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> bool:
-    """Return whether a function is a softmax of [..., query, key] over at least as many keys.
-
-    The softmax of a router is over experts and has two axes.
-    """
-    if name != SOFTMAX or result.ndim < 3 or result.shape[-1] < result.shape[-2]:
-        return False
+    """Return whether a function is a softmax over the last axis of [..., query, key]."""
     axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
-    return axis in (-1, result.ndim - 1)
+    return name == SOFTMAX and result.ndim > 1 and axis in (-1, result.ndim - 1)
 
 
 def _query_axis(name: str, args: tuple[Any, ...], weights: Tensor, result: Tensor) -> int | None:

@@ -1,8 +1,8 @@
 """Calls of the modules inside the blocks of a tower, recorded in a plain and in a changed forward.
 
 In the changed forward, every block gets its own input of the plain one, changed at the tokens
-`MOVED`; every attention returns what it returned there, changed at the token `ATTENDED`; and the
-module that may be the attention of a block returns what it returned there, changed at `MOVED`. So
+`MOVED`. The module that may be its attention returns what it returned there, changed at `MOVED`;
+inside it, the weighted values are those of the plain forward, changed at the token `ATTENDED`. So
 all blocks are measured at once, each as if it were alone.
 """
 
@@ -76,7 +76,7 @@ def record_calls(
     blocks: Mapping[str, nn.Module],
     run: Callable[[], Tensor],
     changes: Mapping[str, Start] | None = None,
-    replacing: Sequence[AttentionCall] | None = None,
+    replacing: Sequence[AttentionCall | None] = (),
 ) -> Forward:
     """Run one forward, and return what its blocks called.
 
@@ -84,7 +84,8 @@ def record_calls(
         blocks: the blocks by name.
         run: runs the forward.
         changes: states of the plain forward that are given back changed, by block.
-        replacing: attention of the plain forward that is given back changed.
+        replacing: attention of the plain forward that is given back changed; None stands for one
+            that is not.
     """
     clock = count()
     calls: dict[str, list[Call]] = {name: [] for name in blocks}

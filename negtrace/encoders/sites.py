@@ -104,9 +104,15 @@ def find_sites(
             for name, each in parts.items()
             if isinstance(each, _Parts)
         }
-        changed = record_calls(blocks, lambda: encode(ids), starts, plain.attention)
+        replacing = [call if _is_in(call, starts) else None for call in plain.attention]
+        changed = record_calls(blocks, lambda: encode(ids), starts, replacing)
     sites = [_of_block(name, parts[name], plain, changed) for name in block_names]
     return tuple(_with_alternatives(each, block_names, sites) for each in sites)
+
+
+def _is_in(call: AttentionCall, starts: Mapping[str, Start]) -> bool:
+    """Return whether attention ran before the end of what may be the attention of its block."""
+    return any(each.block.started < call.at < each.mixer.ended for each in starts.values())
 
 
 def _uncompiled() -> AbstractContextManager[object]:
@@ -206,7 +212,7 @@ def _of_block(name: str, parts: _Parts | str, plain: Forward, changed: Forward) 
         return BlockSites(lacking=dict.fromkeys(INNER, parts))
     inner = plain.inner(name)
     differ = _differences(inner, changed.inner(name), parts.whole.input.shape[1])
-    attention = [c for c in plain.attention if parts.whole.started < c.at < parts.mixer.ended]
+    attention = _attention(parts, plain.attention, changed.attention)
     projection, heads, no_head = _heads(parts, attention, inner)
     no_attention = _no_attention(parts, attention, inner, differ)
     reasons = {
@@ -223,6 +229,19 @@ def _of_block(name: str, parts: _Parts | str, plain: Forward, changed: Forward) 
         heads=0 if "head" in lacking else heads,
         lacking=lacking,
     )
+
+
+def _attention(
+    parts: _Parts, plain: Sequence[AttentionCall], changed: Sequence[AttentionCall]
+) -> list[AttentionCall]:
+    """Return the attention inside a part of a block that carries a change from token to token."""
+    return [
+        call
+        for call, other in zip(plain, changed, strict=False)
+        if parts.whole.started < call.at < parts.mixer.ended
+        and call.output.shape == other.output.shape
+        and _differ(call.side_by_side()[None], other.side_by_side()[None])[STILL].any()
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -310,12 +329,16 @@ def _other_implementation(inner: Sequence[Call]) -> str | None:
 
 def _no_mlp(parts: _Parts, inner: Sequence[Call], differ: Mapping[str, _Difference]) -> str | None:
     """Return why the second part of a block is no MLP; None if it treats each token alone."""
-    part = differ.get(parts.mlp.name)
-    if part is not None and not part.output[ATTENDED] and not part.output[STILL].any():
-        return None
-    mixers = [c for c in inner if c.started > parts.mixer.ended and _mixes(c, differ)]
-    mixer = min(mixers, key=lambda call: call.started) if mixers else parts.mlp
-    return f"{_kind(mixer)} mixes tokens, which no MLP does"
+    part, kind = differ.get(parts.mlp.name), _kind(parts.mlp)
+    if parts.mlp.ended < parts.mixer.ended:
+        return f"{kind} runs before attention, which may read it; a patch takes it to be added last"
+    if part is None or part.output[STILL].any():
+        mixers = [c for c in inner if c.started > parts.mixer.ended and _mixes(c, differ)]
+        mixer = min(mixers, key=lambda call: call.started) if mixers else parts.mlp
+        return f"{_kind(mixer)} mixes tokens, which no MLP does"
+    if part.output[ATTENDED]:
+        return f"{kind} reads attention otherwise than from the stream, so it is not the MLP alone"
+    return None
 
 
 def _heads(
