@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,116 @@ def test_blocks_are_found_by_name_through_wrappers_and_prefixes() -> None:
     assert training.sizes_of(nested, MULTIPLIERS, prefix="text.") == dict.fromkeys(MULTIPLIERS, 28)
     with pytest.raises(FinetuneError, match=r"no weight in b\.0, b\.1, b\.2: .* prefix="):
         training.sizes_of(nested, MULTIPLIERS)
+
+
+def wrapped_in_peft(module: nn.Module) -> nn.Module:
+    config = peft.LoraConfig(target_modules=r".*b\.\d\.0", r=2)
+    return peft.get_peft_model(module, config)
+
+
+def injected(module: nn.Module) -> nn.Module:
+    config = peft.LoraConfig(target_modules=r".*b\.\d\.0", r=2)
+    return peft.inject_adapter_in_model(config, module)
+
+
+def compiled_by_block(module: Any) -> nn.Module:
+    tower = getattr(module, "model", module)
+    tower.b = nn.ModuleList(torch.compile(block, backend="eager") for block in tower.b)
+    return module
+
+
+class Nested(nn.Module):
+    """A wrapper of one's own, as DistributedDataParallel names its module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+
+def distributed_in_peft(module: nn.Module) -> nn.Module:
+    return wrapped_in_peft(Nested(Nested(module)))
+
+
+def with_prompts(module: nn.Module) -> nn.Module:
+    """Return the module as a PeftModel of prompts names it, with no `model` after `base_model`."""
+    prompted = nn.Module()
+    prompted.add_module("base_model", module)
+    return prompted
+
+
+WRAPS: dict[str, Callable[[Any], nn.Module]] = {
+    "plain": lambda module: module,
+    "compiled": lambda module: torch.compile(module, backend="eager"),
+    "data parallel": nn.DataParallel,
+    "PeftModel": wrapped_in_peft,
+    "injected": injected,
+    "blocks compiled": compiled_by_block,
+    "compiled PeftModel": lambda module: torch.compile(wrapped_in_peft(module), backend="eager"),
+    "PeftModel of a distributed module": distributed_in_peft,
+    "prompts": with_prompts,
+}
+
+
+class Inside(nn.Module):
+    """A tower whose own first part is called `model`, as those of language models are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Tower()
+
+
+def block_names(model: nn.Module) -> list[str]:
+    """Return the names of the three blocks as they are in `named_modules()`."""
+    return [name for name, _ in model.named_modules() if re.search(r"(^|\.)b\.\d$", name)]
+
+
+@pytest.mark.parametrize("tower", [Tower, Inside])
+@pytest.mark.parametrize("traced", WRAPS)
+@pytest.mark.parametrize("trained", WRAPS)
+def test_scores_of_a_wrapped_model_fit_any_other_wrapping(
+    tower: Callable[[], nn.Module], traced: str, trained: str
+) -> None:
+    names = block_names(WRAPS[traced](tower()))
+    multipliers = dict(zip(names, (0.5, 0.0, 2.0), strict=True))
+    model = WRAPS[trained](tower())
+    for weight in model.parameters():
+        weight.requires_grad_(True)
+    groups = training.param_groups(model, multipliers, rate=1.0)
+    rates = {id(weight): group["lr"] for group in groups for weight in group["params"]}
+    expected = {f"b.{k}.": rate for k, rate in enumerate((0.5, 0.0, 2.0))}
+    for name, weight in model.named_parameters():
+        inside = [rate for block, rate in expected.items() if block in f".{name}"[1:]]
+        assert [rates[id(weight)]] == (inside or [1.0]), name
+    assert len(rates) == len(list(model.parameters()))
+    callback = training.gradient_scaling(model, multipliers)
+    assert list(map(len, callback.weights.values())) == [
+        sum(f"b.{k}." in name for name, _ in model.named_parameters()) for k in range(3)
+    ]
+    assert training.sizes_of(model, names).keys() == multipliers.keys()
+
+
+def test_two_blocks_that_differ_only_by_a_wrapper_are_refused() -> None:
+    twice = nn.ModuleDict({"text": Nested(Tower()), "image": Tower()})
+    twice["text"].b = Tower().b
+    blocks = [f"text.b.{k}" for k in range(3)]
+    with pytest.raises(FinetuneError, match=r"text\.b\.0 may be text\.b\.0 or text\.module\.b\.0"):
+        training.sizes_of(twice, blocks)
+    with pytest.raises(FinetuneError, match=r"b\.0 may be b\.0 or module\.b\.0"):
+        training.sizes_of(Tower(), ["b.0", "module.b.0"])
+
+
+def test_peft_finds_the_blocks_of_a_wrapped_trace_in_an_unwrapped_model() -> None:
+    names = ["base_model.model._orig_mod.b.0", "base_model.model._orig_mod.b.1", "module.b.2"]
+    options = training.peft_patterns(dict(zip(names, (0.25, 0.0, 2.0), strict=True)), rank=8)
+    for model in (Tower(), compiled_by_block(Tower()), nn.ModuleDict({"text": Nested(Tower())})):
+        config = peft.LoraConfig(target_modules=r".*b\.\d\.(_orig_mod\.)?0", **options)
+        adapted = peft.LoraModel(model, {"default": config}, "default")
+        ranks = {
+            re.search(r"b\.(\d)", name)[1]: module.r["default"]
+            for name, module in adapted.named_modules()
+            if isinstance(module, peft.tuners.lora.Linear)
+        }
+        assert ranks == {"0": 2, "2": 16}
 
 
 def test_a_block_is_not_confused_with_one_whose_name_begins_alike() -> None:

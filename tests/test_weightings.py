@@ -168,3 +168,12 @@ def test_names_that_do_not_match_are_listed() -> None:
     require_names(("b", "a"), ("a", "b"), "clip")
     with pytest.raises(FinetuneError, match=r"of clip \(not in the model: x; without a score: b\)"):
         require_names(("a", "x"), ("a", "b"), "clip")
+
+
+def test_the_names_of_scores_may_have_the_parts_of_wrappers() -> None:
+    require_names(("base_model.model.b", "module._orig_mod.a"), ("a", "b"), "clip")
+    require_names(("a", "b"), ("_orig_mod.a", "x.base_layer", "_orig_mod.b")[::2], "clip")
+    with pytest.raises(FinetuneError, match=r"not in the model: module\.x"):
+        require_names(("a", "module.x"), ("a", "b"), "clip")
+    with pytest.raises(FinetuneError, match="the scores are not of the blocks"):
+        require_names(("a", "module.a"), ("a", "b"), "clip")

@@ -17,7 +17,8 @@ from negtrace.training.batches import examples_of
 from negtrace.training.change import Change, change_of, snapshot
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.gradient_scaling import gradient_scaling
-from negtrace.training.multipliers import multipliers
+from negtrace.training.multipliers import multipliers, require_names
+from negtrace.training.names import renamed
 from negtrace.training.objective import Objective
 from negtrace.training.param_groups import sizes_of
 from negtrace.training.trainer import optimizers, seeded, train
@@ -94,14 +95,19 @@ def _scaled(model: nn.Module, scaling: Mapping[str, float], mode: str, args: Any
 
 def _multipliers(encoder: Encoder, scores: BlockScores, config: FinetuneConfig) -> dict[str, float]:
     """Return the multiplier of each block, in the order of the encoder's blocks."""
+    scored = scores.layers if isinstance(scores, LayerScores) else tuple(scores)
+    require_names(scored, encoder.block_names, encoder.name)
+    sizes = sizes_of(encoder.model, encoder.block_names)
+    names = renamed(scored, encoder.block_names) or {}
     given: Mapping[str, float] = (
         multipliers(
             scores,
             config.chosen(),
-            sizes=sizes_of(encoder.model, encoder.block_names),
+            sizes={name: sizes[block] for name, block in names.items()},
             equal_budget=config.equal_budget,
         )
         if isinstance(scores, LayerScores)
         else scores
     )
-    return {block: float(given[block]) for block in encoder.block_names}
+    by_block = {block: float(given[name]) for name, block in names.items()}
+    return {block: by_block[block] for block in encoder.block_names}

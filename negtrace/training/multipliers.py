@@ -36,6 +36,7 @@ from negtrace._messages import listed
 from negtrace._registry import Registry
 from negtrace.errors import FinetuneError
 from negtrace.results.layer_scores import LayerScores
+from negtrace.training.names import renamed
 
 Blocks = Float[np.ndarray, " block"]
 """A number for each block of the model, in the model's order."""
@@ -204,8 +205,11 @@ def equalised(
 
 
 def require_names(scored: Sequence[str], blocks: Sequence[str], model: str) -> None:
-    """Raise a FinetuneError unless the scored blocks are the blocks of the model, in any order."""
-    if set(scored) == set(blocks):
+    """Raise a FinetuneError unless the scored blocks are the blocks of the model, in any order.
+
+    Wrappers around the model, such as torch.compile or a PeftModel, make no difference.
+    """
+    if renamed(scored, blocks) is not None:
         return
     unknown = [name for name in scored if name not in set(blocks)]
     unscored = [name for name in blocks if name not in set(scored)]

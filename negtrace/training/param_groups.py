@@ -1,7 +1,7 @@
 """Multipliers for any trainer: param groups for torch, ranks for peft, a table for the rest.
 
 Blocks are found by name, never by their order. The names are those of `named_modules()` of the
-module that was traced.
+module that was traced. What wrappers add to a name makes no difference, on either side.
 """
 
 __all__ = [
@@ -13,23 +13,19 @@ __all__ = [
     "write_multipliers",
 ]
 
-import re
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from negtrace._files import write_csv
-from negtrace._messages import listed
-from negtrace.errors import FinetuneError, NegtraceWarning
+from negtrace.errors import NegtraceWarning
 from negtrace.results.cte_json import read_json
 from negtrace.training.multipliers import Weighting, multipliers
+from negtrace.training.names import blocks_of, name_pattern
 
 if TYPE_CHECKING:
     from torch import nn
-
-WRAPPERS = ("module.", "_orig_mod.", "base_model.model.")
-"""Prefixes that DistributedDataParallel, torch.compile and peft put before the names of weights."""
 
 NamedWeights = Iterable[tuple[str, "nn.Parameter"]]
 
@@ -68,35 +64,22 @@ def weights_by_block(
     """Return the trainable weights of each block, and those outside the blocks under None.
 
     Args:
-        named: `module.named_parameters()`; the names may have the prefix of a wrapper.
-        blocks: names of the blocks.
+        named: `module.named_parameters()`.
+        blocks: names of the blocks. Wrappers may stand anywhere in these names or in those of the
+            weights: torch.compile, DataParallel, DistributedDataParallel, PeftModel.
         prefix: name of the traced module in this one with a dot, such as `text_tower.`.
 
     Raises:
-        FinetuneError: when a block has no weight at all, not even a frozen one.
+        FinetuneError: when a block has no weight at all, not even a frozen one, or when its name
+            without wrappers is that of two blocks.
     """
-    starts = {f"{prefix}{block}.": block for block in blocks}
-    trainable: dict[str | None, list[nn.Parameter]] = {block: [] for block in starts.values()}
+    weights, blocks = dict(named), list(blocks)
+    trainable: dict[str | None, list[nn.Parameter]] = {block: [] for block in blocks}
     trainable[None] = []
-    with_weights = set()
-    for name, weight in named:
-        bare_name = _without_wrappers(name)
-        block = next((b for start, b in starts.items() if bare_name.startswith(start)), None)
-        with_weights.add(block)
-        if weight.requires_grad:
-            trainable[block].append(weight)
-    if missing := [block for block in starts.values() if block not in with_weights]:
-        raise FinetuneError(
-            f"the module has no weight in {listed(missing)}: the scores are of another model, or "
-            "it is nested (give prefix=)"
-        )
+    for name, block in blocks_of(weights, blocks, prefix=prefix).items():
+        if weights[name].requires_grad:
+            trainable[block].append(weights[name])
     return trainable
-
-
-def _without_wrappers(name: str) -> str:
-    while wrapper := next((w for w in WRAPPERS if name.startswith(w)), None):
-        name = name.removeprefix(wrapper)
-    return name
 
 
 def sizes_of(module: "nn.Module", blocks: Iterable[str], *, prefix: str = "") -> dict[str, int]:
@@ -168,7 +151,7 @@ def peft_patterns(
     it is listed in `exclude_modules`.
     """
     ranks = {block: max(1, round(rank * scale)) for block, scale in multipliers.items() if scale}
-    patterns = {block: rf"{re.escape(block)}\..+" for block in multipliers}
+    patterns = {block: rf"{name_pattern(block)}\..+" for block in multipliers}
     options: dict[str, Any] = {
         "r": rank,
         "lora_alpha": alpha,
