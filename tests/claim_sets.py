@@ -74,6 +74,7 @@ def layer_scores_of(layers: tuple[str, ...], alpha: list[float], **changes: Any)
         "unit": "logit",
         "model": "clip",
         "n": 20,
+        "negated": 10,
         "positions": "token",
         "window": 1,
         "estimator": "exact",

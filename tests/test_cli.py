@@ -264,7 +264,7 @@ def test_an_output_folder_that_cannot_be_written_is_refused_before_any_work(
 
 def test_a_changed_file_is_refused(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads((toy / "denoising.json").read_text())
-    document["version"] = 2
+    document["version"] = 99
     changed = toy / "changed.json"
     changed.write_text(json.dumps(document))
     assert main(["plot", str(changed)]) == 1

@@ -36,7 +36,7 @@ def same(a: CTE, b: CTE) -> bool:
 @AGGREGATE
 @pytest.mark.parametrize("direction", ["denoising", "noising"])
 @settings(max_examples=20, deadline=None)
-@given(d=arrays(float, 7, elements=sizes))
+@given(d=arrays(float, 9, elements=sizes))
 def test_aggregates_agree_where_every_pair_has_the_same_ratio(
     aggregate: str, direction: str, d: np.ndarray
 ) -> None:
@@ -93,7 +93,8 @@ def test_missing_cells_are_nan_and_counted() -> None:
     effect = result(ratios, np.ones(3)).effect()
     assert effect.at("embed", "cue").pairs == 1
     assert effect.at("embed", "cue").value == pytest.approx(0.5)
-    assert np.isnan(effect.at("embed", "cue").low)  # one pair has no spread to redraw
+    assert np.isnan(effect.at("embed", "cue").low)
+    assert effect.at("embed", "cue").note == "too few pairs (1 of at least 8)"
     assert np.isnan(effect.at("embed", "end").value)
     assert effect.at("embed", "end").pairs == 0
 
@@ -131,17 +132,16 @@ def test_intervals_are_seeded_and_widen_with_confidence(aggregate: str) -> None:
 
 
 @AGGREGATE
-def test_intervals_cover_the_truth_almost_as_often_as_their_confidence_says(aggregate: str) -> None:
+def test_intervals_cover_the_truth_as_often_as_their_confidence_says(aggregate: str) -> None:
     hits = []
-    for seed in range(40):
+    for seed in range(120):
         rng = np.random.default_rng(seed)
         ratios = rng.normal(0.4, 0.3, size=(40, 2, 8))
         effect = result(ratios, rng.uniform(1, 3, size=40)).effect(
             aggregate=aggregate, resamples=200, confidence=0.9
         )
         hits.append((effect.low <= 0.4) & (effect.high >= 0.4))
-    # Percentile intervals of 40 pairs are about 2 points too narrow.
-    assert np.mean(hits) == pytest.approx(0.88, abs=0.02)
+    assert 0.89 <= np.mean(hits) <= 0.93  # the wider of two intervals covers a little more
 
 
 def test_segments_and_conditions_partition_the_pairs() -> None:

@@ -177,10 +177,11 @@ def test_statements_are_written_only_when_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        (2, "version 2, this negtrace reads 1: it is newer than this negtrace; upgrade"),
-        (0, "version 0, this negtrace reads 1: no such version"),
-        (None, "version None, this negtrace reads 1: no such version"),
-        (True, "version True, this negtrace reads 1: no such version"),
+        (3, "version 3, this negtrace reads 2: it is newer than this negtrace; upgrade"),
+        (1, r"version 1, this negtrace reads 2: it is older; write it again from its raw file"),
+        (0, "version 0, this negtrace reads 2: no such version"),
+        (None, "version None, this negtrace reads 2: no such version"),
+        (True, "version True, this negtrace reads 2: no such version"),
     ],
 )
 def test_other_versions_are_refused(plain: Path, version: Any, message: str) -> None:

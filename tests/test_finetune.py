@@ -224,7 +224,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The phantom, trained for a moment and looked at, and what was written of it."""
     out = tmp_path_factory.mktemp("written") / "run"
     encoder = negtrace.load("phantom", self_check=False)
-    cte = negtrace.trace(encoder, negtrace.radiology_pairs()[::20], direction="noising")
+    cte = negtrace.trace(
+        encoder, negtrace.sample(negtrace.radiology_pairs(), 12), direction="noising"
+    )
     write_json(cte, out.parent / "noising.json", resamples=50)
     result = selective_finetune(
         encoder,
@@ -343,7 +345,9 @@ def test_the_command_trains_and_prints_the_report(
     ]
     (tmp_path / "sets.jsonl").write_text("\n".join(map(json.dumps, rows)))
     encoder = negtrace.load("phantom", self_check=False)
-    cte = negtrace.trace(encoder, negtrace.radiology_pairs()[::20], direction="noising")
+    cte = negtrace.trace(
+        encoder, negtrace.sample(negtrace.radiology_pairs(), 12), direction="noising"
+    )
     write_json(cte, tmp_path / "noising.json", resamples=50)
     given = ["--cte", str(tmp_path / "noising.json"), "--data", str(tmp_path / "sets.jsonl")]
     options = ["--steps", "2", "--batch", "3", "--count", "0", "--out", str(tmp_path / "tuned")]

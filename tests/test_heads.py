@@ -127,27 +127,30 @@ def test_the_top_heads_come_first_with_their_intervals() -> None:
 
 
 def test_selectivity_is_a_mean_over_pairs_whatever_their_order() -> None:
-    drawn = np.arange(12.0).reshape(2, 3, 2)
+    drawn = np.random.default_rng(0).normal(size=(8, 3, 2))
     about: dict[str, Any] = {
         "layers": "abc",
         "queries": "after_cue",
         "provenance": provenance(),
         "resampling": Resampling(resamples=50),
     }
-    one = selectivity_of(drawn, ["x", "y"], **about)
-    other = selectivity_of(drawn[::-1], ["y", "x"], **about)
+    one = selectivity_of(drawn, list("abcdefgh"), **about)
+    other = selectivity_of(drawn[::-1], list("hgfedcba"), **about)
     np.testing.assert_allclose(one.values, drawn.mean(axis=0))
     np.testing.assert_array_equal(one.low, other.low)
-    np.testing.assert_array_equal(one.low, drawn[0])  # of two pairs, some draws are one alone
-    np.testing.assert_array_equal(one.high, drawn[1])
+    assert (one.low < one.values).all()
+    assert (one.values < one.high).all()
+    few = selectivity_of(drawn[:7], list("abcdefg"), **about)
+    assert np.isnan(few.low).all()
+    assert few.to_dataframe()["note"].unique().tolist() == ["too few pairs (7 of at least 8)"]
 
 
 def test_frames_of_both_measures_share_their_columns() -> None:
     frames = [head_effect(with_heads()).to_dataframe(), selectivity().to_dataframe()]
     frame = pd.concat(frames)
     assert list(frame["measure"].unique()) == ["effect", "selectivity"]
-    assert list(frame.columns[:7]) == [
-        *("layer", "block", "head", "value", "low", "high", "measure")
+    assert list(frame.columns[:9]) == [
+        *("layer", "block", "head", "value", "low", "high", "p", "q", "measure")
     ]
     assert len(frame) == 2 * 3 * 2
     assert frame["value"].notna().all()
@@ -315,7 +318,9 @@ def test_a_study_of_a_model_without_attention_patterns(
     assert (study.selectivity, study.refused) == (None, "no patterns here")
     assert json.loads((tmp_path / "heads.json").read_text())["no_selectivity"] == "no patterns here"
     assert (tmp_path / "head_heatmap.png").exists()
-    assert len(summary_of_heads(study.effect, None)) == 2
+    _, few, largest = summary_of_heads(study.effect, None)
+    assert few == f"  too few pairs ({study.effect.n} of at least 8)"
+    assert "nan" not in largest
 
 
 def test_a_study_of_heads_that_cannot_be_reached(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from golden.results import PUBLISHED, noisy, provenance, published, result
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -135,7 +136,8 @@ def test_heatmap_title_says_which_pairs_and_how() -> None:
     title = heatmap_table(cte.effect(condition="negated", aggregate="median")).title
     assert title == (
         "toy: denoising, swap, all pairs, negated statement true\n"
-        "site resid, n = 2 (1 below floor, 1 dropped), median"
+        "site resid, n = 2 (1 below floor, 1 dropped), median\n"
+        "too few pairs (2 of at least 8)"
     )
     assert "correct pairs" in heatmap_table(cte.effect(segment="correct")).title
 
@@ -209,11 +211,11 @@ def test_a_result_with_several_sites_needs_the_name_of_one() -> None:
 
 
 def test_bars_of_one_method_are_its_scores() -> None:
-    scores = layer_scores(published(D), "transport")
+    scores = layer_scores(published(np.tile(D, 2)), "transport")
     table = bar_table(scores)
     np.testing.assert_array_equal(table.heights[0], scores.values)
     assert table.label == "transport score"
-    assert table.title.endswith("ranking stable: rank stability 1.00 over 4 pairs")
+    assert table.title.endswith("ranking stable: rank stability 1.00 over 8 pairs")
     assert "NOT stable" in bar_table(layer_scores(noisy(5), "cue")).title
 
 
@@ -250,7 +252,8 @@ def test_both_directions_share_one_colour_bar() -> None:
     assert "denoising" in figure.axes[0].get_title(loc="left")
     assert "noising" in figure.axes[1].get_title(loc="left")
     assert figure.get_suptitle() == (
-        "toy: swap, all pairs\nsite resid, n = 12 (0 below floor, 0 dropped), ratio of means"
+        "toy: swap, all pairs\n"
+        "site resid, n = 12 (6 negated, 6 affirmative; 0 below floor, 0 dropped), ratio of means"
     )
     figure.draw_without_rendering()
     assert [bool(row_names(ax)) for ax in figure.axes[:2]] == [True, False]
@@ -264,9 +267,9 @@ def test_facts_that_differ_are_in_the_title_of_each_direction() -> None:
     partial[0, :, :, 7] = np.nan
     figure = both_directions(noisy(), dataclasses.replace(fewer, patched=partial))
     assert (figure.get_suptitle() or "").startswith("swap, all pairs\nsite resid, n = 12")
-    assert [ax.get_title(loc="left") for ax in figure.axes[:2]] == [
-        "toy: denoising (sufficiency)",
-        "other: noising (necessity)",
+    assert [ax.get_title(loc="left").splitlines() for ax in figure.axes[:2]] == [
+        ["toy: denoising (sufficiency)", "\N{BULLET} not clear of 0 (q > 0.05)"],
+        ["other: noising (necessity)", "\N{BULLET} not clear of 0 (q > 0.05)"],
     ]
     figure.draw_without_rendering()
     assert [row_names(ax)[-1] for ax in figure.axes[:2]] == ["end", "end (n=11)"]
@@ -277,6 +280,35 @@ def test_cells_beyond_the_colours_are_counted_for_their_direction() -> None:
     figure = both_directions(result(np.full((3, 3, 8), 0.5), np.ones(3)), wide)
     assert figure.axes[0].get_title(loc="left") == "denoising (sufficiency)"
     assert figure.axes[1].get_title(loc="left").endswith("21 cell(s) beyond the colour scale")
+
+
+def test_cells_that_are_not_clear_of_0_are_marked() -> None:
+    ratios = np.random.default_rng(0).normal(0.5, 0.1, size=(10, 3, 8))
+    ratios[:, 1, 3], ratios[:, 2, 7] = np.tile([0.5, -0.5], 5), 0.0
+    cte = result(ratios, np.ones(10))
+    table = heatmap_table(cte)
+    row, column = table.rows.index("cue"), 1
+    assert np.argwhere(table.unclear).tolist() == [[row, column]]  # a cell of zeros is no test
+    assert table.title.endswith("\N{BULLET} not clear of 0 (q > 0.05)")
+    [dots] = [one for one in heatmap(cte).collections if isinstance(one, PathCollection)]
+    [[x, y]] = dots.get_offsets().tolist()
+    assert (int(x), int(y)) == (column, row)
+    plain = heatmap_table(cte, mark=False)
+    assert not plain.unclear.any()
+    assert "clear" not in plain.title
+    few = heatmap_table(cte.select(np.arange(10) < 7))
+    assert not few.unclear.any()
+    assert few.title.splitlines()[-1] == "too few pairs (7 of at least 8)"
+
+
+def test_titles_say_where_pairs_are_too_few() -> None:
+    few = layer_scores(noisy(5), "cue")
+    assert "too few pairs (5 of at least 8)" in bar_table(few).title
+    panels = importance_grid([few, layer_scores(noisy(5), "nast")]).axes
+    assert all("too few pairs (5 of at least 8)" in ax.get_title(loc="left") for ax in panels)
+    ratios = np.full((9, 3, 8), 0.5)
+    ratios[1:, :, 4] = np.nan
+    assert "subject (n=1, too few)" in heatmap_table(result(ratios, np.ones(9))).rows
 
 
 def test_importance_grid_has_a_panel_per_method() -> None:

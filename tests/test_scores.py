@@ -90,6 +90,19 @@ def test_std_leaves_out_tokens_before_the_cue() -> None:
     np.testing.assert_allclose(layer_scores(result(ratios, np.ones(2)), "std").values, 0)
 
 
+def test_draws_of_std_weigh_roles_by_the_tokens_of_the_pairs_drawn() -> None:
+    # Half of the pairs have two prefix tokens behind their cue, half have none, so both the effect
+    # and the weight of the role depend on which pairs are drawn.
+    roles = np.array([[2, 4, 4, 8], [2, 8, -1, -1]] * 6)
+    ratios = np.full((12, 3, 4), np.nan)
+    ratios[::2], ratios[1::2, :, :2] = [1.0, 0.0, 0.0, 0.0], [1.0, 0.0]
+    cte = result(ratios, np.ones(12), roles=roles)
+    weights = np.array([np.ones(12), [1.0, 0.0] * 6, [0.0, 1.0] * 6])
+    rows = LAYER_SCORES["std"].score(Draws(cte=cte, aggregate="ratio_of_means", weights=weights))
+    expected = [np.std([1, 0, 0, 0, 1, 0]), np.std([1, 0, 0, 0]), np.std([1, 0])]
+    np.testing.assert_allclose(rows, np.repeat(np.array(expected)[:, None], 2, axis=1))
+
+
 def test_component_adds_both_sites_up() -> None:
     scores = layer_scores(with_components(noisy(), 0.25), "component")
     np.testing.assert_allclose(scores.values, 2 * 8 * 0.25)
@@ -150,11 +163,11 @@ def test_scaling_raises_alpha_to_beta() -> None:
 
 
 def test_rankings_of_noise_are_called_unstable() -> None:
-    steady = layer_scores(published(D), "transport")
+    steady = layer_scores(published(np.tile(D, 2)), "transport")
     assert steady.rank_stability == pytest.approx(1)
     assert steady.stable
-    assert steady.note == "ranking stable: rank stability 1.00 over 4 pairs"
-    noise = layer_scores(noisy(6), "cue")
+    assert steady.note == "ranking stable: rank stability 1.00 over 8 pairs"
+    noise = layer_scores(noisy(8), "cue")
     assert not noise.stable
     assert noise.note.startswith("ranking NOT stable: rank stability 0.")
     assert noise.note.endswith("below 0.9; trace more pairs before using it")
@@ -162,7 +175,9 @@ def test_rankings_of_noise_are_called_unstable() -> None:
 
 def test_rank_stability_is_a_mean_over_the_bootstrap_draws_alone() -> None:
     def fixed(draws: Draws) -> np.ndarray:
-        return np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [2.0, 1.0, 3.0]])
+        rows = np.tile([1.0, 2.0, 3.0], (len(draws.weights), 1))
+        rows[2:4] = [[3.0, 2.0, 1.0], [2.0, 1.0, 3.0]]
+        return rows
 
     with LAYER_SCORES.restored():
         register_layer_score("fixed")(fixed)
@@ -176,9 +191,9 @@ def test_a_score_of_another_shape_is_refused() -> None:
     with LAYER_SCORES.restored():
         register_layer_score("all layers")(lambda draws: draws.total())
         with pytest.raises(
-            CTEError, match=r"'all layers' gave .* shape \(6, 4\), expected \(6, 3\)"
+            CTEError, match=r"'all layers' gave .* shape \(18, 4\), expected \(18, 3\)"
         ):
-            layer_scores(noisy(), "all layers", resamples=5)
+            layer_scores(noisy(12), "all layers", resamples=5)
 
 
 @pytest.mark.parametrize("method", LAYER_SCORES)

@@ -112,7 +112,7 @@ def test_patterns_are_the_models_own(family: str) -> None:
 @pytest.mark.parametrize("family", OWN)
 def test_selectivity_from_the_models_own_patterns(family: str, queries: str) -> None:
     encoder = FAMILIES[family](torch.float32)
-    pairs = [pair for pair in radiology_pairs() if "There is" in pair.true][:6]
+    pairs = [pair for pair in radiology_pairs() if "There is" in pair.true][:8]
     assert len({pair.negated for pair in pairs}) == 2
     found = head_selectivity(encoder, pairs, queries=queries)
     assert not found.dropped
@@ -133,8 +133,10 @@ def test_selectivity_from_the_models_own_patterns(family: str, queries: str) -> 
     expected = np.stack([differences[id_] for id_ in found.ids])
     np.testing.assert_allclose(found.by_pair, expected, atol=1e-6)
     np.testing.assert_allclose(found.values, expected.mean(axis=0), atol=1e-6)
-    assert (found.low <= found.values).all()
-    assert (found.values <= found.high).all()
+    known = ~np.isnan(found.low)  # few pairs need not determine an interval
+    assert known.mean() > 0.5
+    assert (found.low <= found.values)[known].all()
+    assert (found.values <= found.high)[known].all()
 
 
 def test_a_cue_of_several_words_counts_as_a_whole() -> None:

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from negtrace._files import require_writable
 from negtrace.errors import CTEError
 from negtrace.plots.registry import PLOTS
 from negtrace.plots.save import FORMATS, save_figure
 from negtrace.results.cte_json import Document
-from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity
+from negtrace.results.effect import Effect, Reduction
+from negtrace.results.heads import Head, HeadEffect, HeadGrid, HeadSelectivity
+from negtrace.results.significance import ALPHA
 from negtrace.results.statistics import spearman
 
 
@@ -73,7 +77,8 @@ def summary(document: Document) -> list[str]:
     segments = ", ".join(f"{n} {name}" for name, n in document.segment_counts.items())
     codes = Counter(drop.code for drop in document.dropped)
     dropped = ", ".join(f"{count} {code}" for code, count in codes.items()) or "none"
-    lines = [f"{effect.direction}: {effect.n} pairs ({segments}); dropped: {dropped}"]
+    lines = [f"{effect.direction}: {_counted(effect)} ({segments}); dropped: {dropped}"]
+    lines += [f"  {line}" for line in (effect.too_few, _clear(effect)) if line]
     if effect.estimator != "exact":
         lines.append(f"  an APPROXIMATION by {effect.estimator}{_checked(document)}")
     for method, scores in document.all_layer_scores().items():
@@ -86,7 +91,8 @@ def summary(document: Document) -> list[str]:
 
 def summary_of_heads(effect: HeadEffect, selectivity: HeadSelectivity | None) -> list[str]:
     """Return a few lines on heads: the largest, and the correlation of both measures over heads."""
-    lines = [f"{effect.direction}: {effect.n} pairs", f"  {_top(effect)}"]
+    lines = [f"{effect.direction}: {_counted(effect)}"]
+    lines += [f"  {line}" for line in (effect.too_few, _clear(effect), _top(effect)) if line]
     if selectivity is None:
         return lines
     correlation = spearman(selectivity.values.reshape(1, -1), effect.values.ravel())[0]
@@ -97,13 +103,32 @@ def summary_of_heads(effect: HeadEffect, selectivity: HeadSelectivity | None) ->
     ]
 
 
+def _counted(result: Reduction) -> str:
+    """Return the number of pairs with that of each condition, in words."""
+    negated = result.negated
+    return f"{result.n} pairs, {negated} negated and {result.n - negated} affirmative"
+
+
+def _clear(effect: Effect | HeadEffect) -> str:
+    """Return in words how many cells are clear of 0; empty without tests or with too few pairs."""
+    tested = int((~np.isnan(effect.q)).sum())
+    clear = int((effect.q <= ALPHA).sum())
+    kind = "heads" if isinstance(effect, HeadEffect) else "cells"
+    shown = tested and not effect.too_few
+    return f"{clear} of {tested} {kind} clear of 0 (q <= {ALPHA:g})" if shown else ""
+
+
 def _top(grid: HeadGrid) -> str:
     """Name the three heads with the largest values, with their intervals."""
     named = (
-        f"block {head.block} head {head.head} ({head.value:.3f} [{head.low:.3f}, {head.high:.3f}])"
+        f"block {head.block} head {head.head} ({head.value:.3f}{_bounds(head)})"
         for head in grid.top(3)
     )
     return f"{grid.measure} of heads, largest: {'; '.join(named)}"
+
+
+def _bounds(head: Head) -> str:
+    return "" if np.isnan(head.low) else f" [{head.low:.3f}, {head.high:.3f}]"
 
 
 def _checked(document: Document) -> str:

@@ -117,6 +117,7 @@ def draw_cells(ax: Axes, table: HeatmapTable) -> None:
         linecolor="white",
     )
     _hatch(ax, table)
+    _mark(ax, table)
     if table.annotate:
         _annotate(ax, table)
     name_columns(ax, table.columns, offset=0.5)
@@ -154,6 +155,13 @@ def _hatch(ax: Axes, table: HeatmapTable) -> None:
     style: dict[str, Any] = {"facecolor": ABSENT, "edgecolor": "0.6", "hatch": "////"}
     for row, column in np.argwhere(np.isnan(table.values)).tolist():
         ax.add_patch(Rectangle((column, row), 1, 1, linewidth=0, **style))
+
+
+def _mark(ax: Axes, table: HeatmapTable) -> None:
+    """Put a dot into each marked cell: its upper right corner, or its middle if it has no text."""
+    rows, columns = np.nonzero(table.unclear)
+    right, down = (0.87, 0.17) if table.annotate else (0.5, 0.5)
+    ax.scatter(columns + right, rows + down, s=2.5, color="0.35", linewidths=0, zorder=3)
 
 
 def _annotate(ax: Axes, table: HeatmapTable) -> None:

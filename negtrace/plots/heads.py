@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from negtrace.errors import CTEError
 from negtrace.plots.cells import draw_heatmap, heatmaps_side_by_side
 from negtrace.plots.registry import PLOTS
-from negtrace.plots.tables import facts_of_heads, head_table, shared, title
+from negtrace.plots.tables import below, facts_of_heads, head_table, shared, title
 from negtrace.results.cte import CTE
 from negtrace.results.cte_json import Document
 from negtrace.results.effect import Effect
@@ -25,6 +25,7 @@ def head_heatmap(
     *,
     intervals: bool = False,
     annotate: bool = True,
+    mark: bool = True,
     colour_bar: bool = True,
 ) -> Axes:
     """Draw a number for every head: heads down, blocks across.
@@ -35,14 +36,15 @@ def head_heatmap(
         result: a CTE traced at head sites, which is reduced with the default options; its effect,
             where all positions were patched at once; or the selectivity of heads.
         ax: axes to draw on; None makes a figure of pyplot.
-        intervals: whether to write the bootstrap interval below each value.
+        intervals: whether to write the interval below each value.
         annotate: whether to write values into the cells, if there are few enough blocks.
+        mark: whether to put a dot into heads whose effect is not clear of 0.
         colour_bar: whether to draw one.
 
     Raises:
         CTEError: when no head was traced.
     """
-    table = head_table(result, intervals=intervals, annotate=annotate)
+    table = head_table(result, intervals=intervals, annotate=annotate, mark=mark)
     return draw_heatmap(table, ax, colour_bar=colour_bar)
 
 
@@ -53,7 +55,7 @@ def heads_side_by_side(results: Sequence[Result], *, intervals: bool = False) ->
 
     Args:
         results: as of `head_heatmap`.
-        intervals: whether to write the bootstrap interval below each value.
+        intervals: whether to write the interval below each value.
 
     Raises:
         CTEError: when there is nothing to draw, or the grids are of different blocks.
@@ -65,7 +67,9 @@ def heads_side_by_side(results: Sequence[Result], *, intervals: bool = False) ->
         )
     tables = [head_table(grid, intervals=intervals) for grid in grids]
     common, rest = shared([facts_of_heads(grid) for grid in grids])
-    titles = [title(left) for left in rest]
+    titles = [
+        title(left) + below(0, table.unclear) for left, table in zip(rest, tables, strict=True)
+    ]
     return heatmaps_side_by_side(tables, titles, title(common), shared_bar=False)
 
 

@@ -11,7 +11,7 @@ from negtrace.errors import CTEError
 from negtrace.plots.cells import draw_heatmap, heatmaps_side_by_side
 from negtrace.plots.layout import heatmap_size
 from negtrace.plots.registry import PLOTS
-from negtrace.plots.tables import beyond, facts, heatmap_table, shared, title
+from negtrace.plots.tables import below, facts, heatmap_table, shared, title
 from negtrace.results.cte import CTE
 from negtrace.results.cte_json import Document
 from negtrace.results.effect import Effect
@@ -25,6 +25,7 @@ def heatmap(
     *,
     intervals: bool = False,
     annotate: bool = True,
+    mark: bool = True,
     site: str | None = None,
     colour_bar: bool = True,
 ) -> Axes:
@@ -33,8 +34,9 @@ def heatmap(
     Args:
         result: a CTE, which is reduced with the default options, or an effect.
         ax: axes to draw on; None makes a figure of pyplot.
-        intervals: whether to write the bootstrap interval below each value.
+        intervals: whether to write the interval below each value.
         annotate: whether to write values into the cells, if there are few enough layers.
+        mark: whether to put a dot into cells whose effect is not clear of 0.
         site: site to draw; None takes the only one.
         colour_bar: whether to draw one.
 
@@ -42,7 +44,7 @@ def heatmap(
         CTEError: when `result` has several sites and none is named.
         UnknownNameError: when `result` has no such site.
     """
-    table = heatmap_table(result, intervals=intervals, annotate=annotate, site=site)
+    table = heatmap_table(result, intervals=intervals, annotate=annotate, mark=mark, site=site)
     return draw_heatmap(table, ax, colour_bar=colour_bar)
 
 
@@ -61,7 +63,10 @@ def both_directions(denoising: CTE | Effect, noising: CTE | Effect) -> Figure:
     tables = [heatmap_table(effect) for effect in effects]
     named = [facts(effect, f"site {effect.sites[0]}") for effect in effects]
     common, rest = shared([{**one, "direction": PANELS[one["direction"]]} for one in named])
-    titles = [title(left) + beyond(table.over) for left, table in zip(rest, tables, strict=True)]
+    titles = [
+        title(left) + below(table.over, table.unclear)
+        for left, table in zip(rest, tables, strict=True)
+    ]
     return heatmaps_side_by_side(tables, titles, title(common), shared_bar=True)
 
 

@@ -9,7 +9,7 @@ __all__ = [
     "BarTable",
     "HeatmapTable",
     "bar_table",
-    "beyond",
+    "below",
     "facts",
     "facts_of_heads",
     "head_table",
@@ -30,7 +30,9 @@ from negtrace.errors import CTEError
 from negtrace.results.cte import CTE
 from negtrace.results.effect import Effect, Reduction
 from negtrace.results.heads import HeadEffect, HeadSelectivity, head_effect
+from negtrace.results.intervals import MIN_PAIRS
 from negtrace.results.layer_scores import LayerScores
+from negtrace.results.significance import ALPHA
 
 LIMIT = 1.0
 """Largest value of the colour scale of every heatmap of states, so that figures can be compared;
@@ -45,6 +47,9 @@ LEGIBLE = 16
 
 ROUNDING = 0.005
 """Excess over the colour scale that is not counted: with two decimals, 1.004 reads 1.00."""
+
+MARKED = f"\n\N{BULLET} not clear of 0 (q > {ALPHA:g})"
+"""Key to the marks, as a further line of a title."""
 
 PATCHED = {
     "token": "",
@@ -74,6 +79,8 @@ class HeatmapTable:
     title: str
     over: int
     """Number of cells beyond the colour scale."""
+    unclear: Bool[np.ndarray, "row column"]
+    """Cells that are marked, since their effect is not clear of 0."""
     limit: float = LIMIT
     """Colours span -limit to limit."""
     label: str = EFFECT
@@ -105,7 +112,12 @@ class BarTable:
 
 
 def heatmap_table(
-    result: CTE | Effect, *, intervals: bool = False, annotate: bool = True, site: str | None = None
+    result: CTE | Effect,
+    *,
+    intervals: bool = False,
+    annotate: bool = True,
+    mark: bool = True,
+    site: str | None = None,
 ) -> HeatmapTable:
     """Return the contents of `heatmap`; arguments and errors are the same."""
     effect = result.effect() if isinstance(result, CTE) else result
@@ -113,6 +125,7 @@ def heatmap_table(
     values = effect.values[index].T
     counts = effect.counts[index].max(axis=0).tolist()
     over = int((np.abs(values) > LIMIT + ROUNDING).sum())
+    unclear = _unclear(effect, effect.q[index].T, mark=mark)
     columns = ("embed", *map(str, range(1, len(effect.layers))))
     return HeatmapTable(
         rows=tuple(_row(name, n, effect.n) for name, n in zip(effect.labels, counts, strict=True)),
@@ -121,8 +134,9 @@ def heatmap_table(
         text=_texts(values),
         small_text=_intervals(effect.low[index].T, effect.high[index].T, shown=intervals),
         annotate=annotate and len(columns) <= LEGIBLE,
-        title=title(facts(effect, f"site {effect.sites[index]}")) + beyond(over),
+        title=title(facts(effect, f"site {effect.sites[index]}")) + below(over, unclear),
         over=over,
+        unclear=unclear,
     )
 
 
@@ -131,10 +145,13 @@ def head_table(
     *,
     intervals: bool = False,
     annotate: bool = True,
+    mark: bool = True,
 ) -> HeatmapTable:
     """Return the contents of `head_heatmap`; arguments and errors are the same."""
     grid = head_effect(result) if isinstance(result, CTE | Effect) else result
     values = grid.values.T
+    q = grid.q.T if isinstance(grid, HeadEffect) else np.full(values.shape, np.nan)
+    unclear = _unclear(grid, q, mark=mark)
     return HeatmapTable(
         rows=tuple(f"head {head}" for head in grid.heads),
         columns=tuple(map(str, range(1, len(grid.layers) + 1))),
@@ -142,8 +159,9 @@ def head_table(
         text=_texts(values),
         small_text=_intervals(grid.low.T, grid.high.T, shown=intervals),
         annotate=annotate and len(grid.layers) <= LEGIBLE,
-        title=title(facts_of_heads(grid)),
+        title=title(facts_of_heads(grid)) + below(0, unclear),
         over=0,
+        unclear=unclear,
         limit=_rounded_up(values),
         label=SELECTIVITY if isinstance(grid, HeadSelectivity) else EFFECT,
     )
@@ -165,7 +183,9 @@ def bar_table(scores: LayerScores | Sequence[LayerScores]) -> BarTable:
         np.stack([_scaled(one, getattr(one, name), len(several)) for one in several])
         for name in ("values", "low", "high")
     )
-    note = first.note if len(several) == 1 else "alpha: each method scaled to 0 .. 1"
+    note, shown = "alpha: each method scaled to 0 .. 1", facts(first)
+    if len(several) == 1:
+        note, shown = first.note, {**shown, "too_few": ""}  # which the note says
     return BarTable(
         methods=tuple(one.method for one in several),
         columns=tuple(map(str, range(1, len(first.layers) + 1))),
@@ -174,7 +194,7 @@ def bar_table(scores: LayerScores | Sequence[LayerScores]) -> BarTable:
         high=high,
         stable=np.array([one.stable for one in several]),
         label=f"{first.method} score" if len(several) == 1 else "alpha (0 least, 1 most)",
-        title=f"{title(facts(first))}\n{note}",
+        title=f"{title(shown)}\n{note}",
     )
 
 
@@ -190,12 +210,16 @@ def facts_of_heads(grid: HeadEffect | HeadSelectivity) -> dict[str, str]:
         "site": f"largest difference over {queries}",
         "kept": f"n = {grid.n} ({len(grid.dropped)} dropped)",
         "aggregate": "mean over pairs",
+        "too_few": grid.too_few,
     }
 
 
 def facts(result: Reduction, site: str = "") -> dict[str, str]:
     """Return the facts of a reduction, for its title; empty where a setting is the usual one."""
-    options = result.options
+    options, counts = result.options, []
+    if options.condition is None:
+        counts = [f"{result.negated} negated, {result.n - result.negated} affirmative"]
+    counts += [f"{result.below_floor} below floor, {result.dropped} dropped"]
     return {
         "model": result.model,
         "direction": result.direction,
@@ -206,8 +230,9 @@ def facts(result: Reduction, site: str = "") -> dict[str, str]:
         "pairs": f"{options.segment} pairs",
         "condition": "" if options.condition is None else f"{options.condition} statement true",
         "site": site,
-        "kept": f"n = {result.n} ({result.below_floor} below floor, {result.dropped} dropped)",
+        "kept": f"n = {result.n} ({'; '.join(counts)})",
         "aggregate": options.aggregate.replace("_", " "),
+        "too_few": result.too_few,
     }
 
 
@@ -226,23 +251,28 @@ def shared(
 def title(named: Mapping[str, str]) -> str:
     """Join facts to a title: the experiment in the first line, the reduction in the second.
 
+    A third line says so where there are too few pairs.
+
     >>> title({"model": "toy", "direction": "noising", "corruption": "swap", "aggregate": "median"})
     'toy: noising, swap\\nmedian'
     """
     model = named.get("model", "")
     first = _joined(named, "direction", "corruption", "estimator", "pairs", "condition")
     second = _joined(named, "site", "window", "positions", "kept", "aggregate")
-    lines = (": ".join(filter(None, (model, first))), second)
+    lines = (": ".join(filter(None, (model, first))), second, named.get("too_few", ""))
     return "\n".join(filter(None, lines))
 
 
-def beyond(over: int) -> str:
-    """Return a further line of a title where cells lie beyond the colour scale."""
-    return f"\n{over} cell(s) beyond the colour scale" if over else ""
+def below(over: int, unclear: Bool[np.ndarray, "row column"]) -> str:
+    """Return further lines of a title: cells beyond the colour scale, and the key to the marks."""
+    beyond = f"\n{over} cell(s) beyond the colour scale" if over else ""
+    return beyond + (MARKED if unclear.any() else "")
 
 
 def verdict(one: LayerScores) -> str:
     """Return how far a method's ranking can be trusted, short enough for a panel."""
+    if one.too_few:
+        return one.too_few
     stability = "unknown" if np.isnan(one.rank_stability) else f"{one.rank_stability:.2f}"
     return f"rank stability {stability}{'' if one.stable else ': NOT stable'}"
 
@@ -269,7 +299,15 @@ def _site(effect: Effect, site: str | None) -> int:
 
 def _row(label: str, count: int, n: int) -> str:
     name = label.replace("_", " ")
-    return name if count == n else f"{name} (n={count})"
+    few = ", too few" if count < MIN_PAIRS <= n else ""
+    return name if count == n else f"{name} (n={count}{few})"
+
+
+def _unclear(
+    result: Effect | HeadEffect | HeadSelectivity, q: Float[np.ndarray, "row column"], *, mark: bool
+) -> Bool[np.ndarray, "row column"]:
+    """Return the cells to mark; none where too few pairs can tell any cell from 0."""
+    return np.asarray((q > ALPHA) & (mark and not result.too_few))
 
 
 def _texts(values: Float[np.ndarray, "row column"]) -> tuple[tuple[str, ...], ...]:

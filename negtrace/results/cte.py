@@ -240,6 +240,7 @@ class CTE:
             estimator=self.estimator,
             options=replace(options, floor=floor),
             n=len(order),
+            negated=int(selected.negated[order].sum()),
             below_floor=len(selected) - len(order),
             dropped=len(self.dropped),
         )
@@ -260,7 +261,7 @@ class CTE:
     def effect(
         self, options: ReduceOptions | None = None, *, axis: str = "role", **changes: Any
     ) -> Effect:
-        """Reduce pairs to the effect in each cell, with bootstrap intervals over pairs.
+        """Reduce pairs to the effect in each cell, with intervals over pairs and a test against 0.
 
         `cte.effect(aggregate="median")` is short for
         `cte.effect(ReduceOptions(aggregate="median"))`.

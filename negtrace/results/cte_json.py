@@ -1,9 +1,9 @@
-"""CTE JSON, version 1: effects, layer scores and provenance in a file that other tools can read.
+"""CTE JSON, version 2: effects, layer scores and provenance in a file that other tools can read.
 
 The file holds no statement text and no image path unless asked to. The raw scores of every pair go
 to a safetensors file beside it, which it names with its SHA-256. Derived numbers are rounded to ten
 decimals, far below the width of any interval, so that every machine writes the same bytes. The
-schema is `cte-1.schema.json` beside this module.
+schema is `cte-2.schema.json` beside this module.
 """
 
 __all__ = ["Document", "read_json", "write_json"]
@@ -37,17 +37,15 @@ from negtrace.results.raw import sidecar_bytes
 from negtrace.results.selection import FLOOR, above_floor
 
 SCHEMA = "negtrace.cte"
-VERSION = 1
+VERSION = 2
 DECIMALS = 10
 
 TRACE = ("direction", "corruption", "unit", "positions", "window", "estimator")
 """Settings of the trace, which all results of a document share."""
 
-REDUCTION = (
-    *("aggregate", "segment", "condition", "floor", "n", "below_floor"),
-    *("confidence", "resamples", "seed"),
-)
-EFFECT = ("values", "low", "high", "counts", "axis", "labels")
+COUNTS = ("n", "negated", "below_floor")
+REDUCTION = (*[field.name for field in fields(ReduceOptions)], *COUNTS)
+EFFECT = ("values", "low", "high", "p", "q", "counts", "axis", "labels")
 SCORES = ("method", "values", "low", "high", "alpha", "rank_stability")
 
 
@@ -228,7 +226,7 @@ def _content(
             "floor": floor,
             "tau": cte.tau,
         },
-        "effects": [_entry(effect, EFFECT) for effect in effects],
+        "effects": [{**_entry(effect, EFFECT), "note": effect.too_few} for effect in effects],
         "layer_scores": [
             {**_entry(score, SCORES), "stable": score.stable, "note": score.note}
             for score in scores
@@ -317,7 +315,7 @@ def _effect(
     place: str, entry: dict[str, Any], layers: tuple[str, ...], sites: tuple[str, ...]
 ) -> Effect:
     shape = (len(sites), len(layers), len(entry["labels"]))
-    arrays = {name: _array(place, name, entry, shape) for name in ("values", "low", "high")}
+    arrays = {name: _array(place, name, entry, shape) for name in EFFECT[:5]}
     return Effect(
         **_reduction_fields(entry),
         **arrays,
@@ -352,8 +350,8 @@ def _array(place: str, name: str, entry: dict[str, Any], shape: tuple[int, ...])
 
 
 def schema() -> dict[str, Any]:
-    """Return the published JSON Schema of version 1."""
-    text = files("negtrace.results").joinpath("cte-1.schema.json").read_text(encoding="utf-8")
+    """Return the published JSON Schema of this version."""
+    text = files("negtrace.results").joinpath("cte-2.schema.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
 
 
@@ -375,8 +373,11 @@ def _check_version(path: Path, content: Any) -> None:
     version = content.get("version")
     if version == VERSION and isinstance(version, int) and not isinstance(version, bool):
         return
-    newer = isinstance(version, int) and version > VERSION
-    advice = "it is newer than this negtrace; upgrade negtrace" if newer else "no such version"
+    advice = "no such version"
+    if isinstance(version, int) and not isinstance(version, bool) and version > 0:
+        older = "it is older; write it again from its raw file: write_json(CTE.load(raw), path)"
+        newer = "it is newer than this negtrace; upgrade negtrace"
+        advice = older if version < VERSION else newer
     raise CTEError(f"{path} has version {version!r}, this negtrace reads {VERSION}: {advice}")
 
 

@@ -20,8 +20,10 @@ from jaxtyping import Bool, Float, Int
 
 from negtrace._messages import one_of
 from negtrace.errors import CTEError, UnknownNameError
+from negtrace.results.intervals import confidence_interval, too_few
 from negtrace.results.options import ReduceOptions, flat_fields
-from negtrace.results.statistics import AGGREGATES, PairSums, interval, resample
+from negtrace.results.significance import adjusted, sign_flip_test
+from negtrace.results.statistics import AGGREGATES, PairSums
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +90,7 @@ def _numbered(names: list[str]) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Reduction:
     """Facts of one reduction: the trace, the options, and the number of pairs."""
 
@@ -108,31 +110,57 @@ class Reduction:
     """Options of the reduction; `floor` is the number that was used."""
     n: int
     """Number of pairs that were reduced."""
+    negated: int
+    """Number of those pairs whose true statement is the negated one."""
     below_floor: int
     """Number of selected pairs that the floor left out."""
     dropped: int
     """Number of pairs that were never traced."""
 
+    @property
+    def too_few(self) -> str:
+        """Remark that there are too few pairs for intervals; empty where there are enough."""
+        return too_few(self.n)
+
+    def __repr__(self) -> str:
+        options = self.options
+        chosen = [self.direction, self.corruption, f"{options.segment} pairs", options.aggregate]
+        pairs = f"n = {self.n}, {self.negated} negated and {self.n - self.negated} affirmative"
+        remark = f"; {self.too_few}" if self.too_few else ""
+        return f"<{type(self).__name__} of {self.model}: {', '.join(chosen)}; {pairs}{remark}>"
+
 
 class Estimate(NamedTuple):
-    """Effect in one cell, with the ends of its bootstrap interval and its number of pairs."""
+    """Effect in one cell, with its interval, its number of pairs, and its test against 0."""
 
     value: float
     low: float
     high: float
     pairs: int
+    p: float
+    """p-value of no effect; NaN where there is nothing to test."""
+    q: float
+    """p corrected for the number of cells."""
+    note: str
+    """Remark that too few pairs have the cell; empty where there are enough."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Effect(Reduction):
     """Causal tracing effect: 0 is no effect, 1 the full one; signs are kept, nothing is clipped."""
 
     values: Float[np.ndarray, "site layer label"]
     """NaN where no pair has the cell."""
     low: Float[np.ndarray, "site layer label"]
-    """Lower end of the bootstrap interval; NaN where fewer than two pairs have the cell."""
+    """Lower end of the interval; NaN where fewer than eight pairs have the cell, or where the pairs
+    do not determine it."""
     high: Float[np.ndarray, "site layer label"]
-    """Upper end of the bootstrap interval."""
+    """Upper end of the interval."""
+    p: Float[np.ndarray, "site layer label"]
+    """Two-sided p-value of no effect, by flipping the signs of pairs; NaN where there is nothing to
+    test: without the cell, or where its effect is 0, or 1, in every pair."""
+    q: Float[np.ndarray, "site layer label"]
+    """p corrected for the number of cells that are tested (Benjamini & Hochberg)."""
     counts: Int[np.ndarray, "site layer label"]
     """Number of pairs that have the cell."""
     axis: str
@@ -158,28 +186,41 @@ class Effect(Reduction):
             _index("layer", self._layer(layer), self.layers),
             _index("label", label, self.labels),
         )
-        value, low, high = (float(array[cell]) for array in (self.values, self.low, self.high))
-        return Estimate(value=value, low=low, high=high, pairs=int(self.counts[cell]))
+        pairs = int(self.counts[cell])
+        return Estimate(
+            value=float(self.values[cell]),
+            low=float(self.low[cell]),
+            high=float(self.high[cell]),
+            pairs=pairs,
+            p=float(self.p[cell]),
+            q=float(self.q[cell]),
+            note=too_few(pairs),
+        )
 
     def of_site(self, site: str) -> "Effect":
-        """Return the effect at one site alone.
+        """Return the effect at one site alone; q stays that of all sites together.
 
         Raises:
             UnknownNameError: when the site is not in this result.
         """
         chosen = [_index("site", site, self.sites)]
-        names = ("values", "low", "high", "counts")
+        names = ("values", "low", "high", "p", "q", "counts")
         return replace(self, sites=(site,), **{name: getattr(self, name)[chosen] for name in names})
 
     def to_dataframe(self) -> Any:
-        """Return a tidy pandas.DataFrame with a row per site, layer and label."""
+        """Return a tidy pandas.DataFrame with a row per site, layer and label.
+
+        `note` says where too few pairs have a cell for an interval.
+        """
         import pandas as pd
 
         index = pd.MultiIndex.from_product(
             [self.sites, self.layers, self.labels], names=["site", "layer", self.axis]
         )
-        arrays = {"effect": self.values, "low": self.low, "high": self.high, "pairs": self.counts}
-        columns = {name: array.ravel() for name, array in arrays.items()}
+        arrays = {"effect": self.values, "low": self.low, "high": self.high}
+        arrays |= {"p": self.p, "q": self.q, "pairs": self.counts}
+        columns: dict[str, Any] = {name: array.ravel() for name, array in arrays.items()}
+        columns["note"] = [too_few(count) for count in self.counts.ravel().tolist()]
         facts = flat_fields(self)
         return (
             pd.DataFrame(columns, index=index)
@@ -204,6 +245,7 @@ _COLUMNS = (
     "segment",
     "condition",
     "n",
+    "negated",
 )
 """Facts that a data frame repeats in every row."""
 
@@ -221,15 +263,18 @@ def estimate(
     """Reduce the scores of the selected pairs to the effect of each site, layer and label."""
     options = reduction.options
     sums = gather(numerators, d, groups)
-    weights = resample(reduction.n, resamples=options.resamples, seed=options.seed)
-    draws = AGGREGATES[options.aggregate](sums, weights)
-    low, high = interval(draws[1:], confidence=options.confidence)
+    low, high = confidence_interval(sums, options.aggregate, options)
     counts = (sums.tokens > 0).sum(axis=0)
+    p = np.full(counts.shape, np.nan)
+    if options.resamples:
+        p = sign_flip_test(sums, options.aggregate, seed=options.seed)
     return Effect(
         **vars(reduction),
-        values=draws[0],
-        low=np.where(counts > 1, low, np.nan),
-        high=np.where(counts > 1, high, np.nan),
+        values=AGGREGATES[options.aggregate](sums, np.ones((1, reduction.n)))[0],
+        low=low,
+        high=high,
+        p=p,
+        q=adjusted(p),
         counts=counts,
         axis=axis,
         labels=groups.labels,

@@ -1,6 +1,6 @@
 """Attention heads: the causal effect of each, and its selectivity for the negator.
 
-Both are grids of blocks by heads with bootstrap intervals over pairs, and can be drawn side by
+Both are grids of blocks by heads with intervals over pairs, and can be drawn side by
 side. A head that attends to the negator need not be one that the score depends on.
 """
 
@@ -17,13 +17,15 @@ from negtrace._files import as_json
 from negtrace.errors import CTEError
 from negtrace.results.cte import CTE
 from negtrace.results.effect import Effect, Groups, Reduction, gather
+from negtrace.results.intervals import MIN_PAIRS, confidence_interval, studentised, too_few
 from negtrace.results.options import ReduceOptions, Resampling, flat_fields
 from negtrace.results.provenance import Dropped, Provenance
-from negtrace.results.statistics import AGGREGATES, interval, resample
+from negtrace.results.significance import adjusted, sign_flip_test
+from negtrace.results.statistics import AGGREGATES, resample
 
 
 class Head(NamedTuple):
-    """One head with its value and bootstrap interval."""
+    """One head with its value and interval, and the test of its effect against 0."""
 
     layer: str
     """Block as `named_modules()` calls it."""
@@ -34,9 +36,12 @@ class Head(NamedTuple):
     value: float
     low: float
     high: float
+    p: float
+    """NaN for a selectivity, which is above 0 by chance alone, and where there is no test."""
+    q: float
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class HeadGrid:
     """A number for every head of every block."""
 
@@ -50,9 +55,9 @@ class HeadGrid:
     values: Float[np.ndarray, "block head"]
     """NaN where there is no such cell."""
     low: Float[np.ndarray, "block head"]
-    """Lower end of the bootstrap interval over pairs; NaN for a single pair."""
+    """Lower end of the interval over pairs; NaN for fewer than eight pairs."""
     high: Float[np.ndarray, "block head"]
-    """Upper end of the bootstrap interval."""
+    """Upper end of the interval."""
 
     def top(self, count: int = 10) -> list[Head]:
         """Return the heads with the largest values, the largest first; equal ones by block."""
@@ -69,14 +74,19 @@ class HeadGrid:
     def to_json(self) -> dict[str, Any]:
         """Return every field as JSON holds it, by name: arrays as lists, NaN as None."""
         named = {name: as_json(value) for name, value in flat_fields(self).items()}
-        return {"measure": self.measure, **named}
+        return {"measure": self.measure, **named, "note": self._facts()["note"]}
 
     def _facts(self) -> dict[str, Any]:
         """Return the facts that a data frame repeats in every row."""
         raise NotImplementedError
 
+    def _tests(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return p and q of every head."""
+        missing = np.full(self.values.shape, np.nan)
+        return missing, missing
+
     def _all_heads(self) -> list[Head]:
-        arrays = (self.values, self.low, self.high)
+        arrays = (self.values, self.low, self.high, *self._tests())
         return [
             Head(layer, block + 1, head, *(float(array[block, column]) for array in arrays))
             for block, layer in enumerate(self.layers)
@@ -84,7 +94,7 @@ class HeadGrid:
         ]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class HeadEffect(HeadGrid, Reduction):
     """Causal tracing effect of each head, summed over positions; no unit.
 
@@ -94,10 +104,19 @@ class HeadEffect(HeadGrid, Reduction):
 
     measure: ClassVar[str] = "effect"
 
+    p: Float[np.ndarray, "block head"]
+    """Two-sided p-value of no effect, as of `Effect`."""
+    q: Float[np.ndarray, "block head"]
+    """p corrected for the number of heads that are tested."""
+
+    def _tests(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.p, self.q
+
     def _facts(self) -> dict[str, Any]:
         named = flat_fields(self)
         trace = ("model", "estimator", "positions", "window", "direction", "corruption")
-        return {name: named[name] for name in (*trace, "aggregate", "segment", "condition", "n")}
+        rest = ("aggregate", "segment", "condition", "n", "negated")
+        return {**{name: named[name] for name in (*trace, *rest)}, "note": self.too_few}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,7 +139,7 @@ class HeadSelectivity(HeadGrid):
     queries: str
     """Tokens whose attention counts: `after_cue`, or all `other` tokens."""
     resampling: Resampling
-    """Bootstrap behind the intervals."""
+    """Draws behind the intervals."""
     provenance: Provenance
     dropped: tuple[Dropped, ...] = ()
 
@@ -134,8 +153,13 @@ class HeadSelectivity(HeadGrid):
         """Number of pairs."""
         return len(self.ids)
 
+    @property
+    def too_few(self) -> str:
+        """Remark that there are too few pairs for intervals; empty where there are enough."""
+        return too_few(self.n)
+
     def _facts(self) -> dict[str, Any]:
-        return {"model": self.model, "queries": self.queries, "n": self.n}
+        return {"model": self.model, "queries": self.queries, "n": self.n, "note": self.too_few}
 
 
 def head_effect(
@@ -160,20 +184,23 @@ def head_effect(
             raise CTEError("an effect is reduced already; pass the CTE itself to give options")
         return _of_effect(result, sites)
     kept, reduction = result.keep(options, **changes)
-    n, options = reduction.n, reduction.options
+    options = reduction.options
     member = (kept.roles >= 0)[:, :, None]
     groups = Groups(labels=("sum",), member=member, summed=True)
     sums = gather(kept.numerators[:, list(sites.values())], kept.d, groups)
-    weights = resample(n, resamples=options.resamples, seed=options.seed)
-    draws = AGGREGATES[options.aggregate](sums, weights)[:, :, 1:, 0]  # no head in the embedding
-    low, high = interval(draws[1:] if n > 1 else draws[:0], confidence=options.confidence)
+    low, high = confidence_interval(sums, options.aggregate, options)
+    values = AGGREGATES[options.aggregate](sums, np.ones((1, reduction.n)))[0]
+    p = np.full(values.shape, np.nan)
+    if options.resamples:
+        p = sign_flip_test(sums, options.aggregate, seed=options.seed)
+    grids = {"values": values, "low": low, "high": high, "p": p}
+    blocks = {name: grid[:, 1:, 0].T for name, grid in grids.items()}  # no head in the embedding
     return HeadEffect(
         **vars(reduction),
+        **blocks,
+        q=adjusted(blocks["p"]),
         layers=result.layers[1:],
         heads=tuple(sites),
-        values=draws[0].T,
-        low=low.T,
-        high=high.T,
     )
 
 
@@ -187,7 +214,7 @@ def selectivity_of(
     dropped: Sequence[Dropped] = (),
     resampling: Resampling | None = None,
 ) -> HeadSelectivity:
-    """Average the selectivity over pairs, with bootstrap intervals that ignore their order.
+    """Average the selectivity over pairs, with intervals that ignore their order.
 
     Args:
         by_pair: selectivity of each head in each pair.
@@ -196,7 +223,7 @@ def selectivity_of(
         queries: tokens whose attention counted.
         provenance: origin of the numbers.
         dropped: pairs that were not measured.
-        resampling: bootstrap behind the intervals; None takes the defaults.
+        resampling: draws behind the intervals; None takes the defaults.
 
     Raises:
         CTEError: when there is no pair.
@@ -206,14 +233,15 @@ def selectivity_of(
     resampling = resampling or Resampling()
     order = np.argsort(np.array(ids))
     ordered = by_pair[order]
-    weights = resample(len(order), resamples=resampling.resamples, seed=resampling.seed)
-    draws = np.tensordot(weights, ordered, axes=1) / len(order)
-    redrawn = draws[1:] if len(order) > 1 else draws[:0]
-    low, high = interval(redrawn, confidence=resampling.confidence)
+    low, high = (np.full(ordered.shape[1:], np.nan) for _ in range(2))
+    if len(order) >= MIN_PAIRS and resampling.resamples:
+        drawn = resample(len(order), resamples=resampling.resamples, seed=resampling.seed)[1:]
+        ones = np.ones_like(ordered)
+        low, high = studentised(ordered, ones, drawn=drawn, confidence=resampling.confidence)
     return HeadSelectivity(
         layers=tuple(layers),
         heads=tuple(range(by_pair.shape[2])),
-        values=draws[0],
+        values=ordered.mean(axis=0),
         low=low,
         high=high,
         by_pair=ordered,
@@ -248,5 +276,12 @@ def _of_effect(effect: Effect, sites: dict[int, int]) -> HeadEffect:
         )
     reduction = {name: getattr(effect, name) for name in Reduction.__dataclass_fields__}
     indices = list(sites.values())
-    grids = {name: getattr(effect, name)[indices, 1:, 0].T for name in ("values", "low", "high")}
-    return HeadEffect(**reduction, **grids, layers=effect.layers[1:], heads=tuple(sites))
+    names = ("values", "low", "high", "p")
+    grids = {name: getattr(effect, name)[indices, 1:, 0].T for name in names}
+    return HeadEffect(
+        **reduction,
+        **grids,
+        q=adjusted(grids["p"]),
+        layers=effect.layers[1:],
+        heads=tuple(sites),
+    )

@@ -33,14 +33,22 @@ from negtrace._registry import Registry
 from negtrace.errors import CTEError
 from negtrace.results.cte import CTE
 from negtrace.results.effect import Groups, Reduction, gather, role_groups, token_groups
+from negtrace.results.intervals import MIN_PAIRS, jackknife_interval
 from negtrace.results.options import ReduceOptions, flat_fields
-from negtrace.results.statistics import AGGREGATES, interval, resample, spearman
+from negtrace.results.statistics import (
+    AGGREGATES,
+    Quotient,
+    interval,
+    resample,
+    spearman,
+    subsets,
+)
 
 STABLE = 0.9
 """Least mean Spearman correlation at which a ranking of blocks counts as stable."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LayerScores(Reduction):
     """A score and a weight for each block."""
 
@@ -50,9 +58,9 @@ class LayerScores(Reduction):
     values: Float[np.ndarray, " block"]
     """Scores of the method; no unit."""
     low: Float[np.ndarray, " block"]
-    """Lower end of the bootstrap interval over pairs; NaN for a single pair."""
+    """Lower end of the interval over pairs; NaN for fewer than eight pairs."""
     high: Float[np.ndarray, " block"]
-    """Upper end of the bootstrap interval."""
+    """Upper end of the interval."""
     alpha: Float[np.ndarray, " block"]
     """(values - min) / (max - min), so 0 to 1; all 1 where the values are equal."""
     rank_stability: float
@@ -60,8 +68,8 @@ class LayerScores(Reduction):
 
     @property
     def stable(self) -> bool:
-        """True when redrawing the pairs hardly changes the ranking of the blocks."""
-        return bool(self.rank_stability >= STABLE)
+        """True when redrawing enough pairs hardly changes the ranking of the blocks."""
+        return bool(self.rank_stability >= STABLE) and self.n >= MIN_PAIRS
 
     @property
     def note(self) -> str:
@@ -70,6 +78,8 @@ class LayerScores(Reduction):
             draws = self.options.resamples
             return f"stability unknown: {self.n} pair(s), {draws} bootstrap draws"
         measured = f"rank stability {self.rank_stability:.2f} over {self.n} pairs"
+        if self.too_few:
+            return f"ranking NOT stable: {self.too_few}; {measured}"
         if self.stable:
             return f"ranking stable: {measured}"
         return f"ranking NOT stable: {measured}, below {STABLE:g}; trace more pairs before using it"
@@ -90,7 +100,7 @@ class LayerScores(Reduction):
 
         arrays = {"score": self.values, "low": self.low, "high": self.high, "alpha": self.alpha}
         frame = pd.DataFrame({"method": self.method, "layer": list(self.layers), **arrays})
-        facts = {**flat_fields(self), "stable": self.stable}
+        facts = {**flat_fields(self), "stable": self.stable, "note": self.note}
         return frame.assign(**{name: facts[name] for name in _COLUMNS})
 
 
@@ -103,6 +113,8 @@ _COLUMNS = (
     "segment",
     "condition",
     "n",
+    "negated",
+    "note",
 )
 """Facts that a data frame repeats in every row."""
 
@@ -111,8 +123,9 @@ _COLUMNS = (
 class Draws:
     """Pairs of a trace, drawn again and again: everything that a layer score is computed from.
 
-    Its methods return one row per draw. Row 0 counts every pair once: it is the score itself. The
-    other rows are bootstrap draws, from which intervals and stability follow.
+    Its methods return one row per draw. Row 0 counts every pair once: it is the score itself. From
+    the other rows intervals and stability follow: bootstrap draws, then each pair left out in turn
+    (or random subsets of the pairs, where the aggregate is no quotient).
     """
 
     cte: CTE
@@ -235,9 +248,9 @@ def std(draws: Draws) -> Float[np.ndarray, "draw block"]:
     roles = np.where(_from_the_cue_on(cte), cte.roles, -1)
     grouped = token_groups if len(np.unique(roles, axis=0)) == 1 else role_groups
     groups = grouped(roles, cte.role_names)
-    tokens = groups.member.sum(axis=1).mean(axis=0)
+    tokens = draws.weights @ groups.member.sum(axis=1)
     effect = draws.effect("resid", groups)[:, 1:]
-    weights = np.where(np.isnan(effect), 0.0, tokens)
+    weights = np.where(np.isnan(effect), 0.0, tokens[:, None])
     return _weighted_std(np.nan_to_num(effect), weights)
 
 
@@ -303,7 +316,9 @@ def layer_scores(
     n, options = reduction.n, reduction.options
     if lack := scoring.lacks(kept):
         raise CTEError(f"layer score {method!r} needs what these {n} pairs lack: {lack}")
-    weights = resample(n, resamples=options.resamples, seed=options.seed)
+    drawn = resample(n, resamples=options.resamples, seed=options.seed)
+    further = _further_draws(reduction)
+    weights = np.concatenate([drawn, further])
     draws = scoring.score(Draws(cte=kept, aggregate=options.aggregate, weights=weights))
     expected = (len(weights), len(cte.layers) - 1)
     if draws.shape != expected:
@@ -311,7 +326,8 @@ def layer_scores(
             f"layer score {method!r} gave an array of shape {draws.shape}, expected {expected}: "
             "a row per draw, a column per block"
         )
-    low, high = interval(draws[1:] if n > 1 else draws[:0], confidence=options.confidence)
+    draws, others = draws[: len(drawn)], draws[len(drawn) :]
+    low, high = _interval(reduction, draws, others, drawn[1:])
     return LayerScores(
         **vars(reduction),
         method=method,
@@ -321,6 +337,31 @@ def layer_scores(
         high=high,
         alpha=_min_max(draws[0]),
         rank_stability=_rank_stability(draws) if n > 1 else float("nan"),
+    )
+
+
+def _further_draws(reduction: Reduction) -> Float[np.ndarray, "draw pair"]:
+    """Return the draws that intervals need beside the bootstrap; none without intervals."""
+    n, options = reduction.n, reduction.options
+    if n < MIN_PAIRS or not options.resamples:
+        return np.zeros((0, n))
+    if isinstance(AGGREGATES[options.aggregate], Quotient):
+        return 1 - np.eye(n)
+    return subsets(n, resamples=options.resamples, seed=options.seed)
+
+
+def _interval(
+    reduction: Reduction,
+    draws: Float[np.ndarray, "row block"],
+    others: Float[np.ndarray, "other block"],
+    drawn: Float[np.ndarray, "draw pair"],
+) -> tuple[Float[np.ndarray, " block"], Float[np.ndarray, " block"]]:
+    """Return the ends of the intervals of scores; `others` are those of `_further_draws`."""
+    options = reduction.options
+    if not isinstance(AGGREGATES[options.aggregate], Quotient) or not len(others):
+        return interval(others, confidence=options.confidence)
+    return jackknife_interval(
+        draws[0], draws[1:], others, drawn=drawn, confidence=options.confidence
     )
 
 

@@ -31,18 +31,18 @@ CONDITIONS = (None, "negated", "affirmative")
 
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
-    """Bootstrap over pairs: pairs are drawn with replacement, percentiles give the interval.
+    """Draws of pairs behind intervals, tests and rank stability.
 
     Raises:
         CTEError: when a value is out of range.
     """
 
     confidence: float = 0.95
-    """Share of the bootstrap draws that an interval covers, between 0 and 1."""
+    """Probability with which an interval covers the true value, between 0 and 1."""
     resamples: int = 1000
-    """Number of bootstrap draws; 0 gives no intervals."""
+    """Number of bootstrap draws; 0 gives neither intervals nor tests."""
     seed: int = 0
-    """Seed of the bootstrap draws."""
+    """Seed of the draws."""
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:

@@ -41,6 +41,9 @@ class Provenance:
     pairs_digest: str
     config: Mapping[str, Any]
     """Settings of the trace, as JSON holds them: tuples become lists."""
+    composition: Mapping[str, Any] | None = None
+    """Number of pairs by condition, finding and template, as of `Composition.to_json`; None if
+    unknown."""
 
     def __post_init__(self) -> None:
         try:
@@ -51,7 +54,12 @@ class Provenance:
 
 
 def combined(parts: Sequence[Provenance]) -> Provenance:
-    """Return the provenance of results put together: the latest time, one digest of all pairs."""
+    """Return the provenance of results put together: the latest time, one digest of all pairs.
+
+    The composition of one part alone is not that of all of them, so it is left out.
+    """
     digests = sorted({part.pairs_digest for part in parts})
     digest = digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode())
-    return replace(parts[0], time=max(part.time for part in parts), pairs_digest=digest)
+    time = max(part.time for part in parts)
+    composition = parts[0].composition if len(parts) == 1 else None
+    return replace(parts[0], time=time, pairs_digest=digest, composition=composition)

@@ -12,7 +12,7 @@ from negtrace.results.cte import CTE
 from negtrace.results.cte_json import write_json
 from negtrace.results.provenance import Dropped, Provenance
 
-GOLDEN = Path(__file__).parent / "cte-1.json"
+GOLDEN = Path(__file__).parent / "cte-2.json"
 
 # Quantmeyer, Mosteiro, Gatt 2024, released results: CLIP ViT-B/32, negation in the foil, correct.
 PUBLISHED = np.array(
