@@ -225,7 +225,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = tmp_path_factory.mktemp("written") / "run"
     encoder = negtrace.load("phantom", self_check=False)
     cte = negtrace.trace(
-        encoder, negtrace.sample(negtrace.radiology_pairs(), 12), direction="noising"
+        encoder, negtrace.sample(negtrace.radiology_pairs(), 40), direction="noising"
     )
     write_json(cte, out.parent / "noising.json", resamples=50)
     result = selective_finetune(
@@ -346,7 +346,7 @@ def test_the_command_trains_and_prints_the_report(
     (tmp_path / "sets.jsonl").write_text("\n".join(map(json.dumps, rows)))
     encoder = negtrace.load("phantom", self_check=False)
     cte = negtrace.trace(
-        encoder, negtrace.sample(negtrace.radiology_pairs(), 12), direction="noising"
+        encoder, negtrace.sample(negtrace.radiology_pairs(), 40), direction="noising"
     )
     write_json(cte, tmp_path / "noising.json", resamples=50)
     given = ["--cte", str(tmp_path / "noising.json"), "--data", str(tmp_path / "sets.jsonl")]
