@@ -42,6 +42,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "experiments.train_phantom",
         "training.trainer",
         "training.gradient_scaling",
+        "training.trainer_options",
     ),
     "peft": ("encoders.lora",),
     "accelerate": ("training.trainer",),

@@ -1,7 +1,8 @@
 """The weights that are trained: low-rank adapters on the blocks, or the blocks themselves."""
 
-__all__ = ["TrainableWeights", "trainable_weights"]
+__all__ = ["TrainableWeights", "require_no_adapters", "trainable_weights"]
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from negtrace._files import write_bytes
+from negtrace._messages import listed
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.lora import attach, write_adapter
 from negtrace.errors import FinetuneError
@@ -35,6 +37,30 @@ class TrainableWeights:
     """Makes the training permanent. Without it, the model gets its old weights back."""
 
 
+def require_no_adapters(encoder: Encoder) -> None:
+    """Refuse a model that peft's adapters are attached to, whoever attached them.
+
+    Training beside them would change or drop them.
+
+    Raises:
+        FinetuneError: when there are any; names them.
+    """
+    peft, utils = sys.modules.get("peft"), sys.modules.get("peft.tuners.tuners_utils")
+    if peft is None or utils is None:  # Adapters cannot be attached without peft.
+        return
+    kinds = (peft.PeftModel, peft.PeftMixedModel, utils.BaseTuner, utils.BaseTunerLayer)
+    modules = list(encoder.model.modules())
+    # A model that has lost all layers of its adapters may still hold their configs.
+    configs = [config for m in modules if isinstance(config := vars(m).get("peft_config"), dict)]
+    if configs or any(isinstance(module, kinds) for module in modules):
+        names = sorted({name for config in configs for name in config}) or ["without a name"]
+        raise FinetuneError(
+            f"{encoder.name} has adapters attached ({listed(names)}), which the training would "
+            "change or drop. Merge them into a copy of the model (merge_and_unload() of a "
+            "PeftModel) or load it without them, and train that"
+        )
+
+
 @contextmanager
 def trainable_weights(encoder: Encoder, config: FinetuneConfig) -> Iterator[TrainableWeights]:
     """Make weights of the blocks trainable inside the `with`, in training mode.
@@ -43,9 +69,10 @@ def trainable_weights(encoder: Encoder, config: FinetuneConfig) -> Iterator[Trai
     `finish` was called.
 
     Raises:
-        FinetuneError: for a model in half precision.
+        FinetuneError: for a model in half precision, or one that adapters are attached to.
         EncoderError: for LoRA, when no block has a linear map.
     """
+    require_no_adapters(encoder)
     if any(
         weight.dtype in (torch.float16, torch.bfloat16) for weight in encoder.model.parameters()
     ):

@@ -12,7 +12,7 @@ from torch import nn
 from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.results.layer_scores import LayerScores
-from negtrace.training.adapters import trainable_weights
+from negtrace.training.adapters import require_no_adapters, trainable_weights
 from negtrace.training.batches import examples_of
 from negtrace.training.change import Change, change_of, snapshot
 from negtrace.training.config import FinetuneConfig
@@ -62,6 +62,7 @@ def fit(
         FinetuneError: when the training cannot start, or the loss or a weight becomes NaN or
             infinite.
     """
+    require_no_adapters(encoder)
     before = snapshot(encoder.model, encoder.block_names)
     with seeded(config.seed):
         encoder.model.to(args.device)

@@ -18,6 +18,7 @@ from negtrace.training.batches import Examples
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.objective import LOSSES, Objective
 from negtrace.training.param_groups import param_groups
+from negtrace.training.trainer_options import honoured
 
 STATE = "trainer_state.json"
 """The file that transformers writes last of a checkpoint. Without it, the checkpoint is partial."""
@@ -47,8 +48,11 @@ def training_arguments(
 
     Raises:
         ExtraError: when accelerate, which the Trainer needs, is not installed.
+        UnknownNameError: for an override that is no option of the Trainer.
+        FinetuneError: for an override that would do nothing, or that cannot work.
     """
     require("accelerate", extra="finetune")
+    chosen = honoured(overrides or {})
     options: dict[str, Any] = {
         "output_dir": str(folder),
         "max_steps": config.steps,
@@ -71,7 +75,7 @@ def training_arguments(
         "disable_tqdm": not progress,
         "ddp_find_unused_parameters": False,
     }
-    args = TrainingArguments(**{**options, **(overrides or {})})
+    args = TrainingArguments(**{**options, **chosen})
     if args.n_gpu > 1:  # The encoder is on one device. For several, start a process for each.
         args._n_gpu = 1
     return args
