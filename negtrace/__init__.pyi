@@ -11,7 +11,6 @@ from . import tracing as tracing
 from . import training as training
 from .datasets.build import build_dataset as build_dataset
 from .encoders.base import Encoder as Encoder
-from .encoders.check import check as check
 from .encoders.huggingface.prompt import Prompt as Prompt
 from .encoders.load import load as load
 from .encoders.wrap import wrap as wrap
@@ -37,6 +36,7 @@ from .results.heads import head_effect as head_effect
 from .results.layer_scores import all_layer_scores as all_layer_scores
 from .results.layer_scores import layer_scores as layer_scores
 from .results.options import ReduceOptions as ReduceOptions
+from .tracing.check import check as check
 from .tracing.config import TraceConfig as TraceConfig
 from .tracing.selectivity import head_selectivity as head_selectivity
 from .tracing.trace import trace as trace

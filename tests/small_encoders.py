@@ -1,5 +1,6 @@
 """Small encoders of every family, and a brute-force oracle for their traces."""
 
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +14,7 @@ from small_models import TEXT, VISION, build, word_tokenizer
 from torch import Tensor
 
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.hooks import input_edited, output_edited
 from negtrace.encoders.huggingface.dual import DualEncoder
 from negtrace.encoders.huggingface.text import TextEncoder
 from negtrace.encoders.load import load
@@ -85,6 +87,16 @@ def exact_scores(
     return sorted(Exact().run(sweep), key=lambda scores: scores.index)
 
 
+def patched_at(
+    encoder: Encoder, layer: int, state: Tensor
+) -> contextlib.AbstractContextManager[None]:
+    """Put a state, [row token width], in the place of that at a layer."""
+    if layer == 0:
+        return input_edited(encoder.blocks[0], lambda _: state, row_axis=encoder.row_axis)
+    block = encoder.blocks[layer - 1]
+    return output_edited(block, lambda _: state, row_axis=encoder.row_axis)
+
+
 def oracle(encoder: Encoder, contrast: Contrast, anchor: Tensor, direction: str) -> np.ndarray:
     """Return the score of every cell, [layer, token], by one plain forward for each cell.
 
@@ -111,7 +123,7 @@ def _plain_states(encoder: Encoder, run: Run, anchor: Tensor) -> list[Tensor]:
     states: list[Tensor] = []
 
     def record(hidden: Tensor) -> Tensor:
-        states.append(hidden[0])
+        states.append(hidden[0].clone())
         return hidden
 
     _forward(encoder, run, anchor, [record] * len(encoder.layers))

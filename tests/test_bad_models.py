@@ -12,7 +12,6 @@ from small_models import word_tokenizer
 from torch import nn
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.check import check
 from negtrace.encoders.huggingface.dual import DualEncoder
 from negtrace.encoders.huggingface.text import TextEncoder
 from negtrace.encoders.load import load
@@ -21,6 +20,7 @@ from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError, NegtraceWarning
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.radiology import radiology_pairs
+from negtrace.tracing.check import check
 from negtrace.tracing.trace import trace
 
 STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax."]

@@ -6,9 +6,9 @@ import torch
 from small_encoders import EVERY_ENCODER, SPREAD, exact_scores, oracle
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.check import check
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.options import DIRECTIONS
+from negtrace.tracing.check import check
 from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.trace import trace
 

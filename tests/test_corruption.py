@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_encoders import ENCODERS, bert, clip, exact_scores, oracle
+from small_encoders import ENCODERS, bert, clip, exact_scores, oracle, patched_at
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.hooks import captured, starting_at
+from negtrace.encoders.hooks import captured
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.errors import AlignmentError, TraceError
 from negtrace.language.cues import find_cues
@@ -81,13 +81,13 @@ def test_a_corrupted_run_patched_with_its_own_states_is_itself(family: str, name
     encoder = tower(family)
     made = corruption_named(name).prepared(PAIRS[:3], encoder)
     run = contrasts_of(made, PAIRS[0], encoder)[0].corrupt
-    ids, row = torch.tensor([run.ids]), torch.zeros(1, dtype=torch.long)
+    ids = torch.tensor([run.ids])
     edit = (lambda hidden: run.edit(hidden[0])[None]) if run.edit else None
     with torch.inference_mode():
         with captured(encoder.blocks, edit) as base:
             plain = encoder.encode(ids)
         for layer, state in enumerate(base.states()):
-            with starting_at(encoder.blocks, layer, state, base, row):
+            with patched_at(encoder, layer, state):
                 assert torch.equal(encoder.encode(ids), plain)
 
 

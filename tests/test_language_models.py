@@ -13,7 +13,6 @@ from small_encoders import exact_scores, oracle
 from small_models import build, word_tokenizer
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.check import check
 from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel, context_window
 from negtrace.encoders.huggingface.prompt import Prompt
 from negtrace.encoders.huggingface.vision_language import VisionLanguageModel
@@ -22,6 +21,7 @@ from negtrace.errors import EncoderError, NegtraceWarning
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
 from negtrace.results.options import DIRECTIONS
+from negtrace.tracing.check import check
 from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.trace import trace
 
@@ -186,9 +186,10 @@ def test_a_model_that_does_not_read_images_as_tokens_is_refused() -> None:
         VisionLanguageModel(model, processor, name="own", prompt=PROMPT)
 
 
-def test_a_sliding_window_limits_the_prompt() -> None:
+def test_a_prompt_may_be_longer_than_a_sliding_window() -> None:
     config = transformers.MistralConfig(sliding_window=16, max_position_embeddings=64)
-    assert context_window(config) == 16
+    assert context_window(config) == 64
+    assert context_window(transformers.BloomConfig()) == 1 << 20
     assert context_window(transformers.LlamaConfig(max_position_embeddings=64)) == 64
 
 

@@ -142,7 +142,7 @@ def test_the_self_check_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None
     failing = CheckReport(
         encoder="toy", items=(CheckItem(name="states", holds=False, detail="none"),)
     )
-    monkeypatch.setattr(sys.modules["negtrace.encoders.load"], "check", lambda _: failing)
+    monkeypatch.setattr(sys.modules["negtrace.encoders.load"], "check_structure", lambda _: failing)
     with pytest.raises(EncoderError, match="does not pass its self-check; states: none"):
         load("toy")
     assert load("toy", self_check=False).name == "toy"

@@ -13,7 +13,6 @@ from small_encoders import ENCODERS, TEXT, build, exact_scores, word_tokenizer
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.check import check
 from negtrace.encoders.load import load
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import NegtraceWarning, SiteError, TraceError
@@ -22,6 +21,7 @@ from negtrace.plots.tables import heatmap_table
 from negtrace.results.cte_json import read_json, write_json
 from negtrace.results.layer_scores import all_layer_scores
 from negtrace.results.options import DIRECTIONS
+from negtrace.tracing.check import check
 from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.corruptions.contrast import Contrast
 from negtrace.tracing.engines import patched_forward as engine

@@ -91,11 +91,11 @@ class Model(Loading):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckModel(Model):
-    """Check that a model can be traced: blocks, states, and that it comes back untouched."""
+    """Check that a model can be traced: its structure, and that patched scores are right."""
 
     def run(self) -> None:
         """Print each item; fail when one does not hold."""
-        from negtrace.encoders.check import check
+        from negtrace.tracing.check import check
 
         report = check(self.load(self_check=False))
         say(report)

@@ -1,7 +1,6 @@
 # For users.
 from .base import Encoder as Encoder
 from .base import EncoderDescription as EncoderDescription
-from .check import check as check
 from .families import FAMILIES as FAMILIES
 from .families import Family as Family
 from .families import LoadRequest as LoadRequest
@@ -15,6 +14,9 @@ from .wrap import wrap as wrap
 # For the rooms that build on this one.
 from .batching import batched as batched
 from .batching import batches_by_length as batches_by_length
+from .check import CheckItem as CheckItem
+from .check import CheckReport as CheckReport
+from .check import check_structure as check_structure
 from .hooks import Capture as Capture
 from .hooks import Edit as Edit
 from .hooks import HookSite as HookSite
@@ -29,6 +31,7 @@ from .hooks import widened as widened
 from .hooks import with_hidden as with_hidden
 from .huggingface.files import ModelFiles as ModelFiles
 from .key_value_cache import KeyValueCache as KeyValueCache
+from .key_value_cache import PrefixAttention as PrefixAttention
 from .load import options_for as options_for
 from .lora import attach as attach
 from .lora import write_adapter as write_adapter

@@ -4,16 +4,19 @@ __all__ = ["PROBE", "Encoder", "EncoderDescription", "Unit", "weights_digest"]
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from negtrace.encoders.batching import batched, batches_by_length
+from negtrace.encoders.call_layout import CallLayout, measured_layout, recorded_calls
+from negtrace.encoders.guard import guarded
 from negtrace.encoders.hooks import HookSite, evaluating, widened
 from negtrace.encoders.key_value_cache import PrefixAttention
 from negtrace.encoders.sites import INNER, BlockSites, find_sites
@@ -29,12 +32,37 @@ PROBE = "There is no abnormality in the chest."
 
 
 def weights_digest(module: nn.Module) -> str:
-    """Return the SHA-256 of a module's state: names, types, shapes and bytes, in name order."""
+    """Return the SHA-256 of a module's state: names, types, shapes and bytes, in name order.
+
+    Raises:
+        EncoderError: when a part of the state is neither a tensor nor made of tensors.
+    """
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
-        digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        for tensor in _plain_tensors(name, value):
+            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _plain_tensors(name: str, value: object) -> Iterator[Tensor]:
+    """Yield the tensors in a part of a state; a quantized one as its integers and its values."""
+    if isinstance(value, Tensor) and value.is_quantized:
+        yield value.int_repr()
+        yield value.dequantize()
+    elif isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _plain_tensors(name, part)
+    elif isinstance(value, int | float | bool | torch.dtype | None):
+        yield torch.frombuffer(bytearray(repr(value).encode()), dtype=torch.uint8)
+    else:
+        raise EncoderError(
+            f"the model's state holds {type(value).__name__} at {name}; expected tensors, so its "
+            "weights have no digest. Load the model without that kind of quantization"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +123,17 @@ class Encoder(ABC):
         self.name = description.name
         self.unit: Unit = description.unit
         self.max_tokens = description.max_tokens
-        self.scale = description.scale
-        self.bias = description.bias
+        self._scale = description.scale
+        self._bias = description.bias
         self.revision = description.revision
         self.tokenizer_name = description.tokenizer_name
         self.trained_on_phantom = description.trained_on_phantom
+        self.row_axis = 0
+        """Axis of the rows in the blocks' states: 1 where tokens come first."""
+        self._call_layout: CallLayout | None = None
+        self._learned_lengths: set[int] = set()
+        self.agreements: dict[tuple[object, ...], Any] = {}
+        """Results of comparisons with plain forwards, by what they hold for; see `trace`."""
 
     def __repr__(self) -> str:
         attention = "causal" if self.causal else "bidirectional"
@@ -138,8 +172,7 @@ class Encoder(ABC):
     ) -> Float[Tensor, "row dim"]:
         """Return the embedding of each row, given its embedded anchor.
 
-        Only a decoder that sees image tokens uses the anchor. A forward that starts from recorded
-        states has the anchor in them, so it goes through `encode`.
+        Only a decoder that sees image tokens uses the anchor.
         """
         return self.encode(ids)
 
@@ -166,21 +199,35 @@ class Encoder(ABC):
         """True if an anchor may be an image."""
         return True
 
-    @cached_property
+    @property
+    def scale(self) -> float:
+        """Factor of the cosine in the score, as the model holds it now."""
+        return self._scale
+
+    @property
+    def bias(self) -> float:
+        """Constant that is added to the score, as the model holds it now."""
+        return self._bias
+
+    @property
     def blocks(self) -> tuple[nn.Module, ...]:
         """Blocks of the text tower, in the order in which the forward runs them.
+
+        They are looked up each time: a model can be given other modules.
 
         Raises:
             EncoderError: when the model has no module of a block's name.
         """
-        modules = dict(self.model.named_modules())
-        missing = [name for name in self.block_names if name not in modules]
-        if missing:
-            raise EncoderError(
-                f"{self.name}: no module named {missing[0]!r}; "
-                "block names must be as in model.named_modules()"
-            )
-        return tuple(modules[name] for name in self.block_names)
+        found = []
+        for name in self.block_names:
+            try:
+                found.append(self.model.get_submodule(name))
+            except AttributeError as error:
+                raise EncoderError(
+                    f"{self.name}: no module named {name!r}; "
+                    "block names must be as in model.named_modules()"
+                ) from error
+        return tuple(found)
 
     @cached_property
     def block_sites(self) -> tuple[BlockSites, ...]:
@@ -196,7 +243,64 @@ class Encoder(ABC):
     def reads_one_layer(self) -> bool:
         """True if the embedding is read from the last block alone; measured."""
         with evaluating(self.model):
-            return reads_one_layer(self.blocks, self.encode, self.probe)
+            return reads_one_layer(self.blocks, self.encode, self.probe, row_axis=self.row_axis)
+
+    @property
+    def call_layout(self) -> CallLayout:
+        """Axes of the rows and tokens in the calls of the blocks, as far as they were measured."""
+        if self._call_layout is None:
+            self._call_layout = self._measured_layout(self.probe)
+        return self._call_layout
+
+    def learn_calls(self, ids: Int[Tensor, "1 token"]) -> None:
+        """Measure how the blocks are called for a statement, unless its calls are known already.
+
+        A model may hand its blocks other arguments for a longer statement, such as a mask where the
+        statement is longer than its window.
+        """
+        layout = self.call_layout
+        if ids.shape[1] in self._learned_lengths:
+            return
+        with evaluating(self.model), self.guarded("its calls were measured"):
+            with recorded_calls(self.blocks) as calls, torch.inference_mode():
+                self.encode(ids)
+            if not all(layout.knows(block, call) for block, call in enumerate(calls)):
+                self._call_layout = layout | self._measured_layout(ids)
+        self._learned_lengths.add(ids.shape[1])
+
+    def _measured_layout(self, ids: Int[Tensor, "1 token"]) -> CallLayout:
+        with evaluating(self.model), self.guarded("its calls were measured"):
+            return measured_layout(self.blocks, self.encode, ids)
+
+    def guarded(self, action: str) -> AbstractContextManager[None]:
+        """Turn whatever the model raises inside the `with` into an EncoderError.
+
+        Args:
+            action: what is done, as in "while ...".
+        """
+        return guarded(self.name, self.model, action)
+
+    def run(
+        self, ids: Int[Tensor, "row token"], anchors: Float[Tensor, "row _"]
+    ) -> Float[Tensor, "row dim"]:
+        """Return the embedding of each row by `encode_against`.
+
+        Raises:
+            EncoderError: when the model raises anything.
+        """
+        with self.guarded(f"{len(ids)} rows of {ids.shape[1]} tokens ran"):
+            return self.encode_against(ids, anchors)
+
+    def located(self, tokens: Sequence[Tokens]) -> list[Tokens]:
+        """Return the tokens with the position at which each statement's embedding is read.
+
+        The tokenizer's word is taken; a subclass may measure it.
+        """
+        return list(tokens)
+
+    def magnitude(self, text: Float[Tensor, "row dim"]) -> float:
+        """Return the size of the numbers that a score is the difference of; bounds its rounding."""
+        return abs(self.scale) + abs(self.bias)
 
     @property
     def probe(self) -> Int[Tensor, "1 token"]:
@@ -207,13 +311,19 @@ class Encoder(ABC):
         """Return the modules that hold sites inside the blocks, site by site, block by block.
 
         Args:
-            sites: of `attn_out`, `mlp_out` and `head`.
+            sites: of `resid_pre`, `attn_out`, `mlp_out` and `head`.
 
         Raises:
             SiteError: when a block does not offer a site, with the reason.
         """
         hook_sites = []
         for site in sites:
+            if site == "resid_pre":
+                hook_sites += [
+                    HookSite(site=site, module=block, at="input", row_axis=self.row_axis)
+                    for block in self.blocks
+                ]
+                continue
             if site not in INNER:
                 raise SiteError(f"no site {site!r} inside a block; known: {', '.join(INNER)}")
             for name, block in zip(self.block_names, self.block_sites, strict=True):
@@ -222,7 +332,12 @@ class Encoder(ABC):
                     raise SiteError(f"{self.name}: no {site} in {name}: {block.lacking[site]}")
                 at: Literal["input", "output"] = "input" if site == "head" else "output"
                 hook_sites.append(
-                    HookSite(site=site, module=self.model.get_submodule(module), at=at)
+                    HookSite(
+                        site=site,
+                        module=self.model.get_submodule(module),
+                        at=at,
+                        row_axis=self.row_axis,
+                    )
                 )
         return hook_sites
 
@@ -242,9 +357,9 @@ class Encoder(ABC):
         """Device of the model's first parameter."""
         return next(self.model.parameters(), torch.empty(0)).device
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """SHA-256 of the weights, taken when it is first asked for."""
+        """SHA-256 of the weights as they are now."""
         return weights_digest(self.model)
 
     def embed_texts(self, statements: Sequence[str]) -> Float[Tensor, "statement dim"]:

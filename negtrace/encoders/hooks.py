@@ -1,14 +1,14 @@
-"""Read the states of a model, edit them, or start its forward at a block.
+"""Read the states of a model, edit them, or give its blocks recorded outputs.
 
 Only this module changes what a model's forward does. Everything here is a context manager that
 leaves the model as it was, also after an exception: no hook, no replaced forward, the same train
 and grad flags.
 
 A *state* is the residual stream at one layer. Layer 0 (`embed`) is the input of block 0, and layer
-`l` is the output of block `l`, counted from 1. To start a forward at layer `l` of any architecture,
-the blocks before `l` return what they returned in the base run, and block `l` returns the patched
-state. The model's own forward does the rest: embeddings, masks, final norm, pooling, projection.
-Every block returns its *own* output of the base run, because some towers read several blocks.
+`l` is the output of block `l`, counted from 1. States are [row token width]. Where a tower holds
+them as [token row width] (XLNet), `row_axis` is 1, and they are turned on the way in and out.
+
+What is recorded is a copy: a block may add to its input in place.
 """
 
 __all__ = [
@@ -23,26 +23,30 @@ __all__ = [
     "hidden_of",
     "hooks_in",
     "input_edited",
-    "starting_at",
+    "output_edited",
+    "replayed",
     "widened",
     "with_hidden",
 ]
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from negtrace.encoders.guard import exclusive
 from negtrace.errors import EncoderError
 
 Edit = Callable[[Tensor], Tensor]
 """Maps a state [run token width] to the one that is used instead."""
 
 HALF = (torch.float16, torch.bfloat16)
+_COMPILER = "torch._dynamo"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,11 +56,13 @@ class HookSite:
     site: str
     module: nn.Module
     at: Literal["input", "output"]
+    row_axis: int = 0
+    """Axis of the rows in the states, 0 or 1."""
 
     def edited(self, edit: Edit) -> AbstractContextManager[None]:
         """Put the states at this site through `edit` in every forward inside the `with`."""
         hook = input_edited if self.at == "input" else output_edited
-        return hook(self.module, edit)
+        return hook(self.module, edit, row_axis=self.row_axis)
 
 
 def hidden_of(output: Any) -> Tensor:
@@ -94,28 +100,42 @@ def with_hidden(output: Any, hidden: Tensor) -> Any:
 def edited(
     args: tuple[Any, ...], kwargs: dict[str, Any], edit: Edit
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return a block's arguments with their hidden states, by position or by name, edited."""
+    """Return a block's arguments with their hidden states, by position or by name, edited.
+
+    Only the first argument that holds them is edited: a model may hand the same tensor to the block
+    once more, as the input of the first block (Zamba).
+    """
     before = hidden_given(args, kwargs)
     after = edit(before)
-    return (
-        tuple(after if value is before else value for value in args),
-        {name: after if value is before else value for name, value in kwargs.items()},
-    )
+    for index, value in enumerate(args):
+        if value is before:
+            return (*args[:index], after, *args[index + 1 :]), kwargs
+    name = next(name for name, value in kwargs.items() if value is before)
+    return args, {**kwargs, name: after}
 
 
-def rows_of(output: Any, rows: Int[Tensor, " row"], count: int) -> Any:
-    """Return the `rows` of every tensor in a block's output that has `count` rows."""
-    if isinstance(output, tuple):
-        return tuple(rows_of(part, rows, count) for part in output)
-    if isinstance(output, Tensor) and output.ndim and output.shape[0] == count:
-        return output.index_select(0, rows)
-    return output
+def _turned(edit: Edit, row_axis: int) -> Edit:
+    """Return an edit of [row token width] as one of a state with its rows on this axis."""
+    if row_axis == 0:
+        return edit
+    return lambda hidden: edit(hidden.transpose(0, row_axis)).transpose(0, row_axis)
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of every tensor in a nested value."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if type(value) in (tuple, list):
+        return type(value)(map(_copied, value))
+    return value
 
 
 @dataclass(kw_only=True)
 class Capture:
     """States that one batch of runs had at every layer."""
 
+    row_axis: int = 0
+    """Axis of the rows in the blocks' outputs, 0 or 1."""
     embed: list[Tensor] = field(default_factory=list)
     """The input of block 0, [run token width], once the forward has run."""
     outputs: list[Any] = field(default_factory=list)
@@ -126,7 +146,7 @@ class Capture:
     @property
     def stream(self) -> list[Tensor]:
         """The residual stream, layer by layer, `embed` first."""
-        return [*self.embed, *map(hidden_of, self.outputs)]
+        return [*self.embed, *(hidden_of(o).transpose(0, self.row_axis) for o in self.outputs)]
 
     def states(self) -> Float[Tensor, "layer run token width"]:
         """Return the residual stream at every layer in one tensor, `embed` first.
@@ -164,24 +184,32 @@ def _of_the_user(hook: Callable[..., Any]) -> bool:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module in eval mode, and afterwards each back in the mode it had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    """Put every module in eval mode, and afterwards each back in the mode it had.
+
+    Inside, the model belongs to this thread, and a model of `torch.compile` runs its own code: a
+    compiled forward would pass hooks by.
+    """
+    # Where nothing is compiled, the compiler need not be imported.
+    eager = torch.compiler.set_stance("force_eager") if _COMPILER in sys.modules else nullcontext()
+    with exclusive(model), eager:
+        modes = [(module, module.training) for module in model.modules()]
+        model.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
 
 
 @contextmanager
-def input_edited(module: nn.Module, edit: Edit) -> Iterator[None]:
+def input_edited(module: nn.Module, edit: Edit, *, row_axis: int = 0) -> Iterator[None]:
     """Edit the input of a module in every forward inside the `with`.
 
     Hooks of the user's come first: `edit` gets the input as they return it.
     """
+    turned = _turned(edit, row_axis)
     handle = module.register_forward_pre_hook(
-        lambda _, args, kwargs: edited(args, kwargs, edit), with_kwargs=True
+        lambda _, args, kwargs: edited(args, kwargs, turned), with_kwargs=True
     )
     try:
         yield
@@ -190,13 +218,14 @@ def input_edited(module: nn.Module, edit: Edit) -> Iterator[None]:
 
 
 @contextmanager
-def output_edited(module: nn.Module, edit: Edit) -> Iterator[None]:
+def output_edited(module: nn.Module, edit: Edit, *, row_axis: int = 0) -> Iterator[None]:
     """Edit the output of a module in every forward inside the `with`.
 
     Hooks of the user's come afterwards: they get the edited output.
     """
+    turned = _turned(edit, row_axis)
     handle = module.register_forward_hook(
-        lambda _, __, output: with_hidden(output, edit(hidden_of(output))), prepend=True
+        lambda _, __, output: with_hidden(output, turned(hidden_of(output))), prepend=True
     )
     try:
         yield
@@ -206,7 +235,11 @@ def output_edited(module: nn.Module, edit: Edit) -> Iterator[None]:
 
 @contextmanager
 def captured(
-    blocks: Sequence[nn.Module], edit: Edit | None = None, hook_sites: Sequence[HookSite] = ()
+    blocks: Sequence[nn.Module],
+    edit: Edit | None = None,
+    hook_sites: Sequence[HookSite] = (),
+    *,
+    row_axis: int = 0,
 ) -> Iterator[Capture]:
     """Record the state at every layer of the forward inside the `with`.
 
@@ -217,19 +250,19 @@ def captured(
         blocks: the blocks, whose outputs are recorded.
         edit: edits the input of block 0; the edited input is what is recorded.
         hook_sites: further sites to record, in the order in which they run.
+        row_axis: axis of the rows in the blocks' states, 0 or 1.
     """
-    capture = Capture()
+    capture = Capture(row_axis=row_axis)
 
     def record_embed(hidden: Tensor) -> Tensor:
-        hidden = edit(hidden) if edit else hidden
-        capture.embed.append(hidden)
-        return hidden
+        return _recording_in(capture.embed)(edit(hidden) if edit else hidden)
 
-    def record_output(_: nn.Module, __: Any, output: Any) -> None:
-        capture.outputs.append(output)
+    def record_output(_: nn.Module, __: Any, output: Any) -> Any:
+        capture.outputs.append(_copied(output))
+        return _passed_on(capture.outputs[-1]) if torch.is_grad_enabled() else None
 
     with ExitStack() as stack:
-        stack.enter_context(input_edited(blocks[0], record_embed))
+        stack.enter_context(input_edited(blocks[0], record_embed, row_axis=row_axis))
         for block in blocks:
             stack.callback(block.register_forward_hook(record_output, prepend=True).remove)
         for hook_site in hook_sites:
@@ -238,11 +271,19 @@ def captured(
         yield capture
 
 
+def _passed_on(recorded: Any) -> Any:
+    """Return what the forward goes on with: the recorded state is then on a gradient's path.
+
+    It is a copy of the copy: a block that writes to its input would write to the recorded state.
+    """
+    return with_hidden(recorded, hidden_of(recorded).clone())
+
+
 def _recording_in(states: list[Tensor]) -> Edit:
     def record(hidden: Tensor) -> Tensor:
-        # A view is a node of its own, so its gradient comes from this module's reading alone.
-        states.append(hidden.view_as(hidden))
-        return states[-1]
+        states.append(hidden if hidden.is_leaf and hidden.requires_grad else hidden.clone())
+        # As in `_passed_on`; without gradients the forward goes on with what it had.
+        return states[-1].clone() if torch.is_grad_enabled() else hidden
 
     return record
 
@@ -262,8 +303,11 @@ def forward_replaced(block: nn.Module, forward: Callable[..., Any]) -> Iterator[
 
 
 @contextmanager
-def widened(model: nn.Module) -> Iterator[None]:
-    """Turn every half-precision weight into float32, and afterwards put its own data back."""
+def widened(model: nn.Module) -> Iterator[bool]:
+    """Turn every half-precision weight into float32, and afterwards put its own data back.
+
+    Yields True if there was such a weight.
+    """
     weights = [
         (weight, weight.data)
         for weight in (*model.parameters(), *model.buffers())
@@ -272,38 +316,32 @@ def widened(model: nn.Module) -> Iterator[None]:
     try:
         for weight, data in weights:
             weight.data = data.float()
-        yield
+        yield bool(weights)
     finally:
         for weight, data in weights:
             weight.data = data
 
 
 @contextmanager
-def starting_at(
-    blocks: Sequence[nn.Module],
-    layer: int,
-    state: Float[Tensor, "row token width"],
-    base: Capture,
-    rows: Int[Tensor, " row"],
+def replayed(
+    blocks: Sequence[nn.Module], capture: Capture, last: Float[Tensor, "row token width"]
 ) -> Iterator[None]:
-    """Start forwards inside the `with` at `layer`, from `state`.
+    """Let every block return what is recorded, and the last block another state.
 
-    Row `i` of the batch continues run `rows[i]` of the base capture.
+    What a forward inside the `with` returns shows what is read from the state after the last block.
+
+    Args:
+        blocks: the blocks.
+        capture: recorded with as many rows.
+        last: state that the last block returns.
     """
-    if layer == 0:
-        with input_edited(blocks[0], lambda _: state):
-            yield
-        return
-    count = base.embed[0].shape[0]
 
-    def recorded(index: int) -> Callable[..., Any]:
-        def forward(*_: Any, **__: Any) -> Any:
-            output = rows_of(base.outputs[index], rows, count)
-            return with_hidden(output, state) if index == layer - 1 else output
+    def returning(output: Any) -> Callable[..., Any]:
+        return lambda *_, **__: _copied(output)
 
-        return forward
-
+    state = last.transpose(0, capture.row_axis)
+    outputs = [*capture.outputs[:-1], with_hidden(capture.outputs[-1], state)]
     with ExitStack() as stack:
-        for index, block in enumerate(blocks[:layer]):
-            stack.enter_context(forward_replaced(block, recorded(index)))
+        for block, output in zip(blocks, outputs, strict=True):
+            stack.enter_context(forward_replaced(block, returning(output)))
         yield

@@ -7,7 +7,7 @@ from typing import Any
 
 from negtrace._settings import with_settings
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.check import check
+from negtrace.encoders.check import check_structure
 from negtrace.encoders.families import FAMILIES, Family, LoadRequest, family_of
 from negtrace.encoders.options import LoadOptions
 from negtrace.errors import EncoderError
@@ -39,7 +39,7 @@ def load(name_or_path: str | Path, options: LoadOptions | None = None, **setting
     encoder = family.load(request)
     encoder.model.to(options.device)
     if options.self_check:
-        check(encoder).require()
+        check_structure(encoder).require()
     return encoder
 
 

@@ -21,9 +21,8 @@ from typing_extensions import override
 from negtrace.encoders.base import PROBE, Encoder, EncoderDescription
 from negtrace.encoders.families import FAMILIES, Family, LoadRequest
 from negtrace.encoders.hooks import evaluating
-from negtrace.encoders.huggingface.dual import number_of, scale_of
+from negtrace.encoders.huggingface.dual import LogitEncoder
 from negtrace.encoders.tokenizing import unpadded_ids
-from negtrace.encoders.wrap import ModuleEncoder
 from negtrace.errors import EncoderError, require
 
 CONFIG = "open_clip_config.json"
@@ -35,7 +34,7 @@ BY_POSITION = ("positional_embedding", "attn_mask")
 
 
 @final
-class OpenClipEncoder(ModuleEncoder):
+class OpenClipEncoder(LogitEncoder):
     """A model of open_clip; the score is its own image-text logit: cosine * scale + bias.
 
     Args:
@@ -72,8 +71,6 @@ class OpenClipEncoder(ModuleEncoder):
                 name=name,
                 unit="logit",
                 max_tokens=context,
-                scale=scale_of(model),
-                bias=number_of(model, "logit_bias", default=0.0),
             ),
             embed_images=_image_features(model, preprocess) if preprocess else None,
             fill_context=padded,

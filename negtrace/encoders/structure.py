@@ -4,19 +4,30 @@ No architecture is named here. A probe statement runs through the tower plainly 
 states, and the differences show the structure. So any architecture can be traced.
 """
 
-__all__ = ["find_blocks", "is_causal", "only_device", "read_out_of", "reads_one_layer"]
+__all__ = [
+    "find_blocks",
+    "is_causal",
+    "only_device",
+    "read_out_of",
+    "reads_elsewhere",
+    "reads_one_layer",
+    "row_axis_of",
+]
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from negtrace.encoders.hooks import captured, evaluating, starting_at
+from negtrace.encoders.hooks import captured, evaluating, hidden_of, output_edited, replayed
 from negtrace.errors import EncoderError
 
 Encode = Callable[[Tensor], Tensor]
+
+ROUNDING = 1e3
+"""Units of rounding, as a share of the largest state, up to which two states count as equal."""
 
 
 def find_blocks(model: nn.Module, encode: Encode, ids: Int[Tensor, "row token"]) -> list[str]:
@@ -62,8 +73,42 @@ def find_blocks(model: nn.Module, encode: Encode, ids: Int[Tensor, "row token"])
     return blocks
 
 
-def is_causal(blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"]) -> bool:
-    """Return whether changing the embedding of the last token changes no state before it."""
+def row_axis_of(blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"]) -> int:
+    """Return the axis of the rows in the blocks' states: 0, or 1 where tokens come first.
+
+    Raises:
+        EncoderError: when the states are not [row token width] or [token row width].
+    """
+    shapes = []
+    for rows in (2, 3):
+        with captured(blocks[:1]) as capture, torch.inference_mode():
+            encode(ids.repeat(rows, 1))
+        if len(capture.outputs) != 1:
+            raise EncoderError(
+                f"the first block ran {len(capture.outputs)} times in one forward; expected once. "
+                "Name other modules as the blocks"
+            )
+        shapes.append(tuple(hidden_of(capture.outputs[0]).shape))
+    few, many = shapes
+    count = ids.shape[1]
+    for axis, expected in enumerate(((2, count), (count, 2))):
+        if len(few) == 3 and few[:2] == expected and many[axis] == 3:
+            return axis
+    raise EncoderError(
+        f"a block returned states of the shape {few} for 2 rows of {count} tokens; expected "
+        f"(2, {count}, width) or ({count}, 2, width). Name other modules as the blocks; a model "
+        "that pads, shortens or widens its rows cannot be traced token by token"
+    )
+
+
+def is_causal(
+    blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"], *, row_axis: int = 0
+) -> bool:
+    """Return whether changing the embedding of the last token changes no state before it.
+
+    A change within rounding counts as none: a mixture of experts adds up its tokens in an order
+    that depends on all of them.
+    """
 
     def with_last_changed(hidden: Float[Tensor, "1 token width"]) -> Float[Tensor, "1 token width"]:
         hidden = hidden.clone()
@@ -71,50 +116,89 @@ def is_causal(blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 t
         return hidden
 
     with torch.inference_mode():
-        with captured(blocks) as plain:
+        with captured(blocks, row_axis=row_axis) as plain:
             encode(ids)
-        with captured(blocks, with_last_changed) as changed:
+        with captured(blocks, with_last_changed, row_axis=row_axis) as changed:
             encode(ids)
-    return torch.equal(plain.states()[:, :, :-1], changed.states()[:, :, :-1])
+    before, after = (capture.states()[:, :, :-1].double() for capture in (plain, changed))
+    limit = ROUNDING * torch.finfo(plain.embed[0].dtype).eps
+    return bool((before - after).abs().max() <= limit * before.abs().max())
 
 
 def read_out_of(
-    blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"]
+    blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"], *, row_axis: int = 0
 ) -> tuple[int, ...]:
     """Return the positions whose state after the last block changes the embedding."""
     count = ids.shape[1]
-    rows = torch.zeros(count, dtype=torch.long, device=ids.device)
+    rows = ids.repeat(count, 1)
     with torch.inference_mode():
-        with captured(blocks) as base:
-            encode(ids)
-        state = base.states()[-1].repeat(count, 1, 1)
-        with starting_at(blocks, len(blocks), state, base, rows):
-            plain = encode(ids.repeat(count, 1))
+        with captured(blocks, row_axis=row_axis) as base:
+            encode(rows)
+        state = base.stream[-1]
+        with replayed(blocks, base, state):
+            plain = encode(rows)
         # A copy, since a tower may return a view of its state. Row i is changed at position i.
         other, position = state.clone(), torch.arange(count, device=ids.device)
         other[position, position] = state[position, position].flip(-1) + 1
-        with starting_at(blocks, len(blocks), other, base, rows):
-            changed = encode(ids.repeat(count, 1))
+        with replayed(blocks, base, other):
+            changed = encode(rows)
     return tuple((plain != changed).any(-1).nonzero().flatten().tolist())
 
 
-def reads_one_layer(
-    blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"]
-) -> bool:
-    """Return whether the embedding depends on the state after the last block alone.
+def reads_elsewhere(
+    blocks: Sequence[nn.Module],
+    encode: Encode,
+    ids: Int[Tensor, "row token"],
+    expected: Int[Tensor, " row"],
+    *,
+    row_axis: int = 0,
+) -> Bool[Tensor, " row"]:
+    """Return the rows whose embedding is not read at the expected position alone.
 
-    It does not in a tower that reads several layers, such as MedCLIP, whose embedding is made of
-    the hidden states 1, 2 and last.
+    Args:
+        blocks: the blocks.
+        encode: runs the tower.
+        ids: token ids.
+        expected: position of each row at which its embedding should be read.
+        row_axis: axis of the rows in the blocks' states.
     """
-    row = torch.zeros(1, dtype=torch.long, device=ids.device)
     with torch.inference_mode():
-        with captured(blocks) as plain:
+        with captured(blocks, row_axis=row_axis) as base:
             encode(ids)
-        with captured(blocks, lambda hidden: hidden.flip(1) + 1) as changed:
-            whole = encode(ids)
-        last = changed.states()[-1]
-        with starting_at(blocks, len(blocks), last, plain, row):
-            return torch.equal(encode(ids), whole)
+        state = base.stream[-1]
+        changed = state.flip(-1) + 1
+        row = torch.arange(len(ids), device=ids.device)
+        there, others = state.clone(), changed.clone()
+        there[row, expected] = changed[row, expected]
+        others[row, expected] = state[row, expected]
+        with replayed(blocks, base, state):
+            plain = encode(ids)
+        with replayed(blocks, base, there):
+            reads = (encode(ids) != plain).any(-1)
+        with replayed(blocks, base, others):
+            ignores = (encode(ids) == plain).all(-1)
+    return ~(reads & ignores)
+
+
+def reads_one_layer(
+    blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"], *, row_axis: int = 0
+) -> bool:
+    """Return whether the state after a block is read by the next block alone.
+
+    It is not in a tower that reads several layers, such as MedCLIP, whose embedding is made of the
+    hidden states 1, 2 and last. Measured with every block returning what it returned, but for one
+    block that returns another state: then no embedding may change.
+    """
+    with torch.inference_mode():
+        with captured(blocks, row_axis=row_axis) as base:
+            encode(ids)
+        with replayed(blocks, base, base.stream[-1]):
+            plain = encode(ids)
+            for block in blocks[:-1]:
+                with output_edited(block, lambda hidden: hidden.flip(-1) + 1):
+                    if not torch.equal(encode(ids), plain):
+                        return False
+    return True
 
 
 def only_device(model: nn.Module, name: str) -> torch.device:

@@ -14,9 +14,18 @@ from typing_extensions import override
 from negtrace._messages import one_of
 from negtrace._settings import with_settings
 from negtrace.encoders.base import PROBE, Encoder, EncoderDescription, Unit
-from negtrace.encoders.hooks import evaluating
+from negtrace.encoders.batching import batches_by_length
+from negtrace.encoders.guard import exclusive, guarded
+from negtrace.encoders.hooks import evaluating, widened
 from negtrace.encoders.key_value_cache import PrefixAttention
-from negtrace.encoders.structure import find_blocks, is_causal, only_device, read_out_of
+from negtrace.encoders.structure import (
+    find_blocks,
+    is_causal,
+    only_device,
+    read_out_of,
+    reads_elsewhere,
+    row_axis_of,
+)
 from negtrace.encoders.tokenizing import ReadOut, StatementTokenizer, unpadded_ids
 from negtrace.errors import EncoderError
 from negtrace.pairs.anchor import Anchor
@@ -24,6 +33,9 @@ from negtrace.pairs.tokens import Tokens
 
 EncodeAt = Callable[[Tensor, Tensor], Tensor]
 """Maps token ids [row, token] at positions [1, token] to embeddings [row, dim]."""
+
+LOCATED = 64
+"""Statements whose read-out is measured at once."""
 
 EmbedImages = Callable[[Sequence[Any]], Tensor]
 """Maps Pillow images to embeddings [image, dim]."""
@@ -67,17 +79,18 @@ class ModuleEncoder(Encoder):
         self._encode = encode
         self._embed_images = embed_images
         device = only_device(model, description.name)
-        ids = torch.tensor([self._probe_ids(tokenizer)], device=device)
-        super().__init__(
-            model,
-            replace(description, tokenizer_name=type(tokenizer).__name__),
-            block_names=blocks or find_blocks(model, encode, ids),
-            causal=False,
-        )
-        with evaluating(model):
-            self.causal = is_causal(self.blocks, encode, ids)
-            read_out = _rule(read_out_of(self.blocks, encode, ids), ids.shape[1], self.name)
-        self._prefix_attention = self._measured_prefix(encode_at, ids) if encode_at else None
+        with guarded(description.name, model, "its structure was measured"), evaluating(model):
+            ids = torch.tensor([self._probe_ids(tokenizer)], device=device)
+            super().__init__(
+                model,
+                replace(description, tokenizer_name=type(tokenizer).__name__),
+                block_names=blocks or find_blocks(model, encode, ids),
+                causal=False,
+            )
+            self.row_axis = row_axis_of(self.blocks, encode, ids)
+            self.causal = self._measured_causality(ids)
+            read_out = self._measured_rule(ids)
+        self._prefix_attention = self._prefix(encode_at) if encode_at and self.causal else None
         self._tokenizer = StatementTokenizer(tokenizer=tokenizer, read_out=read_out)
         if fill_context and read_out == "last" and not self.causal:
             self._fill(device)
@@ -86,25 +99,68 @@ class ModuleEncoder(Encoder):
         """Return the token ids of the statement that structure is measured on."""
         return unpadded_ids(tokenizer, PROBE)
 
-    def _measured_prefix(
-        self, encode_at: EncodeAt, ids: Int[Tensor, "1 token"]
-    ) -> PrefixAttention | None:
-        """Return prefix attention if running the end of a row gives the row's embedding."""
+    def _measured_causality(self, ids: Int[Tensor, "1 token"]) -> bool:
+        if is_causal(self.blocks, self._encode, ids, row_axis=self.row_axis):
+            return True
+        # Half precision rounds a sum in another order to another number.
+        with widened(self.model) as some:
+            return some and is_causal(self.blocks, self._encode, ids, row_axis=self.row_axis)
+
+    def _measured_rule(self, ids: Int[Tensor, "1 token"]) -> ReadOut:
+        """Return the read-out of the tower, measured on a statement."""
+        positions = read_out_of(self.blocks, self._encode, ids, row_axis=self.row_axis)
+        return _rule(positions, ids.shape[1], self.name)
+
+    def _prefix(self, encode_at: EncodeAt) -> PrefixAttention:
         from negtrace.encoders.huggingface.attention import HFPrefixAttention
 
-        if not self.causal:
-            return None
-        prefix = HFPrefixAttention(self.blocks, encode_at)
-        with evaluating(self.model), torch.inference_mode():
-            return prefix if prefix.agrees(ids) else None
+        return HFPrefixAttention(self.blocks, encode_at)
 
     def _fill(self, device: torch.device) -> None:
         """Fill statements with padding if the embedding is then read at the last padding token."""
         filled = replace(self._tokenizer, pad_to=self.max_tokens)
         ids = torch.tensor([filled([PROBE])[0].ids], device=device)
-        with evaluating(self.model):
-            if read_out_of(self.blocks, self._encode, ids) == (ids.shape[1] - 1,):
+        with evaluating(self.model), self.guarded("its structure was measured"):
+            if read_out_of(self.blocks, self._encode, ids, row_axis=self.row_axis) == (
+                ids.shape[1] - 1,
+            ):
                 self._tokenizer = filled
+
+    @override
+    def located(self, tokens: Sequence[Tokens]) -> list[Tokens]:
+        """Return the tokens with the position at which each embedding is read, measured.
+
+        A tower may look for a token (the first end token, the largest id), which a statement can
+        hold anywhere.
+
+        Raises:
+            EncoderError: when an embedding is read at several positions, but not at all of them.
+        """
+        if self._tokenizer.read_out == "mean":
+            return list(tokens)
+        result = list(tokens)
+        with evaluating(self.model):
+            for batch in batches_by_length(tokens, LOCATED):
+                ids = torch.tensor([tokens[i].ids for i in batch], device=self.device)
+                expected = torch.tensor([tokens[i].read_out for i in batch], device=self.device)
+                with self.guarded("the position that is read out was measured"):
+                    elsewhere = reads_elsewhere(
+                        self.blocks, self._encode, ids, expected, row_axis=self.row_axis
+                    )
+                for index, other in zip(batch, elsewhere.tolist(), strict=True):
+                    if other:
+                        result[index] = self._relocated(tokens[index])
+        return result
+
+    def _relocated(self, tokens: Tokens) -> Tokens:
+        ids = torch.tensor([tokens.ids], device=self.device)
+        positions = read_out_of(self.blocks, self._encode, ids, row_axis=self.row_axis)
+        if len(positions) != 1:
+            raise EncoderError(
+                f"{self.name}: the embedding of a statement is read at {len(positions)} of "
+                f"{len(tokens)} positions, that of the probe at one; subclass negtrace.Encoder"
+            )
+        return replace(tokens, read_out=positions[0])
 
     @override
     def tokenize(self, statements: Sequence[str]) -> list[Tokens]:
@@ -112,11 +168,13 @@ class ModuleEncoder(Encoder):
 
     @override
     def encode(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        return self._encode(ids)
+        with exclusive(self.model):  # hooks of another thread would act in this forward
+            return self._encode(ids)
 
     @override
     def embed_texts(self, statements: Sequence[str]) -> Float[Tensor, "statement dim"]:
-        with evaluating(self.model):  # a score must not depend on dropout
+        # A score must not depend on dropout.
+        with evaluating(self.model), self.guarded("statements were embedded"):
             return super().embed_texts(statements)
 
     @property
@@ -141,8 +199,9 @@ class ModuleEncoder(Encoder):
                 f"{self.name} has no image tower, but an anchor is an image; "
                 "use pairs with text anchors"
             )
-        with evaluating(self.model):
-            return self._embed_images([anchor.open_image() for anchor in anchors])
+        images = [anchor.open_image() for anchor in anchors]
+        with evaluating(self.model), self.guarded("images were embedded"):
+            return self._embed_images(images)
 
 
 def _rule(positions: tuple[int, ...], count: int, name: str) -> ReadOut:

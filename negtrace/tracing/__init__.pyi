@@ -1,4 +1,5 @@
 # For users.
+from .check import check as check
 from .config import TraceConfig as TraceConfig
 from .corruptions.base import CORRUPTIONS as CORRUPTIONS
 from .corruptions.base import Corruption as Corruption

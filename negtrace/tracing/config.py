@@ -67,6 +67,9 @@ class TraceConfig:
     correlation is in the provenance."""
     row_tokens: int = ROW_TOKENS
     """Tokens that run at once. Lower it if memory is short."""
+    self_check: bool = True
+    """Compare a handful of cells with plain forwards of the model first, once for each encoder and
+    kind of trace, and take the fastest way that gives the same scores."""
     include_text: bool = False
     """Keep the statements in the result and in what is saved of it. They may be patients'."""
 
@@ -110,6 +113,7 @@ class TraceOptions(TypedDict, total=False):
     steps: int
     verify: int
     row_tokens: int
+    self_check: bool
     include_text: bool
 
 

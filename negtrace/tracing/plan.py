@@ -24,9 +24,6 @@ CPU."""
 Kind = Literal["resid", "resid_pre", "attn_out", "mlp_out", "head"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-STREAM = ("resid", "resid_pre")
-"""The kinds of site that are the residual stream itself."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
@@ -42,9 +39,9 @@ class Site:
         return self.kind if self.head is None else f"{self.kind}.{self.head}"
 
     @property
-    def inside(self) -> bool:
-        """True if the state is inside a block: `attn_out`, `mlp_out` or a head."""
-        return self.kind not in STREAM
+    def hooked(self) -> bool:
+        """True if a module's input or output holds the state: any site but the block's output."""
+        return self.kind != "resid"
 
 
 def site_named(name: str) -> Site:
@@ -75,9 +72,9 @@ class Plan:
     peaks."""
 
     @property
-    def inner(self) -> list[str]:
-        """The kinds of site inside a block, each once."""
-        return list(dict.fromkeys(site.kind for site in self.sites if site.inside))
+    def hooked(self) -> list[str]:
+        """The kinds of site that hooks record and patch, each once."""
+        return list(dict.fromkeys(site.kind for site in self.sites if site.hooked))
 
     def layers(self, layer: int, count: int, kind: Kind) -> range:
         """Return the layers that the cell at `layer` patches.

@@ -39,8 +39,9 @@ def prepare(
     _require_unique_ids(pairs)
     prepared, dropped = [], []
     anchors = [pair.anchor for pair in pairs]
-    trues = encoder.tokenize_against([pair.true for pair in pairs], anchors)
-    falses = encoder.tokenize_against([pair.false for pair in pairs], anchors)
+    statements = [pair.true for pair in pairs] + [pair.false for pair in pairs]
+    tokens = _located(encoder, encoder.tokenize_against(statements, [*anchors, *anchors]))
+    trues, falses = tokens[: len(pairs)], tokens[len(pairs) :]
     for pair, true, false in zip(pairs, trues, falses, strict=True):
         try:
             _require_fit(encoder, pair, true, false)
@@ -51,6 +52,13 @@ def prepare(
             grouped = [_grouped(contrast, positions, pair.id) for contrast in contrasts]
             prepared.append(PreparedPair(pair=pair, contrasts=grouped))
     return prepared, dropped
+
+
+def _located(encoder: Encoder, tokens: Sequence[Tokens]) -> list[Tokens]:
+    """Return the tokens with the position that is read out; too long ones are dropped later."""
+    fitting = [index for index, each in enumerate(tokens) if len(each) <= encoder.max_tokens]
+    located = dict(zip(fitting, encoder.located([tokens[n] for n in fitting]), strict=True))
+    return [located.get(index, each) for index, each in enumerate(tokens)]
 
 
 def _require_unique_ids(pairs: Sequence[Pair]) -> None:

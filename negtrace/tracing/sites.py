@@ -29,7 +29,7 @@ def plan_for(encoder: Encoder, sites: Sequence[str] = ("resid",), window: int = 
 
 def _offered(encoder: Encoder, site: Site) -> Iterator[Site]:
     """Yield the site, or the site of every head."""
-    if site.inside:
+    if site.hooked:
         encoder.hook_sites([site.kind])
     if site.kind != "head":
         yield site

@@ -24,7 +24,10 @@ from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.collect import collected
 from negtrace.tracing.config import TraceConfig, TraceOptions, refuse_to_verify
 from negtrace.tracing.corruptions.base import Corruption, corruption_named
+from negtrace.tracing.engines.agreement import Agreement, fastest_route
 from negtrace.tracing.engines.base import Engine, engine_named
+from negtrace.tracing.engines.exact import Exact
+from negtrace.tracing.engines.routes import FASTEST
 from negtrace.tracing.engines.sweep import ContrastScores, Sweep
 from negtrace.tracing.positions import name_of
 from negtrace.tracing.precision import deviation, half_precision
@@ -84,9 +87,11 @@ def trace(
             progress=progress,
         )
         provenance = provenance_of(encoder, prepared, _settings(config, corruption, engine, sweep))
+        agreement = _agreement(sweep, config, engine, provenance.weights_digest)
+        sweep = replace(sweep, route=agreement.route)
         saved = Checkpoint(checkpoint, _key(provenance, prepared, sweep)) if checkpoint else None
-        scores = _run(engine, sweep, saved)
-        measured = _measured(sweep, scores, prepared, config.verify)
+        scores = _run(engine, sweep, saved, agreement.scores)
+        measured = _compared(agreement) | _measured(sweep, scores, prepared, config.verify)
     return collected(config, sweep, prepared, scores, dropped, provenance, measured)
 
 
@@ -121,6 +126,31 @@ def _anchors(encoder: Encoder, prepared: Sequence[PreparedPair]) -> torch.Tensor
     return embedded[[row for row, each in enumerate(prepared) for _ in each.contrasts]]
 
 
+def _agreement(sweep: Sweep, config: TraceConfig, engine: Engine, digest: str) -> Agreement:
+    """Return the fastest route that agrees with plain forwards; the fastest if none is asked for.
+
+    An estimate needs no route, unless it is verified.
+    """
+    exact = isinstance(engine, Exact)
+    if not config.self_check or not (exact or config.verify):
+        return Agreement(route=FASTEST, cells=0, gap=0.0, rejected={})
+    agreement = fastest_route(sweep, digest)
+    return agreement if exact else replace(agreement, scores={})
+
+
+def _compared(agreement: Agreement) -> dict[str, object]:
+    """Return the result of the comparison with plain forwards, for the provenance."""
+    if not agreement.cells:
+        return {}
+    return {
+        "self_check": {
+            "cells": agreement.cells,
+            "largest_gap": float(f"{agreement.gap:.1g}"),
+            "route": agreement.route.name,
+        }
+    }
+
+
 def _settings(
     config: TraceConfig, corruption: Corruption, engine: Engine, sweep: Sweep
 ) -> dict[str, object]:
@@ -141,12 +171,19 @@ def _settings(
 def _key(provenance: Provenance, prepared: Sequence[PreparedPair], sweep: Sweep) -> str:
     """Return a digest of everything that the scores and batches of a sweep depend on."""
     ids = [each.pair.id for each in prepared]
-    return sha256(canonical([asdict(replace(provenance, time="")), ids, sweep.row_tokens]))
+    how = [sweep.row_tokens, sweep.route.name]
+    return sha256(canonical([asdict(replace(provenance, time="")), ids, how]))
 
 
-def _run(engine: Engine, sweep: Sweep, saved: Checkpoint | None) -> dict[int, ContrastScores]:
+def _run(
+    engine: Engine,
+    sweep: Sweep,
+    saved: Checkpoint | None,
+    compared: Mapping[int, ContrastScores],
+) -> dict[int, ContrastScores]:
     """Return the scores of every contrast; finished ones are saved whatever happens."""
     done = saved.done if saved else {}
+    done |= compared
     try:
         for scores in engine.run(replace(sweep, done=frozenset(done))):
             done[scores.index] = scores

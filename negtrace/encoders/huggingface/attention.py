@@ -2,40 +2,62 @@
 
 In a causal tower, a patch at position p changes nothing before p. So a row needs to run its tokens
 from p on only, provided that their attention sees the keys and values before p. transformers looks
-up its attention function by name at every call. Inside a `with`, the configuration of the text
-tower names the function of this module.
+up its attention function and its mask function by name at every call. Inside a `with`, the
+configuration of the text tower names the functions of this module.
+
+They call the functions that the model itself uses, with the mask that it made for the whole row,
+cut to the queries that run. So sliding windows, chunks, soft caps and sinks stay as they are.
 """
 
 __all__ = ["HFPrefixAttention"]
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers import AttentionInterface, AttentionMaskInterface
 from typing_extensions import override
 
-from negtrace.encoders.hooks import forward_replaced, hidden_given, hidden_of, with_hidden
-from negtrace.encoders.key_value_cache import KeyValueCache, PrefixAttention
+from negtrace.encoders.key_value_cache import KeyValueCache, PrefixAttention, RecordedAttention
+from negtrace.errors import EncoderError
 
-Attention = Callable[..., tuple[Tensor, Tensor | None]]
+Attended = tuple[Tensor, Tensor | None]
+Attention = Callable[..., Attended]
 EncodeAt = Callable[[Tensor, Tensor], Tensor]
 
 NAME = "negtrace_prefix"
-_ATTENTION: ContextVar[Attention] = ContextVar("negtrace attention")
+SUPPORTED = ("eager", "sdpa")
+"""Implementations that take a mask; others make it from positions of their own."""
 
 
-def _dispatch(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-    return _ATTENTION.get()(*args, **kwargs)
+@dataclass(frozen=True, kw_only=True)
+class _Functions:
+    """The functions that stand in for the model's own inside a `with`."""
+
+    attention: Attention
+    mask: Callable[..., Any]
+
+
+_FUNCTIONS: ContextVar[_Functions] = ContextVar("negtrace attention")
+
+
+def _attention(*args: Any, **kwargs: Any) -> Attended:
+    return _FUNCTIONS.get().attention(*args, **kwargs)
+
+
+def _mask(*args: Any, **kwargs: Any) -> Any:
+    return _FUNCTIONS.get().mask(*args, **kwargs)
 
 
 # A model only looks up this name inside the `with` of `_attending`.
-AttentionInterface.register(NAME, _dispatch)
+AttentionInterface.register(NAME, _attention)
+AttentionMaskInterface.register(NAME, _mask)
 
 
 @final
@@ -49,8 +71,6 @@ class HFPrefixAttention(PrefixAttention):
 
     def __init__(self, blocks: Sequence[nn.Module], encode_at: EncodeAt) -> None:
         self._encode_at = encode_at
-        self._blocks = blocks
-        self._reads_last = False
         configs: list[Any] = [
             module.config
             for block in blocks
@@ -62,16 +82,31 @@ class HFPrefixAttention(PrefixAttention):
     @override
     @contextmanager
     def recording(self) -> Iterator[KeyValueCache]:
-        cache: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        cache: dict[nn.Module, RecordedAttention] = {}
+        if (own := self._implementation()) is None:
+            yield cache
+            return
 
         def record(
-            module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _: Any, **kwargs: Any
-        ) -> tuple[Tensor, Tensor | None]:
-            cache[module] = key, value
-            return _attend(module, query, key, value, kwargs)
+            module: nn.Module,
+            query: Tensor,
+            key: Tensor,
+            value: Tensor,
+            mask: Tensor | None,
+            **kwargs: Any,
+        ) -> Attended:
+            biases = {name: kwargs[name] for name in kwargs if _is_bias(kwargs[name], query, key)}
+            cache[module] = RecordedAttention(
+                key=key, value=value, mask=_one_for_all(mask), biases=biases
+            )
+            return _own_attention(module, own)(module, query, key, value, mask, **kwargs)
 
-        with self._attending(record):
+        with self._attending(_Functions(attention=record, mask=_own_mask(own))):
             yield cache
+
+    @override
+    def covers(self, blocks: Sequence[nn.Module], cache: KeyValueCache) -> bool:
+        return all(any(module in cache for module in block.modules()) for block in blocks)
 
     @override
     def encode_from(
@@ -81,80 +116,63 @@ class HFPrefixAttention(PrefixAttention):
         cache: KeyValueCache,
         runs: Int[Tensor, " row"],
     ) -> Float[Tensor, "row dim"]:
+        own = self._implementation() or "eager"
+
         def attend(
             module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _: Any, **kwargs: Any
-        ) -> tuple[Tensor, Tensor | None]:
-            rows = runs[: len(query)]
-            keys, values = (states[:, :, :start][rows] for states in cache[module])
-            key, value = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
-            return _attend(module, query, key, value, kwargs)
+        ) -> Attended:
+            recorded, rows = cache[module], runs[: len(query)]
+            key = torch.cat([recorded.key[:, :, :start][rows], key], dim=2)
+            value = torch.cat([recorded.value[:, :, :start][rows], value], dim=2)
+            mask = _for_queries(recorded.mask, query.shape[2], rows)
+            if mask is None and own == "sdpa":
+                mask = _causal(query.shape[2], key.shape[2], query.device)
+            biases = {
+                name: _for_queries(bias, query.shape[2], rows)
+                for name, bias in recorded.biases.items()
+            }
+            return _own_attention(module, own)(module, query, key, value, mask, **kwargs | biases)
 
-        with self._attending(attend):
+        with self._attending(_Functions(attention=attend, mask=_no_mask)):
             return self._encode_at(ids[:, start:], _positions(ids, start))
 
-    @property
     @override
-    def reads_last(self) -> bool:
-        return self._reads_last
-
-    @override
-    def run_last(self, run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def run_last(self, run: Callable[..., Any], given: Any, last: Any) -> Any:
         """Run the block up to its keys and values for all tokens, then whole for the last token."""
-        attention, cache = _ATTENTION.get(), {}
+        functions, cache = _FUNCTIONS.get(), {}
 
         def record(
             module: nn.Module, _: Tensor, key: Tensor, value: Tensor, *__: Any, **___: Any
-        ) -> tuple[Tensor, Tensor | None]:
+        ) -> Attended:
             cache[module] = key, value
             raise _Recorded
 
         def attend(
             module: nn.Module, query: Tensor, _: Tensor, __: Tensor, *rest: Any, **kwargs: Any
-        ) -> tuple[Tensor, Tensor | None]:
-            return attention(module, query, *cache[module], *rest, **kwargs)
+        ) -> Attended:
+            return functions.attention(module, query, *cache[module], *rest, **kwargs)
 
-        with _attention_of(record), suppress(_Recorded):
-            run(*args, **kwargs)
-        with _attention_of(attend):
-            return run(*_last_token(args), **_last_token(kwargs))
+        with _calling(_Functions(attention=record, mask=_no_mask)), suppress(_Recorded):
+            run(*given[0], **given[1])
+        with _calling(_Functions(attention=attend, mask=_no_mask)):
+            return run(*last[0], **last[1])
+
+    def _implementation(self) -> str | None:
+        """Return the name of the model's own attention; None where there are several or no mask."""
+        names = {config._attn_implementation for config in self._configs}
+        return names.pop() if len(names) == 1 and names <= set(SUPPORTED) else None
 
     @contextmanager
-    def _attending(self, attention: Attention) -> Iterator[None]:
+    def _attending(self, functions: _Functions) -> Iterator[None]:
         names = [config._attn_implementation for config in self._configs]
         try:
             for config in self._configs:
                 config._attn_implementation = NAME
-            with _attention_of(attention):
+            with _calling(functions):
                 yield
         finally:
             for config, name in zip(self._configs, names, strict=True):
                 config._attn_implementation = name
-
-    def agrees(self, ids: Int[Tensor, "1 token"]) -> bool:
-        """Return whether a run from its middle on gives the embedding of the whole run.
-
-        This also measures `reads_last`.
-        """
-        row = torch.zeros(1, dtype=torch.long, device=ids.device)
-        whole = self._encode_at(ids, _positions(ids, 0))
-        with self.recording() as cache:
-            self._encode_at(ids, _positions(ids, 0))
-        if not cache or not _close(self.encode_from(ids, ids.shape[1] // 2, cache, row), whole):
-            return False
-        last = self._blocks[-1]
-        run = last.forward
-
-        def at_last(*args: Any, **kwargs: Any) -> Any:
-            output = self.run_last(run, args, kwargs)
-            return with_hidden(output, hidden_of(output).expand_as(hidden_given(args, kwargs)))
-
-        try:
-            with forward_replaced(last, at_last):
-                text = self.encode_from(ids, ids.shape[1] // 2, cache, row)
-            self._reads_last = _close(text, whole)
-        except Exception:  # a block that expects several tokens can raise anything
-            self._reads_last = False
-        return True
 
 
 class _Recorded(Exception):  # noqa: N818
@@ -162,23 +180,64 @@ class _Recorded(Exception):  # noqa: N818
 
 
 @contextmanager
-def _attention_of(attention: Attention) -> Iterator[None]:
-    token = _ATTENTION.set(attention)
+def _calling(functions: _Functions) -> Iterator[None]:
+    token = _FUNCTIONS.set(functions)
     try:
         yield
     finally:
-        _ATTENTION.reset(token)
+        _FUNCTIONS.reset(token)
 
 
-def _attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, kwargs: dict[str, Any]
-) -> tuple[Tensor, Tensor | None]:
-    options = {"scaling": kwargs["scaling"]} if "scaling" in kwargs else {}
-    mask = _causal(query.shape[2], key.shape[2], query.device)
-    attended: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
-        module, query, key, value, mask, dropout=0.0, is_causal=False, **options
+def _own_attention(module: nn.Module, implementation: str) -> Attention:
+    """Return the attention function that a module looks up by this name.
+
+    A file of transformers may define functions of its own; they come first.
+    """
+    for kind in type(module).__mro__:
+        names = vars(sys.modules[kind.__module__])
+        registered = names.get("ALL_ATTENTION_FUNCTIONS")
+        if implementation == "eager" and "eager_attention_forward" in names:
+            eager: Attention = names["eager_attention_forward"]
+            return eager
+        if implementation != "eager" and registered is not None and implementation in registered:
+            attention: Attention = registered[implementation]
+            return attention
+    raise EncoderError(
+        f"{type(module).__name__} uses no {implementation!r} attention function that can be found"
     )
-    return attended
+
+
+def _own_mask(implementation: str) -> Callable[..., Any]:
+    mask: Callable[..., Any] = AttentionMaskInterface()[implementation]
+    return mask
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    """Make no mask: the recorded one is used."""
+
+
+def _is_bias(value: Any, query: Tensor, key: Tensor) -> bool:
+    """Return whether an argument has a number for each query and key."""
+    return (
+        isinstance(value, Tensor)
+        and value.ndim >= 3
+        and value.shape[-2:] == (query.shape[2], key.shape[2])
+    )
+
+
+def _one_for_all(mask: Tensor | None) -> Tensor | None:
+    """Return a mask with one row where those of all rows are equal, as without padding."""
+    if isinstance(mask, Tensor) and len(mask) > 1 and torch.equal(mask, mask[:1].expand_as(mask)):
+        return mask[:1]
+    return mask
+
+
+def _for_queries(table: Tensor | None, count: int, rows: Int[Tensor, " row"]) -> Tensor | None:
+    """Return a table [1 or run, ..., query, key] for the last queries of some rows."""
+    if table is None:
+        return None
+    cut = table[..., table.shape[-2] - count :, :]
+    return cut if table.ndim < 4 or len(table) == 1 else cut[rows]
 
 
 def _causal(queries: int, keys: int, device: torch.device) -> Bool[Tensor, "1 1 query key"] | None:
@@ -190,21 +249,6 @@ def _causal(queries: int, keys: int, device: torch.device) -> Bool[Tensor, "1 1 
         return None
     visible = torch.ones(queries, keys, dtype=torch.bool, device=device)
     return visible.tril(diagonal=keys - queries)[None, None]
-
-
-def _last_token(value: Any) -> Any:
-    """Cut every tensor [_, token, ...] down to the last token."""
-    if isinstance(value, Tensor) and value.ndim > 1:
-        return value[:, -1:]
-    if isinstance(value, tuple | list):
-        return type(value)(map(_last_token, value))
-    if isinstance(value, dict):
-        return {name: _last_token(part) for name, part in value.items()}
-    return value
-
-
-def _close(one: Tensor, other: Tensor) -> bool:
-    return torch.allclose(one, other, rtol=1e-3, atol=1e-3 * other.abs().max().item())
 
 
 def _positions(ids: Int[Tensor, "row token"], start: int) -> Int[Tensor, "1 tail"]:

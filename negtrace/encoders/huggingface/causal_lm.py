@@ -16,7 +16,9 @@ from typing_extensions import override
 
 from negtrace.encoders.base import PROBE, EncoderDescription
 from negtrace.encoders.huggingface.prompt import Prompt
+from negtrace.encoders.tokenizing import ReadOut
 from negtrace.encoders.wrap import EmbedImages, ModuleEncoder
+from negtrace.errors import EncoderError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.tokens import Tokens
 
@@ -72,6 +74,27 @@ class CausalLanguageModel(ModuleEncoder):
     def _probe_ids(self, tokenizer: Any) -> tuple[int, ...]:
         return self.prompt.tokens(tokenizer, PROBE).ids
 
+    @override
+    def _measured_rule(self, ids: Int[Tensor, "1 token"]) -> ReadOut:
+        rule = super()._measured_rule(ids)
+        if rule != "last":
+            raise EncoderError(
+                f"{self.name}: the answer's logits depend on the states of several positions "
+                "after the last block; expected the last position alone. Use negtrace.wrap(..., "
+                "encode=...)"
+            )
+        return rule
+
+    @override
+    def located(self, tokens: Sequence[Tokens]) -> list[Tokens]:
+        """Return the tokens as they are: the answer is read behind the last one."""
+        return list(tokens)
+
+    @override
+    def magnitude(self, text: Float[Tensor, "row 2"]) -> float:
+        """Return the largest logit of an answer."""
+        return text.abs().max().item()
+
     def _answer_logits(
         self, ids: Int[Tensor, "row token"], positions: Int[Tensor, "1 token"] | None = None
     ) -> Float[Tensor, "row 2"]:
@@ -80,8 +103,9 @@ class CausalLanguageModel(ModuleEncoder):
     def answer_logits(self, **inputs: Any) -> Float[Tensor, "row 2"]:
         """Return the logits of both answers after each row, by the model's own forward."""
         parameters = inspect.signature(self._model.forward).parameters
-        last = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
-        output = self._model(**inputs, **last, use_cache=False)
+        options = {"logits_to_keep": 1, "use_cache": False}
+        known = {name: value for name, value in options.items() if name in parameters}
+        output = self._model(**inputs, **known)
         logits: Tensor = output.logits[:, -1, self._answers]
         return logits
 
@@ -131,6 +155,6 @@ def position_inputs(positions: Int[Tensor, "1 token"] | None) -> dict[str, Tenso
 
 
 def context_window(config: Any) -> int:
-    """Return the number of tokens a decoder sees: its positions, or a shorter sliding window."""
-    windows = [getattr(config, key, None) for key in ("max_position_embeddings", "sliding_window")]
-    return min(int(count) for count in (*windows, 1 << 20) if count)
+    """Return the number of tokens that a decoder reads; a million where it sets no bound."""
+    count = getattr(config, "max_position_embeddings", None) or 0
+    return int(count) if count > 0 else 1 << 20

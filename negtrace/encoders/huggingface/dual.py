@@ -4,7 +4,7 @@ No model is named here. The arguments that a model takes are read from the signa
 `get_text_features` and `get_image_features`; its structure is measured.
 """
 
-__all__ = ["DualEncoder", "image_features", "number_of", "scale_of"]
+__all__ = ["DualEncoder", "LogitEncoder", "image_features", "scale_of"]
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +13,7 @@ from typing import Any, ClassVar, final
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from typing_extensions import override
 
 from negtrace.encoders.base import EncoderDescription
 from negtrace.encoders.wrap import EmbedImages, ModuleEncoder
@@ -20,8 +21,25 @@ from negtrace.errors import EncoderError
 from negtrace.phantom.bundled import TRAINED_ON
 
 
+class LogitEncoder(ModuleEncoder):
+    """An encoder whose score is its model's own image-text logit, cosine * scale + bias.
+
+    Scale and bias are read from the model at every score, since training changes them.
+    """
+
+    @property
+    @override
+    def scale(self) -> float:
+        return scale_of(self.model)
+
+    @property
+    @override
+    def bias(self) -> float:
+        return _number_of(self.model, "logit_bias", default=0.0)
+
+
 @final
-class DualEncoder(ModuleEncoder):
+class DualEncoder(LogitEncoder):
     """A model with `get_text_features`, and with `get_image_features` where it reads images.
 
     The score is the model's own image-text logit: cosine * scale + bias.
@@ -48,6 +66,7 @@ class DualEncoder(ModuleEncoder):
         name: str,
         revision: str | None = None,
     ) -> None:
+        scale_of(model)  # for a clear error before anything is measured
         takes_positions = "position_ids" in _parameters(model.get_text_features)
         super().__init__(
             model,
@@ -57,8 +76,6 @@ class DualEncoder(ModuleEncoder):
                 name=name,
                 unit="logit",
                 max_tokens=_context_of(model, model.config.get_text_config()),
-                scale=scale_of(model),
-                bias=number_of(model, "logit_bias", default=0.0),
                 revision=revision,
                 trained_on_phantom=getattr(model.config, "trained_on", None) == TRAINED_ON,
             ),
@@ -150,14 +167,14 @@ def scale_of(model: nn.Module) -> float:
         if hasattr(model, name):
             return torch.as_tensor(getattr(model, name)).detach().double().exp().item()
     if hasattr(model, "temperature"):
-        return 1 / number_of(model, "temperature", default=1.0)
+        return 1 / _number_of(model, "temperature", default=1.0)
     raise EncoderError(
         f"{type(model).__name__} has neither logit_scale nor temperature; "
         "use negtrace.wrap(..., scale=...)"
     )
 
 
-def number_of(model: nn.Module, attribute: str, *, default: float) -> float:
+def _number_of(model: nn.Module, attribute: str, *, default: float) -> float:
     """Return a number that a model holds, such as its `logit_bias`, or `default` if it has none."""
     value = getattr(model, attribute, None)
     return default if value is None else torch.as_tensor(value).detach().double().item()

@@ -21,7 +21,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.hooks import Edit, HookSite
+from negtrace.encoders.hooks import Edit, hidden_of
 from negtrace.errors import TraceError
 from negtrace.tracing.corruptions.contrast import Run
 from negtrace.tracing.engines.base import ENGINES, Engine
@@ -92,7 +92,6 @@ def _change(
     encoder: Encoder, batch: Batch, gradients: Gradients
 ) -> Float[Tensor, "site layer run group"]:
     """Return the estimated change of the score in every cell."""
-    layers = torch.arange(len(encoder.layers), device=batch.needed.device)
     changes = []
     for site in batch.plan.sites:
         difference = batch.source_states[site.kind] - batch.base_states[site.kind]
@@ -102,8 +101,6 @@ def _change(
         else:
             change = rearrange(product, "... (head dim) -> ... head dim", head=batch.heads)
             change = change[..., site.head, :].sum(-1)
-        if site.kind == "resid_pre":  # the input of a block is the state of the layer before
-            change = change[(layers - 1).clamp(min=0)]
         changes.append(change)
     members = batch.members.to(changes[0])
     total = einsum(
@@ -133,8 +130,6 @@ def _constant(state: Tensor) -> Edit:
 
 def _differentiated(sweep: Sweep, runs: Sequence[Run], embed: Edit) -> tuple[Recording, Gradients]:
     """Record runs, the input of block 0 edited by `embed`, and differentiate their scores."""
-    inputs = [HookSite(site="resid_pre", module=b, at="input") for b in sweep.encoder.blocks]
-    hook_sites = inputs if any(site.kind == "resid_pre" for site in sweep.plan.sites) else ()
 
     def leaf(hidden: Float[Tensor, "run token width"]) -> Float[Tensor, "run token width"]:
         # A copy, since a tensor made in inference mode cannot be part of a graph.
@@ -143,23 +138,25 @@ def _differentiated(sweep: Sweep, runs: Sequence[Run], embed: Edit) -> tuple[Rec
     with torch.inference_mode(mode=False), torch.enable_grad():
         # The anchors too are copied.
         copied = sweep.part(range(len(sweep.contrasts)), sweep.anchors.clone())
-        recording = record(copied, runs, embed=leaf, hook_sites=hook_sites)
-        states = {"resid": recording.capture.stream, **recording.capture.site_states}
+        recording = record(copied, runs, embed=leaf)
+        capture, axis = recording.capture, sweep.encoder.row_axis
+        outputs = [hidden_of(output) for output in capture.outputs]
+        states = {"resid": [*capture.embed, *outputs], **capture.site_states}
         flat = [state for by_layer in states.values() for state in by_layer]
         flat_gradients = torch.autograd.grad(
             recording.scores.sum(), flat, allow_unused=True, materialize_grads=True
         )
     remaining = iter(flat_gradients)
-    by_kind = {kind: torch.stack([next(remaining) for _ in at]) for kind, at in states.items()}
-    return recording, {kind: _by_layer(kind, grad) for kind, grad in by_kind.items()}
+    by_kind = {kind: [next(remaining) for _ in at] for kind, at in states.items()}
+    first, *after = by_kind["resid"]
+    by_kind["resid"] = [first, *(gradient.transpose(0, axis) for gradient in after)]
+    return recording, {kind: _by_layer(kind, torch.stack(at)) for kind, at in by_kind.items()}
 
 
 def _by_layer(
     kind: str, gradients: Float[Tensor, "block run token width"]
 ) -> Float[Tensor, "layer run token width"]:
-    """Return the gradients with an entry for every layer, `embed` included."""
+    """Return the gradients with an entry for every layer; `embed` is one of `resid` alone."""
     if kind == "resid":
         return gradients
-    none = torch.zeros_like(gradients[:1])
-    # The gradient by an input belongs to the layer before, whose state it is.
-    return torch.cat([gradients, none] if kind == "resid_pre" else [none, gradients])
+    return torch.cat([torch.zeros_like(gradients[:1]), gradients])

@@ -8,7 +8,7 @@ read-out matters. At the last layer, only the read-out matters.
 __all__ = ["Batch", "Recording", "batch_of", "record"]
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -17,13 +17,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.hooks import Capture, Edit, HookSite, captured
+from negtrace.encoders.hooks import Capture, Edit, captured
 from negtrace.encoders.key_value_cache import KeyValueCache
 from negtrace.errors import EncoderError
 from negtrace.pairs.alignment import Correspondence
 from negtrace.tracing.corruptions.contrast import Run
+from negtrace.tracing.engines.routes import Route
 from negtrace.tracing.engines.sweep import Sweep
-from negtrace.tracing.plan import STREAM, Plan, Site
+from negtrace.tracing.plan import Plan, Site
 from negtrace.tracing.positions import Group
 
 
@@ -36,15 +37,15 @@ class Recording:
     capture: Capture
     """The states of every layer."""
     cache: KeyValueCache | None
-    """Keys and values of the runs, for rows that run their last tokens only."""
+    """Attention of the runs, for rows that run their last tokens only."""
     scores: Float[Tensor, " run"]
 
     def states(self, kind: str) -> Float[Tensor, "layer run token width"]:
         """Return the states of every layer at one kind of site.
 
-        A site inside a block has no layer `embed`; zeros stand for it.
+        Any other site than `resid` has no layer `embed`; zeros stand for it.
         """
-        if kind in STREAM:
+        if kind == "resid":
             return self.capture.states()
         inner = torch.stack(self.capture.site_states[kind])
         return torch.cat([torch.zeros_like(inner[:1]), inner])
@@ -74,8 +75,8 @@ class Batch:
     anchors: Float[Tensor, "run dim"]
     heads: int
     """Heads of a block; 0 when no head is patched."""
-    reads_several: bool
-    """Whether the embedding is read from several layers."""
+    route: Route
+    """The way in which the patched rows run."""
     adds_mlp_last: bool
     """Whether the last step of a block is to add what its MLP writes (pre-norm)."""
 
@@ -84,7 +85,12 @@ class Batch:
 
         In a pre-norm block the MLP output is added last, so patching it only changes that sum.
         """
-        return kind == "mlp_out" and self.adds_mlp_last and self.plan.window == 1
+        return (
+            kind == "mlp_out"
+            and self.adds_mlp_last
+            and self.plan.window == 1
+            and self.route.from_layer
+        )
 
     @property
     def exists(self) -> Bool[Tensor, "run group"]:
@@ -98,7 +104,6 @@ def record(
     *,
     cache: bool = False,
     embed: Edit | None = None,
-    hook_sites: Sequence[HookSite] = (),
 ) -> Recording:
     """Run these runs plainly, one for each contrast of the sweep, and record every state.
 
@@ -107,7 +112,6 @@ def record(
         runs: runs of equal length.
         cache: record keys and values too, where the encoder can continue from them.
         embed: edit of the input of block 0, applied after the runs' own edits.
-        hook_sites: further modules to record.
 
     Raises:
         EncoderError: when a block does not run exactly once.
@@ -121,21 +125,43 @@ def record(
             hidden = torch.stack([run.edit(row) if run.edit else row for run, row in rows])
         return embed(hidden) if embed else hidden
 
-    prefix = encoder.prefix_attention if cache else None
-    sites = [*encoder.hook_sites(sweep.plan.inner), *hook_sites]
+    sites = encoder.hook_sites(sweep.plan.hooked)
     with (
-        captured(encoder.blocks, edit, sites) as capture,
-        nullcontext() if prefix is None else prefix.recording() as recorded,
+        captured(encoder.blocks, edit, sites, row_axis=encoder.row_axis) as capture,
+        _attention(encoder, keep=cache) as attention,
     ):
-        text = encoder.encode_against(ids, anchors)
+        text = encoder.run(ids, anchors)
     if len(capture.outputs) != len(encoder.blocks) or len(capture.embed) != 1:
         raise EncoderError(
             f"{encoder.name}: {len(capture.outputs)} block outputs in one forward, expected "
             f"{len(encoder.blocks)}; every named block must run exactly once"
         )
     return Recording(
-        runs=runs, ids=ids, capture=capture, cache=recorded, scores=encoder.score(text, anchors)
+        runs=runs,
+        ids=ids,
+        capture=capture,
+        cache=_usable(encoder, attention),
+        scores=encoder.score(text, anchors),
     )
+
+
+def _attention(encoder: Encoder, *, keep: bool) -> AbstractContextManager[KeyValueCache | None]:
+    """Record the attention of the run inside the `with`, where the encoder can continue from it."""
+    prefix = encoder.prefix_attention if keep else None
+    return nullcontext() if prefix is None else prefix.recording()
+
+
+def _usable(encoder: Encoder, cache: KeyValueCache | None) -> KeyValueCache | None:
+    """Return recorded attention if it is all that a block carries from token to token.
+
+    It is not in a block without attention (a convolution, a state space), nor where a block hands
+    the next one more than hidden states.
+    """
+    prefix = encoder.prefix_attention
+    if not cache or prefix is None or not prefix.covers(encoder.blocks, cache):
+        return None
+    more = any(encoder.call_layout.returns_more(index) for index in range(len(encoder.blocks)))
+    return None if more else cache
 
 
 def batch_of(sweep: Sweep, base: Recording, source: Recording) -> Batch:
@@ -161,7 +187,8 @@ def batch_of(sweep: Sweep, base: Recording, source: Recording) -> Batch:
     needed = []
     for site in plan.sites:
         differ = _differ(base_states[site.kind], source_states[site.kind], site, encoder) & matters
-        differ[-1] &= read
+        if site.kind != "resid_pre":  # the input of the last block is read at every position
+            differ[-1] &= read
         needed.append(_windowed(_any_member(differ, members), site, plan))
     return Batch(
         base=base,
@@ -175,7 +202,7 @@ def batch_of(sweep: Sweep, base: Recording, source: Recording) -> Batch:
         needed=torch.stack(needed),
         anchors=sweep.anchors,
         heads=encoder.heads if "head" in kinds else 0,
-        reads_several=not encoder.reads_one_layer,
+        route=sweep.route,
         adds_mlp_last="mlp_out" in kinds
         and all(block.norm == "pre" for block in encoder.block_sites),
     )
@@ -216,17 +243,15 @@ def _windowed(
 ) -> Bool[Tensor, "layer run group"]:
     """Return which cells are needed when each patches its whole window."""
     windows = [plan.layers(layer, len(alone), site.kind) for layer in range(len(alone))]
-    # The input of a block is the state of the layer before.
-    back = int(site.kind == "resid_pre")
     none = torch.zeros_like(alone[0])
-    return torch.stack([alone[[at - back for at in w]].any(0) if w else none for w in windows])
+    return torch.stack([alone[list(w)].any(0) if w else none for w in windows])
 
 
 def _aligner(correspondences: Sequence[Correspondence]) -> Callable[[Tensor], Tensor]:
     """Return the function that brings the source's states to the base's positions."""
     identity = tuple((i,) for i in range(len(correspondences[0])))
     if all(row == identity for row in correspondences):
-        return lambda states: states
+        return lambda states: states[:, :, : len(identity)]  # a source may go on behind them
 
     def aligned(
         states: Float[Tensor, "layer run source width"],

@@ -34,11 +34,14 @@ def layer_sites(encoder: Encoder, kinds: Collection[str]) -> list[LayerSite]:
     """
     inside = {kind: encoder.hook_sites([kind]) for kind in INSIDE if kind in kinds}
     blocks = encoder.blocks
-    sites = [LayerSite(site="resid", layer=0, module=blocks[0], at="input")]
+    axis = encoder.row_axis
+    sites = [LayerSite(site="resid", layer=0, module=blocks[0], at="input", row_axis=axis)]
     for layer, block in enumerate(blocks, start=1):
-        sites.append(LayerSite(site="resid_pre", layer=layer, module=block, at="input"))
+        sites.append(
+            LayerSite(site="resid_pre", layer=layer, module=block, at="input", row_axis=axis)
+        )
         sites += [LayerSite(layer=layer, **vars(at[layer - 1])) for at in inside.values()]
-        sites.append(LayerSite(site="resid", layer=layer, module=block, at="output"))
+        sites.append(LayerSite(site="resid", layer=layer, module=block, at="output", row_axis=axis))
     return [site for site in sites if site.site in kinds]
 
 

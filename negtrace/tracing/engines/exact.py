@@ -5,7 +5,7 @@ starts at the layer that it patches. In a causal tower that allows it, a row run
 that its patch can reach (see `patched_forward`). Cells whose score is known are not run (`batch`).
 """
 
-__all__ = ["Exact", "no_effect", "rerun", "scores_of_batch"]
+__all__ = ["Exact", "batch_indices", "no_effect", "rerun", "scores_of_batch"]
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,17 +30,24 @@ class Exact(Engine):
 
     @override
     def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
-        # As many contrasts as fill the rows of one layer.
-        for indices in sweep.batches(lambda length: sweep.row_tokens // length**2):
+        for indices in batch_indices(sweep):
             part = sweep.part(indices)
             patchings = part.patchings()
             source = record(part, [patching.source for patching in patchings])
-            base = record(part, [patching.base for patching in patchings], cache=True)
+            base = record(part, [patching.base for patching in patchings], cache=sweep.route.tail)
+            if sweep.route.from_layer:
+                sweep.encoder.learn_calls(base.ids[:1])
             batch = batch_of(part, base, source)
             if part.only is not None:
                 _restrict(batch, part.only)
             patched = _patched(part, batch)
             yield from scores_of_batch(part, indices, base, source, patched)
+
+
+def batch_indices(sweep: Sweep) -> Iterator[list[int]]:
+    """Yield the contrasts of every batch: as many as fill the rows of one layer."""
+    size = sweep.row_tokens if sweep.route.batched else 1
+    return sweep.batches(lambda length: size // length**2)
 
 
 def rerun(

@@ -23,7 +23,7 @@ from typing_extensions import override
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.batching import batched
 from negtrace.encoders.hooks import evaluating
-from negtrace.errors import require
+from negtrace.errors import TraceError, require
 from negtrace.tracing.corruptions.contrast import Run
 from negtrace.tracing.engines.base import ENGINES, Engine
 from negtrace.tracing.engines.cells import Cell, LayerSite, cells_of, grid_of, layer_sites
@@ -61,6 +61,11 @@ class NNsight(Engine):
 
     @override
     def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
+        if sweep.encoder.row_axis:
+            raise TraceError(
+                f"{sweep.encoder.name} holds its states as [token, row, width], which the nnsight "
+                "engine does not read; use method='exact'"
+            )
         if self.remote:
             require_key(self.remote)
         sites = layer_sites(sweep.encoder, {site.kind for site in sweep.plan.sites})

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from negtrace.tracing.engines.batch import Batch
-from negtrace.tracing.plan import STREAM
 
 CellIndex = tuple[Tensor, Tensor, Tensor, Tensor]
 """Site, layer, run and group of some cells, each [cell]. Cells are the rows of a forward."""
@@ -30,7 +29,7 @@ class PatchSites:
     positions: Int[Tensor, " point"]
     """Position of the token."""
     first: Int[Tensor, " point"]
-    """First layer that is patched. For `resid_pre`, the layer before the block."""
+    """First layer that is patched."""
     last: Int[Tensor, " point"]
     """Last layer that is patched."""
     heads: Int[Tensor, " point"] | None
@@ -39,29 +38,13 @@ class PatchSites:
     """Whether the state after the patched block is known without running the block."""
 
     @property
-    def in_stream(self) -> bool:
-        """True if the residual stream itself is patched."""
-        return self.kind in STREAM
+    def after_block(self) -> bool:
+        """True if what a block returns is overwritten; otherwise a hook writes the patch."""
+        return self.kind == "resid" or self.skips_block
 
-    @property
-    def at_input(self) -> bool:
-        """True if the input of a block is patched, and not the output of the block before."""
-        return self.kind == "resid_pre"
-
-    @property
-    def at_entry(self) -> bool:
-        """True if the state with which a row enters the forward is patched already."""
-        return self.in_stream or self.skips_block
-
-    def at(self, layer: int, *, after_first: bool = False) -> "PatchSites | None":
-        """Return the points that patch `layer`; None when there are none.
-
-        Args:
-            layer: the layer.
-            after_first: leave out points whose first layer it is.
-        """
-        first = self.first + 1 if after_first else self.first
-        chosen = (first <= layer) & (layer <= self.last)
+    def at(self, layer: int) -> "PatchSites | None":
+        """Return the points that patch `layer`; None when there are none."""
+        chosen = (self.first <= layer) & (layer <= self.last)
         return self._select(chosen) if bool(chosen.any()) else None
 
     def _select(self, chosen: Bool[Tensor, " point"]) -> "PatchSites":
@@ -75,10 +58,8 @@ class PatchSites:
             heads=None if self.heads is None else self.heads[chosen],
         )
 
-    def states(
-        self, batch: Batch, layer: int | Int[Tensor, " point"]
-    ) -> Float[Tensor, "point width"]:
-        """Return the states to write at a layer, or at one layer for each point."""
+    def states(self, batch: Batch, layer: int) -> Float[Tensor, "point width"]:
+        """Return the states to write at a layer."""
         index = layer, self.runs, self.positions
         source: Tensor = batch.source_states[self.kind][index]
         if self.skips_block:
@@ -101,9 +82,7 @@ def patch_sites_of(batch: Batch, cells: CellIndex) -> Iterator[PatchSites]:
         index, positions = batch.members[runs[rows], groups[rows]].nonzero().unbind(dim=1)
         rows = rows[index]
         windows = [plan.layers(layer, count, kind) for layer in range(count)]
-        # The input of a block is the state of the layer before.
-        back = int(kind == "resid_pre")
-        bounds = torch.tensor([(w[0], w[-1]) if w else (0, 0) for w in windows]) - back
+        bounds = torch.tensor([(w[0], w[-1]) if w else (0, 0) for w in windows])
         first, last = bounds.to(rows.device)[layers[rows]].unbind(dim=1)
         heads = torch.tensor([site.head or 0 for site in plan.sites], device=rows.device)
         yield PatchSites(

@@ -1,13 +1,13 @@
 """Run many patches in one forward pass.
 
-Each patched cell is a row of the batch and enters at the layer that it patches. Rows are sorted by
-the block they enter at, and a block runs only the rows that have entered. So a batch costs one call
-of each block, whatever the layers of its cells. A patch of the residual stream is in the state that
-the row enters with. A patch inside a block is a hook on the submodule that writes there. The
-further layers of a window are overwritten when the rows reach them.
+Each patched cell is a row of the batch. A patch of what a block returns is written when the block
+returns it. Any other patch is a hook on the module that holds the state.
 
-Where a causal tower allows it (`PrefixAttention`), rows run only their last tokens, from the first
-position that is patched, and the last block runs the position that is read out alone.
+A route (`routes`) may save work. Rows that start at the layer they patch are sorted by that layer,
+and a block runs only the rows that have entered; what it returned in the base run stands for the
+others. So a batch costs one call of each block, whatever the layers of its cells. In a causal
+tower, rows may run their last tokens only, from the first position that is patched
+(`PrefixAttention`), and the last block only the position that is read out.
 """
 
 __all__ = ["patched_scores"]
@@ -22,12 +22,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.hooks import (
-    edited,
-    forward_replaced,
-    hidden_of,
-    with_hidden,
-)
+from negtrace.encoders.hooks import forward_replaced, hidden_of, input_edited, with_hidden
+from negtrace.encoders.key_value_cache import PrefixAttention
+from negtrace.errors import EncoderError
 from negtrace.tracing.engines.batch import Batch
 from negtrace.tracing.engines.patch_sites import CellIndex, PatchSites, patch_sites_of
 
@@ -44,10 +41,12 @@ def patched_scores(
     cells = batch.needed.nonzero()
     entries = _entries(encoder, batch)[cells[:, 0], cells[:, 1]]
     begins = batch.members.int().argmax(-1)[cells[:, 2], cells[:, 3]]
-    for start, stop in _spans(begins, count) if batch.base.cache is not None else [(0, count)]:
+    tails = batch.base.cache is not None
+    for start, stop in _spans(begins, count) if tails else [(0, count)]:
         within = ((start <= begins) & (begins < stop)).nonzero()[:, 0]
         ordered = within[entries[within].argsort(stable=True)]
-        for piece in torch.split(ordered, max(1, row_tokens // (count - start))):
+        rows = max(1, row_tokens // (count - start)) if batch.route.batched else 1
+        for piece in torch.split(ordered, rows):
             sites, layers, runs, groups = cells[piece].unbind(dim=1)
             chosen = sites, layers, runs, groups
             yield chosen, PatchedForward(encoder, batch, chosen, entries[piece], start).scores()
@@ -80,7 +79,8 @@ def _entries(encoder: Encoder, batch: Batch) -> Int[Tensor, "site layer"]:
         [entry(s.kind, min(plan.layers(at, layers, s.kind), default=at)) for at in range(layers)]
         for s in plan.sites
     ]
-    return torch.tensor(rows, device=batch.needed.device)
+    entries = torch.tensor(rows, device=batch.needed.device)
+    return entries if batch.route.from_layer else torch.zeros_like(entries)
 
 
 @final
@@ -96,114 +96,108 @@ class PatchedForward:
         start: int,
     ) -> None:
         self.encoder, self.batch, self.start = encoder, batch, start
-        self.runs, self.entry = cells[2], entry
+        self.runs = cells[2]
         self.patches = list(patch_sites_of(batch, cells))
         started = torch.bincount(entry, minlength=len(encoder.layers)).cumsum(0)
         self.entered: list[int] = started.tolist()
         """By block, how many rows have entered: the first ones, as rows are sorted."""
-        self.tail: Float[Tensor, "row tail width"] = batch.stream[entry, self.runs, start:]
-        """The current state of every row, from the position `start` on."""
-        for patch in self.patches:
-            if patch.at_entry:
-                self._overwrite(patch, patch.states(batch, patch.first))
 
     def scores(self) -> Float[Tensor, " row"]:
         """Run the rows, and return the score of each."""
-        ids, cache = self.batch.base.ids[self.runs], self.batch.base.cache
-        prefix = None if cache is None else self.encoder.prefix_attention
+        ids, anchors = self.batch.base.ids[self.runs], self.batch.anchors[self.runs]
+        blocks, axis = self.encoder.blocks, self.encoder.row_axis
         with ExitStack() as stack:
-            for index, block in enumerate(self.encoder.blocks):
+            stack.enter_context(input_edited(blocks[0], self._embed, row_axis=axis))
+            for index, block in enumerate(blocks):
                 stack.enter_context(forward_replaced(block, self._forward(index, block)))
             for patch in self.patches:
-                if not patch.at_entry:
-                    self._hook_submodules(stack, patch)
-            if prefix is None or cache is None:
-                text = self.encoder.encode(ids)
+                if not patch.after_block:
+                    self._hook(stack, patch)
+            if (cache := self.batch.base.cache) is None:
+                text = self.encoder.run(ids, anchors)
             else:
-                text = prefix.encode_from(ids, self.start, cache, self.runs)
-        return self.encoder.score(text, self.batch.anchors[self.runs])
+                with self.encoder.guarded("rows ran from the first patched position on"):
+                    text = self._prefix.encode_from(ids, self.start, cache, self.runs)
+        return self.encoder.score(text, anchors)
+
+    @property
+    def _prefix(self) -> PrefixAttention:
+        prefix = self.encoder.prefix_attention
+        if prefix is None:
+            raise EncoderError(f"{self.encoder.name} cannot run the end of a row alone")
+        return prefix
 
     def _forward(self, index: int, block: nn.Module) -> Callable[..., Any]:
         """Return a forward that runs the rows that have entered through the block."""
-        run, count, layer = block.forward, self.entered[index], index + 1
-        read_out_alone = self._read_out_alone(layer)
-        prefix = self.encoder.prefix_attention
+        run, layer, axis = block.forward, index + 1, self.encoder.row_axis
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            if count:
-                args, kwargs = edited(args, kwargs, lambda hidden: self._input(index, hidden))
-                args, kwargs = _first_rows((args, kwargs), count, len(self.tail))
-                if read_out_alone and prefix is not None:
-                    self.tail[:count, -1:] = hidden_of(prefix.run_last(run, args, kwargs))
-                else:
-                    self.tail[:count] = hidden_of(run(*args, **kwargs))
-            self._overwrite_window(layer, at_input=False)
-            output = self._output(layer)
-            self._overwrite_window(layer, at_input=True)
-            return with_hidden(self.batch.base.capture.outputs[index], output)
+            output = self._ran(index, run, (args, kwargs))
+            states = hidden_of(output).transpose(0, axis)
+            return with_hidden(output, self._overwritten(layer, states).transpose(0, axis))
 
         return forward
 
-    def _input(self, index: int, hidden: Tensor) -> Tensor:
-        """Return what a block is given: the entry states first, then what reached it.
+    def _embed(self, hidden: Float[Tensor, "row tail width"]) -> Float[Tensor, "row tail width"]:
+        """Return the input of block 0: that of the base runs, with its patches."""
+        return self._overwritten(0, self.batch.stream[0][self.runs][:, self.start :])
 
-        The model's own forward, and the user's hooks, may act between two blocks.
-        """
-        return self.tail if index == 0 or self.batch.reads_several else hidden
+    def _ran(self, index: int, run: Callable[..., Any], inputs: Any) -> Any:
+        """Return the output of a block for all rows."""
+        count, rows = self.entered[index], len(self.runs)
+        layout = self.encoder.call_layout
+        if count == 0:
+            return self._completed(index, None)
+        if count < rows:
+            inputs = layout.first_rows(index, inputs, count)
+        if self._queries_last_alone(index):
+            states = self._prefix.run_last(run, inputs, layout.last_token(index, inputs))
+            tail = hidden_of(states).expand(-1, self.batch.members.shape[2] - self.start, -1)
+            output = with_hidden(states, tail)
+        else:
+            output = run(*inputs[0], **inputs[1])
+        return output if count == rows else self._completed(index, output)
 
-    def _output(self, layer: int) -> Float[Tensor, "row tail width"]:
-        """Return the state of every row after a block.
+    def _completed(self, index: int, output: Any) -> Any:
+        """Return a block's output, with that of the base runs for rows that have not entered."""
+        base = self.batch.base.capture.outputs[index]
+        if not self.start:
+            return self.encoder.call_layout.completed(index, output, base, self.runs)
+        # The blocks of a tail return hidden states alone.
+        done = [] if output is None else [hidden_of(output)]
+        rest = hidden_of(base)[:, self.start :][self.runs[len(done[0]) if done else 0 :]]
+        return with_hidden(base, torch.cat([*done, rest]))
 
-        Rows that have not entered yet return their entry state, which nothing reads. Where the
-        embedding is read from several layers, they return the state of their base run.
-        """
-        if not self.batch.reads_several:
-            return self.tail
-        base = self.batch.stream[layer, self.runs, self.start :]
-        patched = self.entry <= layer - 1
-        for patch in self.patches:
-            if patch.at_entry and not patch.at_input:
-                patched[patch.rows] |= self.entry[patch.rows] == layer
-        return torch.where(patched[:, None, None], self.tail, base)
-
-    def _read_out_alone(self, layer: int) -> bool:
+    def _queries_last_alone(self, index: int) -> bool:
         """Return whether the block may run only the position that is read out."""
         end = self.batch.members.shape[2] - 1
         return (
-            layer == len(self.encoder.blocks)
+            index == len(self.encoder.blocks) - 1
+            and self.batch.route.last_query
             and self.batch.base.cache is not None
-            and self.encoder.prefix_attention is not None
-            and self.encoder.prefix_attention.reads_last
-            and not self.batch.reads_several
             and all(run.read_out == end for run in self.batch.base.runs)
         )
 
-    def _overwrite_window(self, layer: int, *, at_input: bool) -> None:
-        """Write the further layers of a window.
+    def _overwritten(self, layer: int, states: Tensor) -> Float[Tensor, "row tail width"]:
+        """Return the states of the rows after a block, with the patches of that layer."""
+        at_layer = [patch.at(layer) for patch in self.patches if patch.after_block]
+        patches = [patch for patch in at_layer if patch is not None]
+        if not patches:
+            return states
+        states = states.clone()
+        for patch in patches:
+            written = patch.states(self.batch, layer)
+            states[patch.rows, patch.positions - self.start] = written.to(states)
+        return states
 
-        Args:
-            layer: the layer that the rows have reached.
-            at_input: write what patches the input of the next block, or what patches the output of
-                this one.
-        """
-        if self.batch.plan.window == 1:
-            return
-        for patch in self.patches:
-            later = patch.at(layer, after_first=True) if patch.in_stream else None
-            if later is not None and patch.at_input == at_input:
-                self._overwrite(later, later.states(self.batch, layer))
-
-    def _overwrite(self, patch: PatchSites, states: Float[Tensor, "point width"]) -> None:
-        self.tail[patch.rows, patch.positions - self.start] = states.to(self.tail)
-
-    def _hook_submodules(self, stack: ExitStack, patch: PatchSites) -> None:
-        """Hook the submodules that hold a site, in every block where a row patches it."""
+    def _hook(self, stack: ExitStack, patch: PatchSites) -> None:
+        """Hook the modules that hold a site, in every block where a row patches it."""
         for layer, site in enumerate(self.encoder.hook_sites([patch.kind]), start=1):
             if (at_layer := patch.at(layer)) is not None:
                 stack.enter_context(site.edited(self._writer(at_layer, layer)))
 
     def _writer(self, patch: PatchSites, layer: int) -> Callable[[Tensor], Tensor]:
-        """Return the edit that writes a patch into what a submodule holds."""
+        """Return the edit that writes a patch into what a module holds."""
         states = patch.states(self.batch, layer)
         end, heads = self.batch.members.shape[2], self.batch.heads
 
@@ -221,14 +215,3 @@ class PatchedForward:
             return hidden
 
         return write
-
-
-def _first_rows(value: Any, count: int, rows: int) -> Any:
-    """Return the first `count` rows of every tensor that has `rows` rows, in a nested value."""
-    if isinstance(value, Tensor) and value.ndim and value.shape[0] == rows:
-        return value[:count]
-    if isinstance(value, tuple | list):
-        return type(value)(_first_rows(part, count, rows) for part in value)
-    if isinstance(value, dict):
-        return {name: _first_rows(part, count, rows) for name, part in value.items()}
-    return value

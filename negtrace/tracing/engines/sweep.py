@@ -18,6 +18,7 @@ from negtrace.encoders.batching import batched
 from negtrace.pairs.alignment import Correspondence
 from negtrace.results.options import DIRECTIONS
 from negtrace.tracing.corruptions.contrast import Contrast, Run
+from negtrace.tracing.engines.routes import FASTEST, Route
 from negtrace.tracing.plan import ROW_TOKENS, Plan
 from negtrace.tracing.positions import Group
 
@@ -93,6 +94,8 @@ class Sweep:
     """Indices of contrasts whose scores are known already."""
     progress: bool | None = None
     """Whether to show a progress bar; None shows it on a terminal only."""
+    route: Route = FASTEST
+    """How patched rows run. A faster route than the model allows is left for the next one."""
     only: Cells | None = None
     """Cells to run, by contrast; the others keep the score of the run that is patched. None runs
     every cell."""

@@ -1,0 +1,271 @@
+"""Agreement of the engine with plain forwards of the model, and the route that it allows.
+
+A handful of the sweep's own cells is run in the plainest way: one row, one forward of the model's
+own code, hooks that write the patch, nothing else. The fastest route that gives the same scores is
+taken. So an architecture that breaks an assumption of a route costs time, not numbers.
+"""
+
+__all__ = ["Agreement", "agreement_with_plain", "fastest_route"]
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.hooks import Edit, input_edited, widened
+from negtrace.errors import EncoderError
+from negtrace.tracing.engines.cells import Cell, LayerSite, cells_of, layer_sites
+from negtrace.tracing.engines.exact import batch_indices, rerun
+from negtrace.tracing.engines.routes import ROUTES, Route
+from negtrace.tracing.engines.sweep import ContrastScores, Patching, Sweep
+
+SHARE_OF_D = {torch.float32: 1e-5, torch.float64: 1e-9}
+"""Largest gap between two scores that counts as none, as a share of |d|."""
+
+ROUNDING = 16
+"""Units of rounding of the score's own terms that are allowed besides."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Agreement:
+    """Result of comparing some cells with plain forwards."""
+
+    route: Route
+    """The fastest route that agrees."""
+    cells: int
+    """Number of cells that were compared."""
+    gap: float
+    """Largest gap between a score by that route and by a plain forward, as a share of |d|."""
+    rejected: Mapping[str, str]
+    """Faster routes that do not agree, with the reason."""
+    scores: Mapping[int, ContrastScores] = field(default_factory=dict)
+    """Scores of the contrasts that were run by that route, by index; the sweep can go on with them.
+    """
+
+
+def fastest_route(sweep: Sweep, digest: str) -> Agreement:
+    """Return the fastest route that gives the scores of plain forwards in this sweep.
+
+    The result is kept with the encoder, for sweeps of the same sites and lengths.
+
+    Args:
+        sweep: contrasts of its first and of its last batch are compared, which hold the shortest
+            and the longest statements.
+        digest: of the model's weights.
+
+    Raises:
+        EncoderError: when the model gives two scores for one input.
+    """
+    lengths = [max(len(c.clean.ids), len(c.corrupt.ids)) for c in sweep.contrasts]
+    kinds = tuple(site.kind for site in sweep.plan.sites)
+    key = digest, sweep.direction, kinds, sweep.plan.window, min(lengths), max(lengths)
+    agreements = sweep.encoder.agreements
+    if key in agreements:
+        known: Agreement = agreements[key]
+        return known
+    result = agreement_with_plain(sweep, short=True)
+    agreements[key] = replace(result, scores={})
+    return result
+
+
+def agreement_with_plain(sweep: Sweep, *, short: bool = False) -> Agreement:
+    """Compare the routes with plain forwards, the fastest first, until one agrees.
+
+    Half-precision weights are float32 meanwhile: rounding would hide what is to be seen.
+
+    Args:
+        sweep: contrasts of its first and of its last batch are compared.
+        short: compare the middle layer alone in the first batch, which holds short statements.
+
+    Raises:
+        EncoderError: when the plainest route does not agree with itself.
+    """
+    encoder = sweep.encoder
+    with widened(encoder.model) as half, torch.autocast(encoder.device.type, enabled=False):
+        first, *last = _first_and_last(sweep)
+        # Long statements show more than short ones: windows, chunks and masks.
+        judged = [_Judged(sweep, first, layers=1 if last and short else 3)]
+        judged += [_Judged(sweep, indices, layers=3) for indices in last]
+        rejected: dict[str, str] = {}
+        for route in _possible(encoder):
+            try:
+                gaps = [each.gap(route) for each in judged]
+            except EncoderError as error:
+                rejected[route.name] = str(error)
+                continue
+            gap = max((share for share, _ in gaps), default=0.0)
+            if all(holds for _, holds in gaps):
+                return Agreement(
+                    route=route,
+                    cells=sum(len(each.expected) for each in judged),
+                    gap=gap,
+                    rejected=rejected,
+                    scores={}
+                    if half
+                    else {n: s for each in judged for n, s in each.scores.items()},
+                )
+            rejected[route.name] = f"{gap:.2g} of d away"
+    raise EncoderError(
+        f"{encoder.name}: patched forwards do not agree with plain forwards of the model: "
+        + "; ".join(f"{name}: {reason}" for name, reason in rejected.items())
+        + ". It may draw random numbers in eval mode; trace(..., self_check=False) goes on without "
+        "this comparison"
+    )
+
+
+def _possible(encoder: Encoder) -> list[Route]:
+    """Return the routes that the encoder has the parts for, the fastest first."""
+    tails = encoder.prefix_attention is not None
+    return [route for route in ROUTES if tails or not route.tail]
+
+
+def _first_and_last(sweep: Sweep) -> list[list[int]]:
+    """Return the indices of the contrasts in the first and in the last batch of a sweep."""
+    batches = list(batch_indices(replace(sweep, progress=False, done=frozenset())))
+    return [batches[0], batches[-1]] if len(batches) > 1 else batches
+
+
+class _Judged:
+    """A batch of contrasts, with the plain scores of some cells of its last contrast."""
+
+    def __init__(self, sweep: Sweep, indices: Sequence[int], *, layers: int) -> None:
+        self.sweep, self.indices = sweep, indices
+        judged = indices[-1]  # not the first row of the batch, where there are several
+        [patching] = sweep.part([judged]).patchings()
+        self.plain = _PlainForwards(sweep.encoder, sweep, patching, sweep.anchors[judged])
+        self.expected = {cell: self.plain.score(cell) for cell in _handful(sweep, patching, layers)}
+        self.scores: dict[int, ContrastScores] = {}
+
+    def gap(self, route: Route) -> tuple[float, bool]:
+        """Return the largest gap of a route as a share of |d|, and whether it counts as none."""
+        run = rerun(replace(self.sweep, route=route), self.indices)
+        self.scores = {scores.index: scores for scores in run}
+        scores = self.scores[self.indices[-1]]
+        d = abs(scores.clean - scores.corrupt)
+        if not math.isfinite(d):  # `collect` drops such a pair
+            return 0.0, True
+        gaps = [abs(scores.patched[cell] - plain) for cell, plain in self.expected.items()]
+        largest = max(gaps)
+        rounding = ROUNDING * torch.finfo(self.plain.dtype).eps * self.plain.magnitude
+        limit = SHARE_OF_D.get(self.plain.dtype, 1e-5) * d + rounding
+        return largest / d if d else largest, bool(largest <= limit)
+
+
+def _handful(sweep: Sweep, patching: Patching, layers: int) -> list[Cell]:
+    """Return cells at every kind of site, in the first, the middle and the last layer that it has.
+
+    Their groups are spread over the positions from the first difference on. With one layer, it is
+    the middle one.
+    """
+    count = len(sweep.encoder.layers)
+    members = patching.patched_groups
+    cells = cells_of(sweep.plan, count, members)
+    by_kind: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_kind.setdefault(sweep.plan.sites[cell[0]].kind, []).append(cell)
+    chosen = []
+    for of_kind in by_kind.values():
+        at = sorted({layer for _, layer, _ in of_kind})
+        wanted = [at[0], at[len(at) // 2], at[-1]] if layers > 1 else [at[len(at) // 2]]
+        for number, layer in enumerate(dict.fromkeys(wanted)):
+            at_layer = _from_difference([cell for cell in of_kind if cell[1] == layer], patching)
+            # The cue at first, a position in the middle, and the last one at last.
+            place = number * (len(at_layer) - 1) // max(1, len(set(wanted)) - 1)
+            chosen.append(at_layer[place])
+    return chosen
+
+
+def _from_difference(cells: Sequence[Cell], patching: Patching) -> list[Cell]:
+    """Return the cells whose groups hold a position that differs; all of them if there is none."""
+    base, source = patching.base.ids, patching.source.ids
+    differ = [
+        tuple(source[i] for i in sources) != (base[position],)
+        for position, sources in enumerate(patching.correspondence)
+    ]
+    first = differ.index(True) if True in differ else 0
+    behind = [c for c in cells if any(i >= first for i in patching.patched_groups[c[2]])]
+    return behind or list(cells)
+
+
+class _PlainForwards:
+    """Plain forwards of one contrast, one row at a time: what the routes are compared with."""
+
+    def __init__(self, encoder: Encoder, sweep: Sweep, patching: Patching, anchor: Tensor) -> None:
+        self.encoder, self.plan, self.patching = encoder, sweep.plan, patching
+        self.anchor = anchor[None]
+        kinds = {site.kind for site in sweep.plan.sites}
+        self.sites = {(s.site, s.layer): s for s in layer_sites(encoder, kinds)}
+        self.magnitude, self.dtype = 0.0, torch.float32
+        self.source_states: dict[tuple[str, int], Float[Tensor, "token width"]] = {}
+        self._run(
+            self.patching.source.ids,
+            self.patching.source.edit,
+            [(site, self._recorder(key)) for key, site in self.sites.items()],
+        )
+
+    def score(self, cell: Cell) -> float:
+        """Return the score of the base run with one cell patched."""
+        base = self.patching.base
+        return self._run(base.ids, base.edit, list(self._patches(cell)))
+
+    def _patches(self, cell: Cell) -> Iterator[tuple[LayerSite, Edit]]:
+        index, layer, group = cell
+        site = self.plan.sites[index]
+        positions = self.patching.patched_groups[group]
+        for at in self.plan.layers(layer, len(self.encoder.layers), site.kind):
+            states = self.patching.aligned(self.source_states[site.kind, at])
+            yield self.sites[site.kind, at], self._writer(states, positions, site.head)
+
+    def _writer(self, states: Tensor, positions: Sequence[int], head: int | None) -> Edit:
+        width = states.shape[-1]
+        part = slice(0, width)
+        if head is not None:
+            size = width // self.encoder.heads
+            part = slice(head * size, (head + 1) * size)
+
+        def write(hidden: Float[Tensor, "1 token width"]) -> Float[Tensor, "1 token width"]:
+            hidden = hidden.clone()
+            for position in positions:
+                hidden[0, position, part] = states[position, part]
+            return hidden
+
+        return write
+
+    def _recorder(self, key: tuple[str, int]) -> Edit:
+        def record(hidden: Float[Tensor, "1 token width"]) -> Float[Tensor, "1 token width"]:
+            self.source_states[key] = hidden[0].clone()
+            return hidden
+
+        return record
+
+    def _run(
+        self,
+        token_ids: Sequence[int],
+        edit: Edit | None,
+        hooks: Sequence[tuple[LayerSite, Edit]],
+    ) -> float:
+        encoder = self.encoder
+        ids = torch.tensor([list(token_ids)], device=self.anchor.device)
+        with ExitStack() as stack:
+            if edit is not None:
+                embed = _first_row(edit)
+                stack.enter_context(
+                    input_edited(encoder.blocks[0], embed, row_axis=encoder.row_axis)
+                )
+            for site, function in hooks:
+                stack.enter_context(site.edited(function))
+            text = encoder.run(ids, self.anchor)
+        score = encoder.score(text, self.anchor)
+        self.dtype = score.dtype
+        self.magnitude = max(self.magnitude, encoder.magnitude(text))
+        return float(score.item())
+
+
+def _first_row(edit: Edit) -> Edit:
+    """Return the edit of a row [token width] as one of a batch of one row."""
+    return lambda hidden: edit(hidden[0])[None]
