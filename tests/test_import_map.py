@@ -52,7 +52,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pyarrow": ("datasets.parquet",),
     "ijson": ("datasets.readers.files",),
     "tyro": ("cli",),
-    "tokenizers": ("experiments.train_phantom",),
+    "tokenizers": ("encoders.huggingface", "experiments.train_phantom"),
     "transformer_lens": (
         "tracing.engines.hooked_encoder",
         "tracing.engines.transformer_lens",

@@ -11,7 +11,7 @@ from negtrace.encoders.huggingface.prompt import Prompt
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
-TextReadOut = Literal["cls", "mean", "pooler"]
+TextReadOut = Literal["cls", "mean", "last", "pooler"]
 READ_OUTS: tuple[TextReadOut, ...] = get_args(TextReadOut)
 
 
@@ -26,8 +26,9 @@ class LoadOptions:
     name: str | None = None
     """Name of the model in results; the folder's or the hub's name when not given."""
     read_out: str | None = None
-    """Read-out of a text encoder: its first token (`cls`), the mean of its tokens (`mean`), or its
-    pooler (`pooler`). A sentence-transformers model says its own; any other is read by the mean."""
+    """Read-out of a text encoder: its first token (`cls`), the mean of its tokens (`mean`), its
+    last token (`last`), or its pooler (`pooler`). A sentence-transformers model says its own, which
+    this replaces; any other is read by the mean."""
     revision: str | None = None
     """Branch, tag or commit of a model on the hub."""
     device: str = "cpu"

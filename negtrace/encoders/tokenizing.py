@@ -22,6 +22,8 @@ class StatementTokenizer:
     """Token state that is the embedding: the first, the last, or the mean of all."""
     pad_to: int | None = None
     """Number of tokens that every statement is filled to, for a tower trained so (SigLIP)."""
+    prompt: str = ""
+    """Text before every statement. Its tokens are read, and have no span in the statement."""
 
     def __call__(self, statements: Sequence[str]) -> list[Tokens]:
         """Return the tokens of each statement, with padding only if `pad_to` is given."""
@@ -29,7 +31,8 @@ class StatementTokenizer:
 
     def _tokens(self, statement: str) -> Tokens:
         if not self.pad_to:
-            ids, spans = read_text(self.tokenizer, statement)
+            ids, spans = read_text(self.tokenizer, self.prompt + statement)
+            spans = tuple(_behind(len(self.prompt), span) for span in spans)
             mask = (True,) * len(ids)
         else:
             output = _call(self.tokenizer, statement, padding="max_length", max_length=self.pad_to)
@@ -41,6 +44,12 @@ class StatementTokenizer:
             padding=tuple(not real for real in mask),
             read_out={"first": 0, "last": len(ids) - 1, "mean": None}[self.read_out],
         )
+
+
+def _behind(start: int, span: tuple[int, int]) -> tuple[int, int]:
+    """Return the part of a span that is not before `start`, counted from there."""
+    first, last = max(0, span[0] - start), span[1] - start
+    return (first, last) if first < last else (0, 0)
 
 
 def unpadded_ids(tokenizer: Any, text: str) -> tuple[int, ...]:

@@ -14,9 +14,17 @@ from negtrace.encoders.base import Encoder
 from negtrace.encoders.families import FAMILIES, Family, LoadRequest
 from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel
 from negtrace.encoders.huggingface.dual import DualEncoder
-from negtrace.encoders.huggingface.text import TextEncoder, stored_read_out
+from negtrace.encoders.huggingface.files import ModelFiles
+from negtrace.encoders.huggingface.sentence_model import Dense, SentenceModel
+from negtrace.encoders.huggingface.sentence_transformers import (
+    DenseSettings,
+    SentenceSettings,
+    sentence_settings,
+)
+from negtrace.encoders.huggingface.text import TextEncoder
 from negtrace.encoders.huggingface.vision_language import VisionLanguageModel
-from negtrace.encoders.huggingface.weights import require_weights
+from negtrace.encoders.huggingface.weights import LoadedModel, require_weights
+from negtrace.errors import EncoderError
 from negtrace.phantom.bundled import CHECKPOINT
 
 
@@ -62,7 +70,7 @@ class LanguageFamily(HuggingFaceFamily):
 
     @override
     def matches(self, request: LoadRequest) -> bool:
-        return _pooling(request) is None and request.files.purpose == "language"
+        return not _is_pooled(request) and request.files.purpose == "language"
 
     @override
     def load(self, request: LoadRequest) -> Encoder:
@@ -88,7 +96,7 @@ class VisionLanguageFamily(HuggingFaceFamily):
 
     @override
     def matches(self, request: LoadRequest) -> bool:
-        return _pooling(request) is None and request.files.purpose == "vision-language"
+        return not _is_pooled(request) and request.files.purpose == "vision-language"
 
     @override
     def load(self, request: LoadRequest) -> Encoder:
@@ -113,7 +121,7 @@ class DualFamily(HuggingFaceFamily):
 
     @override
     def matches(self, request: LoadRequest) -> bool:
-        embeds = _pooling(request) is not None or request.files.purpose == "embedding"
+        embeds = _is_pooled(request) or request.files.purpose == "embedding"
         return embeds and request.files.has_method("get_text_features")
 
     @override
@@ -130,31 +138,73 @@ class TextFamily(HuggingFaceFamily):
 
     @override
     def matches(self, request: LoadRequest) -> bool:
-        embeds = _pooling(request) is not None or request.files.purpose == "embedding"
+        embeds = _is_pooled(request) or request.files.purpose == "embedding"
         return embeds and not request.files.has_method("get_text_features")
 
     @override
     def load(self, request: LoadRequest) -> Encoder:
         files = request.files
-        loaded = files.model(request.dtype)
+        settings = sentence_settings(files.json)
+        _require_read_out(request, settings)
+        loaded = _with_maps(files, files.encoder(request.dtype), settings)
         encoder = TextEncoder(
             loaded.model,
             files.tokenizer(),
             name=request.name,
-            read_out=_pooling(request) or "mean",
+            read_out=request.options.read_out,
+            settings=settings,
             revision=files.commit,
         )
         require_weights(encoder, loaded)
         return encoder
 
 
-def _pooling(request: LoadRequest) -> str | None:
-    """Return the read-out that was asked for or that the files ask for; None where neither does.
+def _require_read_out(request: LoadRequest, settings: SentenceSettings | None) -> None:
+    """Refuse a model that does not say how it is read, where the mean is no fair guess."""
+    if settings is not None or request.options.read_out is not None:
+        return
+    way_out = "say how to read its token states: read_out='mean', 'cls' or 'last'"
+    if request.files.json("modules.json") is not None:
+        raise EncoderError(f"{request.name}: its modules.json names no Pooling; {way_out}")
+    if request.files.config.is_encoder_decoder and request.files.encoder_class is not None:
+        raise EncoderError(
+            f"{request.name} is an encoder with a decoder; to trace its encoder alone, {way_out}"
+        )
+
+
+def _with_maps(
+    files: ModelFiles, loaded: LoadedModel, settings: SentenceSettings | None
+) -> LoadedModel:
+    """Return a loaded model with the linear maps behind its pooling, if it has any."""
+    steps = settings.after_pooling if settings else ()
+    maps = [step for step in steps if isinstance(step, DenseSettings)]
+    if not maps:
+        return loaded
+    model = SentenceModel(
+        loaded.model, [Dense(each, files.tensors(each.path)) for each in maps]
+    ).eval()
+    return LoadedModel(
+        model=model.to(next(loaded.model.parameters()).dtype),
+        missing=tuple(f"transformer.{name}" for name in loaded.missing),
+        unexpected=loaded.unexpected,
+    )
+
+
+def _is_pooled(request: LoadRequest) -> bool:
+    """Return whether a read-out was asked for, or the files ask for one.
 
     A decoder that is pooled embeds statements, whatever it was first made for.
     """
-    _ = request.files.config  # first, for a clear error where there is no such model
-    return request.options.read_out or stored_read_out(request.files.json)
+    files = request.files
+    if request.folder is None:
+        _ = files.config  # first, for a clear error where there is no such model
+    # Before the config of a folder: a model of other modules has none, and is refused by name.
+    try:
+        settings = sentence_settings(files.json)
+    except EncoderError as error:
+        raise EncoderError(f"{request.name}: {error}") from error
+    _ = files.config
+    return request.options.read_out is not None or settings is not None
 
 
 def _dual_encoder(request: LoadRequest, name: str) -> DualEncoder:

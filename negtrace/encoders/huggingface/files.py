@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
 import transformers
+from safetensors.torch import load_file
+from torch import Tensor
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -22,6 +24,10 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import extract_commit_hash
 
 from negtrace._files import write_bytes
+from negtrace.encoders.huggingface.sentence_transformers import (
+    SENTENCE_CONFIG,
+    TRANSFORMER_FILES,
+)
 from negtrace.encoders.huggingface.weights import LoadedModel
 from negtrace.errors import EncoderError
 
@@ -106,6 +112,29 @@ class ModelFiles:
         model_class: type = get_class_from_dynamic_module(code, self.source, revision=self.revision)
         return model_class
 
+    @cached_property
+    def encoder_class(self) -> Any | None:
+        """Class of the encoder alone, of a model such as T5; None where transformers has none."""
+        whole = transformers.MODEL_MAPPING.get(type(self.config), None)
+        name = getattr(whole, "__name__", "").removesuffix("Model")
+        return getattr(transformers, f"{name}EncoderModel", None) if name else None
+
+    def encoder(self, dtype: torch.dtype) -> LoadedModel:
+        """Return the model as one that embeds texts: of a model such as T5, its encoder alone.
+
+        Raises:
+            EncoderError: as `model` does, and for any other model of encoder and decoder whose
+                files are those of sentence-transformers.
+        """
+        if self.config.is_encoder_decoder and self.encoder_class is None:
+            if self.json("modules.json") is not None:
+                raise EncoderError(
+                    f"{self.name}: a {self.config.model_type} with encoder and decoder, of which "
+                    "transformers has no encoder alone; give it to negtrace.wrap(..., encode=...)"
+                )
+            return self.model(dtype)
+        return self._loaded(self.encoder_class or AUTO["embedding"], dtype)
+
     def model(self, dtype: torch.dtype, purpose: Purpose = "embedding") -> LoadedModel:
         """Return the model, made for a purpose, in eval mode, with what its files lack.
 
@@ -113,10 +142,13 @@ class ModelFiles:
             EncoderError: when its weights cannot be read, or have other sizes than config.json
                 says.
         """
+        return self._loaded(AUTO[purpose], dtype)
+
+    def _loaded(self, auto: Any, dtype: torch.dtype) -> LoadedModel:
         with _without_progress_bars():
             # Weights of another size are refused below, by name.
             read = self._read(
-                AUTO[purpose],
+                auto,
                 "weights",
                 dtype=dtype,
                 output_loading_info=True,
@@ -163,7 +195,11 @@ class ModelFiles:
 
     def json(self, path: str) -> Any | None:
         """Return the content of a JSON file of the model; None where there is no such file."""
-        file = cached_file(
+        file = self._file(path)
+        return None if file is None else json.loads(Path(file).read_text("utf-8"))
+
+    def _file(self, path: str) -> str | None:
+        file: str | None = cached_file(
             self.source,
             path,
             revision=self.revision,
@@ -171,10 +207,21 @@ class ModelFiles:
             _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=False,
         )
-        return None if file is None else json.loads(Path(file).read_text("utf-8"))
+        return file
+
+    def tensors(self, path: str) -> dict[str, Tensor]:
+        """Return the weights of a sentence-transformers module, from its folder.
+
+        Raises:
+            EncoderError: when it has none, or they cannot be read.
+        """
+        for name in ("model.safetensors", "pytorch_model.bin"):
+            if (file := self._file(f"{path}/{name}")) is not None:
+                return self._guarded(f"weights in {path}", partial(_tensors, file))
+        raise EncoderError(f"{self.name}: the folder {path} lacks weights (model.safetensors)")
 
     def write_beside(self, model: Any, folder: Path) -> None:
-        """Write changed weights as a whole model: with tokenizer, image processor and pooling."""
+        """Write changed weights as a whole model: with tokenizer, image processor and settings."""
         model.save_pretrained(folder)
         self.tokenizer().save_pretrained(folder)
         if (processor := self.image_processor()) is not None:
@@ -183,8 +230,9 @@ class ModelFiles:
             if (config := self.json(f"{module['path']}/config.json")) and module["path"]:
                 path = folder / module["path"] / "config.json"
                 write_bytes(path, json.dumps(config).encode())
-        if modules := self.json("modules.json"):
-            write_bytes(folder / "modules.json", json.dumps(modules).encode())
+        for name in ("modules.json", SENTENCE_CONFIG, *TRANSFORMER_FILES):
+            if (content := self.json(name)) is not None:
+                write_bytes(folder / name, json.dumps(content).encode())
 
     def _read(self, auto: Any, what: str, **options: Any) -> Any:
         """Read a part of the model with one of transformers' Auto classes."""
@@ -207,6 +255,14 @@ class ModelFiles:
             # Where the first line ends in a colon, the next one holds the reason.
             reason = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
             raise EncoderError(f"{self.name}: cannot read its {what}: {reason}") from error
+
+
+def _tensors(file: str) -> dict[str, Tensor]:
+    if file.endswith(".safetensors"):
+        stored: dict[str, Tensor] = load_file(file)
+        return stored
+    weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    return weights
 
 
 def holds_whole_weights(folder: Path) -> bool:

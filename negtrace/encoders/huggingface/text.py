@@ -1,46 +1,47 @@
 """Text encoders such as BERT and sentence-transformers models; their score is a cosine."""
 
-__all__ = ["TextEncoder", "stored_read_out"]
+__all__ = ["TextEncoder"]
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, final
 
 from jaxtyping import Float, Int
+from tokenizers import normalizers
 from torch import Tensor
+from typing_extensions import override
 
 from negtrace._messages import one_of
-from negtrace.encoders.base import EncoderDescription
-from negtrace.encoders.options import READ_OUTS, TextReadOut
-from negtrace.encoders.tokenizing import ReadOut
-from negtrace.encoders.wrap import ModuleEncoder, pooled
+from negtrace.encoders.base import PROBE, EncoderDescription
+from negtrace.encoders.huggingface.sentence_model import embedding_of
+from negtrace.encoders.huggingface.sentence_transformers import Pooling, SentenceSettings
+from negtrace.encoders.options import READ_OUTS
+from negtrace.encoders.tokenizing import unpadded_ids
+from negtrace.encoders.wrap import ModuleEncoder
 from negtrace.errors import EncoderError
 
-STATES: dict[str, ReadOut] = {"cls": "first", "mean": "mean"}
-"""Token states that a read-out reads."""
+POOLING: dict[str, Pooling] = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
+"""Poolings of the read-outs that read token states."""
 
-POOLING: dict[str, TextReadOut] = {
-    "cls": "cls",
-    "cls_token": "cls",
-    "mean": "mean",
-    "mean_tokens": "mean",
-}
-"""Read-outs by the names that sentence-transformers gives them."""
+NO_BOUND = 1 << 20
+"""Tokens of the longest text where neither the model nor its tokenizer has a bound."""
 
 
 @final
 class TextEncoder(ModuleEncoder):
-    """A text tower whose embedding is its first token, the mean of its tokens, or its pooler's.
+    """A text tower whose embedding is pooled from its tokens, or is its pooler's.
 
     Args:
-        model: a model of transformers without a head.
-        tokenizer: its tokenizer.
+        model: a model of transformers without a head, or a `SentenceModel` of one.
+        tokenizer: its tokenizer; it lower-cases from now on where the settings say so.
         name: name in results.
-        read_out: `cls`, `mean` or `pooler`.
+        read_out: `cls`, `mean`, `last` or `pooler`; as the settings say when not given.
+        settings: prompt, poolings and more of a sentence-transformers model.
         revision: commit of a model on the hub.
 
     Raises:
         UnknownNameError: for an unknown read-out.
-        EncoderError: when the model has no pooler and it is asked for.
+        EncoderError: when the model has no pooler and it is asked for, or cannot be traced.
     """
 
     family: ClassVar[str] = "text encoder"
@@ -51,23 +52,64 @@ class TextEncoder(ModuleEncoder):
         tokenizer: Any,
         *,
         name: str,
-        read_out: str = "mean",
+        read_out: str | None = None,
+        settings: SentenceSettings | None = None,
         revision: str | None = None,
     ) -> None:
-        one_of("read-out", read_out, READ_OUTS)
+        settings = settings or SentenceSettings()
+        if read_out is not None:
+            one_of("read-out", read_out, READ_OUTS)
+            settings = replace(settings, pooling=(POOLING.get(read_out, "mean"),))
+        self._prompt = settings.prompt
+        if settings.lower_case:
+            _lower_case(tokenizer)
+        encode = embedding_of(model, settings, _prompt_tokens(tokenizer, settings.prompt))
         super().__init__(
             model,
             tokenizer,
-            _pooler(model) if read_out == "pooler" else pooled(model, STATES[read_out]),
+            _pooler(model) if read_out == "pooler" else encode,
             EncoderDescription(
-                name=name, unit="cosine", max_tokens=_max_tokens(model), revision=revision
+                name=name,
+                unit="cosine",
+                max_tokens=min(settings.max_tokens or NO_BOUND, _max_tokens(model)),
+                revision=revision,
             ),
         )
+        self._tokenizer = replace(self._tokenizer, prompt=settings.prompt)
+
+    @override
+    def _probe_ids(self, tokenizer: Any) -> tuple[int, ...]:
+        return unpadded_ids(tokenizer, self._prompt + PROBE)
+
+
+def _lower_case(tokenizer: Any) -> None:
+    """Let a tokenizer lower-case every text, before anything else that it does."""
+    if not getattr(tokenizer, "is_fast", False):
+        raise EncoderError(
+            "the model wants lower-cased texts (do_lower_case), and its tokenizer is not a fast "
+            "one; save it with tokenizer.json"
+        )
+    backend = tokenizer.backend_tokenizer
+    further = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *further])
+
+
+def _prompt_tokens(tokenizer: Any, prompt: str) -> int:
+    """Return the number of tokens of a prompt, as sentence-transformers counts them.
+
+    A special token behind it, such as [SEP], does not count.
+    """
+    if not prompt:
+        return 0
+    ids = unpadded_ids(tokenizer, prompt)
+    return len(ids) - (ids[-1] in tokenizer.all_special_ids)
 
 
 def _pooler(model: Any) -> Callable[[Tensor], Tensor]:
     if getattr(model, "pooler", None) is None:
-        raise EncoderError(f"{type(model).__name__} has no pooler; use read_out 'cls' or 'mean'")
+        raise EncoderError(
+            f"{type(model).__name__} has no pooler; use read_out 'cls', 'mean' or 'last'"
+        )
 
     def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
         embedding: Tensor = model(input_ids=ids).pooler_output
@@ -79,35 +121,6 @@ def _pooler(model: Any) -> Callable[[Tensor], Tensor]:
 def _max_tokens(model: Any) -> int:
     # RoBERTa's first token stands at its padding index plus one, which leaves fewer positions.
     offset = model.config.pad_token_id + 1 if "roberta" in model.config.model_type else 0
-    return int(getattr(model.config, "max_position_embeddings", 512)) - offset
-
-
-def stored_read_out(read: Callable[[str], Any | None]) -> TextReadOut | None:
-    """Return the read-out that a sentence-transformers model asks for; None for other models.
-
-    Args:
-        read: returns the content of a JSON file of the model, None where there is no such file.
-
-    Raises:
-        EncoderError: when the model pools in another way or has a module that is not supported.
-    """
-    read_out: TextReadOut | None = None
-    for module in read("modules.json") or ():
-        kind = module["type"].rsplit(".", 1)[-1]
-        if kind == "Pooling":
-            read_out = _pooling(read(f"{module['path']}/config.json") or {})
-        elif kind not in {"Transformer", "Normalize"}:
-            raise EncoderError(
-                f"a sentence-transformers module {kind!r}; expected Transformer, Pooling and "
-                "Normalize. Give the whole model to negtrace.wrap(..., encode=...)"
-            )
-    return read_out
-
-
-def _pooling(config: Mapping[str, Any]) -> TextReadOut:
-    modes = [key.removeprefix("pooling_mode_") for key, on in config.items() if on is True]
-    modes = [config["pooling_mode"]] if "pooling_mode" in config else modes
-    read_outs = [POOLING.get(mode) for mode in modes if mode != "include_prompt"]
-    if len(read_outs) == 1 and read_outs[0]:
-        return read_outs[0]
-    raise EncoderError(f"it pools by {', '.join(modes) or 'nothing'}; expected cls or mean")
+    count = getattr(model.config, "max_position_embeddings", 512)
+    # XLNet has no bound, and says -1.
+    return int(count) - offset if count and count > 0 else NO_BOUND
