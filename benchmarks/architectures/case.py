@@ -1,0 +1,327 @@
+"""Case: one class of transformers, loaded, checked, traced, and compared with the oracle."""
+
+__all__ = ["LIMITS", "Outcome", "examine"]
+
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from catalogue import Entry
+from oracle import Ids, Oracle, Place
+from tiny import build
+from words import ANCHOR, CONTRASTS, tokenizer
+
+import negtrace
+from negtrace import Anchor, Pair
+from negtrace.encoders import Encoder
+from negtrace.errors import NegtraceError
+from negtrace.tracing import check
+
+Verdict = Literal["exact", "refused", "wrong", "crash", "skipped"]
+
+LIMITS = {"float64": 1e-9, "float32": 1e-5}
+"""Largest gap between two scores that counts as none, in units of |d|."""
+
+INNER = ("attn_out", "mlp_out")
+
+RUNS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "short, noising": ("short", "noising", ("resid", "resid_pre", *INNER, "head")),
+    "short, denoising": ("short", "denoising", ("resid",)),
+    "long, noising": ("long", "noising", ("resid", "resid_pre", *INNER, "head")),
+    "long, denoising": ("long", "denoising", ("resid",)),
+}
+"""Contrast, direction and kinds of sites of each trace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Result for one class."""
+
+    name: str
+    class_name: str
+    verdict: Verdict
+    dtype: str = ""
+    message: str = ""
+    """Reason for any verdict but exact."""
+    stage: str = ""
+    """What was done when the verdict fell: build, load, check, or a trace."""
+    gap: float | None = None
+    """Largest gap of any score, in units of |d|."""
+    cells: int = 0
+    """Cells that were compared."""
+    tokens: tuple[int, ...] = ()
+    """Tokens of the runs that were traced."""
+    sites: tuple[str, ...] = ()
+    blocks: int = 0
+    check_s: float | None = None
+    """Seconds of the self-check."""
+    trace_s: float | None = None
+    """Seconds of the traces."""
+    oracle_s: float | None = None
+    d: dict[str, float] = field(default_factory=dict)
+    """Clean score minus corrupt score of each contrast."""
+
+
+class Fallen(Exception):  # noqa: N818
+    """A verdict other than exact, reached at a stage."""
+
+    def __init__(self, verdict: Verdict, stage: str, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.outcome = {"verdict": verdict, "stage": stage, "message": _short(message), **facts}
+
+
+def _short(message: str) -> str:
+    return " ".join(message.split())[:400]
+
+
+def examine(entry: Entry) -> Outcome:
+    """Return the result for a class; whatever it raises is in the result."""
+    facts: dict[str, Any] = {"name": entry.name, "class_name": entry.class_name}
+    try:
+        with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+            warnings.simplefilter("ignore")
+            _examine(entry, Path(folder), facts)
+    except Fallen as fallen:
+        return Outcome(**facts | fallen.outcome)
+    return Outcome(**facts, verdict="exact")
+
+
+def _examine(entry: Entry, folder: Path, facts: dict[str, Any]) -> None:
+    """Fill in the facts of a class, or raise `Fallen`."""
+    model = _own(lambda: _built(entry), "build")
+    facts["dtype"] = _own(lambda: _precision(model, entry), "run")
+    _own(lambda: _save(model, entry, folder), "save")
+    encoder = _theirs(
+        lambda: negtrace.load(folder, name="tiny", dtype=facts["dtype"], self_check=False), "load"
+    )
+    facts["blocks"] = len(encoder.blocks)
+    start = time.perf_counter()
+    report = _theirs(lambda: check(encoder), "check")
+    facts["check_s"] = round(time.perf_counter() - start, 3)
+    _theirs(report.require, "check")
+    with torch.inference_mode():
+        _compare(encoder, entry, facts)
+
+
+def _own(step: Callable[[], Any], stage: str) -> Any:
+    """Return what a step without negtrace gives; where it fails, the class is skipped."""
+    try:
+        return step()
+    except Exception as error:  # a class that is built tiny can raise anything
+        raise Fallen("skipped", stage, f"{type(error).__name__}: {error}") from error
+
+
+def _theirs(step: Callable[[], Any], stage: str) -> Any:
+    """Return what a step of negtrace gives; an error of its own is a refusal."""
+    try:
+        return step()
+    except NegtraceError as error:
+        raise Fallen("refused", stage, str(error)) from error
+    except Exception as error:
+        raise Fallen("crash", stage, f"{type(error).__name__}: {error}") from error
+
+
+def _built(entry: Entry) -> Any:
+    return build(entry.model_class, entry.model_type, decoder=entry.kind == "decoder")
+
+
+def _tokenizer(entry: Entry) -> Any:
+    return tokenizer("$A [EOS]" if "t5" in entry.model_type else "[BOS] $A [EOS]")
+
+
+def _precision(model: Any, entry: Entry) -> str:
+    """Return the widest precision that the model runs in and tells the statements apart."""
+    words = _tokenizer(entry)
+    for dtype in ("float64", "float32"):
+        model.to(getattr(torch, dtype))
+        try:
+            with torch.inference_mode():
+                for texts in CONTRASTS.values():
+                    for text in texts:
+                        _embedding(model, entry, words(text).input_ids)
+        except RuntimeError:
+            if dtype == "float32":
+                raise
+        else:
+            return dtype
+    raise AssertionError
+
+
+def _save(model: Any, entry: Entry, folder: Path) -> None:
+    model.save_pretrained(folder)
+    _tokenizer(entry).save_pretrained(folder)
+
+
+def _embedding(model: Any, entry: Entry, ids: Ids) -> torch.Tensor:
+    """Return the embedding of a row, or the logits of its answers, by the model's own forward."""
+    row = torch.tensor([list(ids)])
+    if entry.kind == "decoder":
+        words = _tokenizer(entry)
+        answers = words.convert_tokens_to_ids(["yes", "no"])
+        return model(input_ids=row).logits[0, -1, answers]
+    if entry.kind == "text encoder":
+        return model(input_ids=row)[0].mean(dim=1)[0]
+    output = model.get_text_features(input_ids=row)
+    features = output if isinstance(output, torch.Tensor) else output.pooler_output
+    return features[0, 0] if features.ndim == 3 else features[0]
+
+
+def _scorer(encoder: Encoder, entry: Entry) -> Callable[[Ids], float]:
+    """Return the score of a row: difference of two logits, or cosine to the anchor, scaled."""
+    model: Any = encoder.model
+    if entry.kind == "decoder":
+
+        def difference(ids: Ids) -> float:
+            yes, no = _embedding(model, entry, ids).double().tolist()
+            return yes - no
+
+        return difference
+    anchor = _embedding(model, entry, encoder.tokenize([ANCHOR])[0].ids)
+    scale, bias = _scale_of(model) if entry.kind == "dual encoder" else (1.0, 0.0)
+
+    def cosine(ids: Ids) -> float:
+        text = _embedding(model, entry, ids)
+        return scale * float(text @ anchor / (text.norm() * anchor.norm())) + bias
+
+    return cosine
+
+
+def _scale_of(model: Any) -> tuple[float, float]:
+    if hasattr(model, "temperature"):
+        return 1 / float(model.temperature), 0.0
+    scale = model.logit_scale if hasattr(model, "logit_scale") else model.logit_scale_t
+    bias = getattr(model, "logit_bias", None)
+    return float(scale.double().exp()), 0.0 if bias is None else float(bias)
+
+
+def _offered(encoder: Encoder, stage: str) -> dict[str, Sequence[Place]]:
+    """Return the sites inside the blocks that the encoder offers, with their places."""
+    places: dict[str, Sequence[Place]] = {}
+    for site in INNER:
+        try:
+            found = encoder.hook_sites([site])
+        except NegtraceError:
+            continue
+        places[site] = [Place(module=each.module, at=each.at) for each in found]
+    heads = _theirs(lambda: encoder.heads, stage)
+    if heads:
+        try:
+            found = encoder.hook_sites(["head"])
+        except NegtraceError:
+            return places
+        for head in {0, heads - 1}:
+            places[f"head.{head}"] = [_head(each.module, head, heads) for each in found]
+    return places
+
+
+def _head(module: Any, head: int, heads: int) -> Place:
+    weight = module.weight
+    # GPT-2 keeps its linear maps as [in, out].
+    width = weight.shape[0] if type(module).__name__ == "Conv1D" else weight.shape[1]
+    each = width // heads
+    return Place(module=module, at="input", part=slice(head * each, (head + 1) * each))
+
+
+def _compare(encoder: Encoder, entry: Entry, facts: dict[str, Any]) -> None:
+    """Trace every run and compare each of its scores with the oracle's."""
+    inner = _offered(encoder, "sites")
+    facts["sites"] = ("resid", "resid_pre", *inner)
+    oracle = Oracle(score=_scorer(encoder, entry), blocks=encoder.blocks, inner=inner)
+    facts |= {"trace_s": 0.0, "oracle_s": 0.0, "gap": 0.0, "d": {}}
+    fallen: list[Fallen] = []
+    for stage, (contrast, direction, kinds) in RUNS.items():
+        sites = [site for site in facts["sites"] if site.split(".")[0] in kinds]
+        pair = _pair(contrast)
+        try:
+            start = time.perf_counter()
+            cte = _theirs(
+                partial(
+                    negtrace.trace,
+                    encoder,
+                    [pair],
+                    direction=direction,
+                    sites=sites,
+                    progress=False,
+                ),
+                stage,
+            )
+            facts["trace_s"] = round(facts["trace_s"] + time.perf_counter() - start, 3)
+            start = time.perf_counter()
+            _judge(cte, oracle, encoder, pair, stage, facts)
+            facts["oracle_s"] = round(facts["oracle_s"] + time.perf_counter() - start, 3)
+        except Fallen as error:
+            fallen.append(error)
+    if fallen:
+        order = ["wrong", "crash", "skipped", "refused"]
+        raise min(fallen, key=lambda each: order.index(each.outcome["verdict"]))
+    _require_names(encoder, inner)
+
+
+def _pair(contrast: str) -> Pair:
+    true, false = CONTRASTS[contrast]
+    return Pair(true=true, false=false, anchor=Anchor(text=ANCHOR), id=contrast)
+
+
+def _judge(
+    cte: Any, oracle: Oracle, encoder: Encoder, pair: Pair, stage: str, facts: dict[str, Any]
+) -> None:
+    """Compare a trace with the oracle; raise `Fallen` when a score is wrong."""
+    rows = encoder.tokenize_against([pair.true, pair.false], [pair.anchor] * 2)
+    true, false = (row.ids for row in rows)
+    noising = cte.direction == "noising"
+    base, source = (true, false) if noising else (false, true)
+    base_score, source_score, cells = _own(
+        lambda: oracle.cells(base, source, cte.sites), f"oracle, {stage}"
+    )
+    clean, corrupt = (base_score, source_score) if noising else (source_score, base_score)
+    d = clean - corrupt
+    facts["d"][pair.id] = d
+    facts["tokens"] = tuple(dict.fromkeys((*facts.get("tokens", ()), len(base))))
+    patched = cte.patched[0]
+    if patched.shape != cells.shape or (np.isnan(patched) != np.isnan(cells)).any():
+        raise Fallen("wrong", stage, f"cells {patched.shape} are not those of the pair")
+    gaps = np.abs(patched - cells) / abs(d)
+    whole = max(abs(cte.clean[0] - clean), abs(cte.corrupt[0] - corrupt)) / abs(d)
+    largest = float(max(np.nanmax(gaps), whole))
+    facts["gap"] = max(facts["gap"], largest)
+    facts["cells"] = facts.get("cells", 0) + int((~np.isnan(cells)).sum())
+    if not largest <= LIMITS[facts["dtype"]]:
+        site, layer, token = np.unravel_index(int(np.nanargmax(gaps)), gaps.shape)
+        raise Fallen(
+            "wrong",
+            stage,
+            f"{largest:.2g} d at {cte.sites[site]}, layer {layer}, token {token} of {len(base)}; "
+            f"{(gaps > LIMITS[facts['dtype']]).sum()} of {(~np.isnan(cells)).sum()} cells",
+        )
+
+
+NO_ATTENTION = ("conv", "linear", "mamba", "recurrent", "ssm", "slstm", "mlstm", "gated_delta")
+"""Parts of the names of layers and modules that mix tokens, but not by attention."""
+
+
+def _require_names(encoder: Encoder, inner: dict[str, Sequence[Place]]) -> None:
+    """Raise `Fallen` when a site called attention is something else."""
+    if "attn_out" not in inner:
+        return
+    names = {id(module): name for name, module in encoder.model.named_modules()}
+    config = getattr(encoder.model.config, "get_text_config", lambda: encoder.model.config)()
+    kinds = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None)
+    for layer, place in enumerate(inner["attn_out"]):
+        kind = str(kinds[layer]) if kinds and layer < len(kinds) else ""
+        made = f"{names[id(place.module)]} {type(place.module).__name__}"
+        if any(part in kind for part in NO_ATTENTION) or not _is_attention(made):
+            raise Fallen(
+                "wrong", "names", f"attn_out of layer {layer + 1} ({kind or 'attention'}) is {made}"
+            )
+
+
+def _is_attention(made: str) -> bool:
+    lower = made.lower().replace("encoder", "")
+    return any(part in lower for part in ("attention", "attn", "_attend"))
