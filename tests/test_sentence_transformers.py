@@ -4,16 +4,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
+from small_encoders import exact_scores, oracle
 from small_models import TEXT, build, word_tokenizer
 from tokenizers import normalizers
 
+from negtrace.encoders.huggingface.files import ModelFiles
 from negtrace.encoders.load import load
 from negtrace.errors import EncoderError
+from negtrace.pairs import radiology_pairs
+from negtrace.tracing.corruptions.base import corruption_named
 
 STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax.", "No heart."]
 SIZES = {"vocab_size": 120, **TEXT}
@@ -170,3 +175,44 @@ def test_a_text_beyond_max_seq_length_is_refused(tmp_path: Path) -> None:
     assert encoder.embed_texts(["No effusion."]).shape == (1, 32)
     with pytest.raises(EncoderError, match="reads at most 7"):
         encoder.embed_texts(["There is no effusion in the chest."])
+
+
+@pytest.mark.parametrize("kind", ["lasttoken", "t5", "two denses", "prompt not pooled"])
+def test_every_cell_agrees_with_the_oracle(kind: str, tmp_path: Path) -> None:
+    encoder = load(folder_of(tmp_path / "model", **KINDS[kind]), dtype="float64")
+    pair = radiology_pairs()[0]
+    true, false = encoder.tokenize([pair.true, pair.false])
+    contrasts = corruption_named("swap").contrasts(pair, true, false, encoder)
+    with torch.inference_mode():
+        anchor = encoder.embed_anchors([pair.anchor])
+        [scores] = exact_scores(encoder, contrasts, anchor, direction="denoising")
+    expected = oracle(encoder, contrasts[0], anchor[0], "denoising")
+    d = scores.clean - scores.corrupt
+    np.testing.assert_allclose(scores.patched[0] / d, expected / d, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["two denses", "prompt not pooled", "lower case"])
+def test_a_model_written_again_embeds_alike(kind: str, tmp_path: Path) -> None:
+    encoder = load(folder_of(tmp_path / "model", **KINDS[kind]), dtype="float64")
+    written = tmp_path / "written"
+    ModelFiles(source=str(tmp_path / "model")).write_beside(encoder.model, written)
+    again = load(written, dtype="float64")
+    with torch.inference_mode():
+        torch.testing.assert_close(again.embed_texts(STATEMENTS), encoder.embed_texts(STATEMENTS))
+
+
+def test_a_t5_with_its_decoder_is_read_as_it_is_asked_to_be(tmp_path: Path) -> None:
+    for kind in ("t5", "t5-encoder"):
+        backbone(kind).save_pretrained(tmp_path / kind)
+        word_tokenizer().save_pretrained(tmp_path / kind)
+    assert len(load(tmp_path / "t5-encoder").blocks) == 3
+    assert len(load(tmp_path / "t5", read_out="mean").blocks) == 3
+    with pytest.raises(EncoderError, match="is an encoder with a decoder; to trace its encoder"):
+        load(tmp_path / "t5")
+
+
+@pytest.mark.parametrize("kind", ["CLIPModel", "WordEmbeddings", "StaticEmbedding", "Router"])
+def test_a_folder_of_other_modules_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    write_json(tmp_path, "modules.json", [{"path": f"0_{kind}", "type": MODULES + kind}])
+    with pytest.raises(EncoderError, match=f"a sentence-transformers module '{kind}'"):
+        load(tmp_path)
