@@ -50,10 +50,13 @@ class MakePairs:
     """Random seed, for a source that generates pairs."""
 
     def run(self) -> None:
-        """Write the pairs and print how many there are."""
+        """Write the pairs; print how many there are, and how many differ in other words too."""
+        from negtrace.pairs.differences import differences, differences_note
         from negtrace.pairs.jsonl import write_pairs
         from negtrace.pairs.sources import pairs_from
 
         pairs = pairs_from(self.source, file=self.file, n=self.n, seed=self.seed)
         write_pairs(pairs, self.out)
         say(f"{len(pairs)} pairs in {self.out}")
+        if note := differences_note(map(differences, pairs)):
+            say(note)

@@ -32,6 +32,7 @@ from .cues import subject_of as subject_of
 from .cues import subject_span as subject_span
 from .findings import FINDINGS as FINDINGS
 from .findings import Finding as Finding
+from .findings import plural_of as plural_of
 from .parse import read_sentence as read_sentence
 from .parse import sentence_spans as sentence_spans
 from .twins import finding_twins as finding_twins

@@ -1,6 +1,6 @@
 """Findings that a claim can be about, and their names, from `findings.toml`."""
 
-__all__ = ["FINDINGS", "VOCABULARY", "Finding", "Name"]
+__all__ = ["FINDINGS", "VOCABULARY", "Finding", "Name", "plural_of"]
 
 import tomllib
 from collections.abc import Mapping
@@ -10,6 +10,32 @@ from types import MappingProxyType
 from typing import Any
 
 from negtrace.errors import UnknownNameError
+
+_PLURAL_ENDINGS: tuple[tuple[str, str], ...] = (
+    ("thorax", "thoraces"),
+    ("person", "people"),
+    ("child", "children"),
+    ("human", "humans"),
+    ("man", "men"),
+    ("foot", "feet"),
+    ("tooth", "teeth"),
+    ("mouse", "mice"),
+    ("vertebra", "vertebrae"),
+    ("bulla", "bullae"),
+    ("bronchus", "bronchi"),
+    ("thrombus", "thrombi"),
+    ("embolus", "emboli"),
+    ("diverticulum", "diverticula"),
+    ("apex", "apices"),
+    ("knife", "knives"),
+    ("leaf", "leaves"),
+    ("shelf", "shelves"),
+    ("sis", "ses"),
+    *((f"{vowel}y", f"{vowel}ys") for vowel in "aeou"),
+    ("y", "ies"),
+    *((sibilant, f"{sibilant}es") for sibilant in ("s", "x", "z", "ch", "sh")),
+)
+"""End of a noun, and that of its plural; the first that fits counts. All others take an "s"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +110,10 @@ def _name(article: str, noun: str) -> Name:
 def plural_of(noun: str) -> str:
     """Return the plural of a noun.
 
-    >>> [plural_of(noun) for noun in ("nodule", "opacity", "mass", "pneumothorax")]
-    ['nodules', 'opacities', 'masses', 'pneumothoraces']
+    >>> [plural_of(noun) for noun in ("nodule", "opacity", "mass", "pneumothorax", "metastasis")]
+    ['nodules', 'opacities', 'masses', 'pneumothoraces', 'metastases']
     """
-    for singular, plural in (("thorax", "thoraces"), ("y", "ies"), ("ss", "sses")):
+    for singular, plural in _PLURAL_ENDINGS:
         if noun.endswith(singular):
             return noun.removesuffix(singular) + plural
     return noun + "s"

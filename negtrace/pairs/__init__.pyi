@@ -1,5 +1,8 @@
 # For users.
 from .anchor import Anchor as Anchor
+from .differences import Differences as Differences
+from .differences import differences as differences
+from .differences import differences_note as differences_note
 from .jsonl import read_pairs as read_pairs
 from .jsonl import write_pairs as write_pairs
 from .pair import Pair as Pair

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from negtrace.errors import AlignmentError
-from negtrace.language.cues import subject_span
+from negtrace.pairs.differences import Differences, differences
 from negtrace.pairs.matching import (
+    Match,
     Matches,
     TokenizedPair,
     TokenizedStatement,
@@ -50,6 +51,9 @@ class Alignment:
     first_difference: int
     """First position where the token ids differ, or that does not correspond to itself alone.
     Before it, a causal tower has the same states in both runs."""
+    differing: Differences
+    """Words in which the statements differ apart from the negation. Effects of such a pair are not
+    of the negation alone."""
 
 
 def align(pair: Pair, true: Tokens, false: Tokens) -> Alignment:
@@ -93,13 +97,21 @@ def align(pair: Pair, true: Tokens, false: Tokens) -> Alignment:
         false_from_true=here if swapped else there,
         rule=rule,
         first_difference=_first_difference(true.ids, false.ids, here, there),
+        differing=differences(pair),
     )
 
 
 def _aligned(both: TokenizedPair) -> tuple[Rule, Edges, tuple[str, ...]]:
     """Return the rule, the positions that correspond, and the roles of the other statement."""
     matches = match_tokens(both)
+    if not matches:
+        raise AlignmentError(
+            "subject-changed",
+            "the words that differ take in the subject; word both statements alike around it",
+        )
     if _in_place(both, matches):
+        matches = _position_by_position(both)
+        _require_contrast(both, matches)
         return "identity", {(i, i) for i in range(len(both.roles))}, both.roles
     moved = match_moved_words(both, matches)
     rule = _rule(both, matches, moved)
@@ -107,8 +119,20 @@ def _aligned(both: TokenizedPair) -> tuple[Rule, Edges, tuple[str, ...]]:
     return rule, edges, _roles_of_other(both, matches + moved, edges)
 
 
+def _position_by_position(both: TokenizedPair) -> Matches:
+    """Match each position to itself."""
+    here, there = both.negated, both.other
+    return tuple(
+        Match(here=range(i, i + 1), there=range(i, i + 1), alike=here.words[i] == there.words[i])
+        for i in here.unpadded
+    )
+
+
 def _in_place(both: TokenizedPair, matches: Matches) -> bool:
-    """Tell whether the statements have one length and matching them keeps no more together."""
+    """Tell whether the statements have one length and matching them keeps no more together.
+
+    The subject must have the same positions in both.
+    """
     negated, other = both.negated, both.other
     if negated.tokens.padding != other.tokens.padding:
         return False
@@ -117,19 +141,26 @@ def _in_place(both: TokenizedPair, matches: Matches) -> bool:
     alike = {i for i in negated.unpadded if negated.words[i] == other.words[i]}
     if len(alike) < count_alike(matches):
         return False
-    text, subject = both.pair.affirmative_statement, both.pair.subject
-    return not subject or not subject_span(text, subject) or alike >= both.having(*SUBJECT)
+    subject = both.having(*SUBJECT)
+    return all(match.here == match.there for match in matches if subject & {*match.here})
 
 
 def _rule(both: TokenizedPair, matches: Matches, moved: Matches) -> Rule:
     """Return what happened to the cue and the words around it, or raise an AlignmentError."""
+    changed = _require_contrast(both, matches, moved)
+    if moved:
+        return "moved"
+    return "substitution" if any(match.there for match in changed) else "deletion"
+
+
+def _require_contrast(both: TokenizedPair, matches: Matches, moved: Matches = ()) -> Matches:
+    """Return the matches in which the cue differs.
+
+    Raises:
+        AlignmentError: "unaligned" when the cue does not differ, or too few words around it agree.
+    """
     cue = both.having("cue")
-    changed = [match for match in matches if not match.alike and cue & {*match.here}]
-    if not matches:
-        raise AlignmentError(
-            "subject-changed",
-            "the words that differ take in the subject; word both statements alike around it",
-        )
+    changed = tuple(match for match in matches if not match.alike and cue & {*match.here})
     if not changed:
         raise AlignmentError(
             "unaligned",
@@ -144,9 +175,7 @@ def _rule(both: TokenizedPair, matches: Matches, moved: Matches) -> Rule:
             "the statements share fewer than half of the tokens around the cue; word both alike "
             "apart from it",
         )
-    if moved:
-        return "moved"
-    return "substitution" if any(match.there for match in changed) else "deletion"
+    return changed
 
 
 def _edges(both: TokenizedPair, matches: Matches) -> Edges:

@@ -15,10 +15,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import product
+from unicodedata import combining, normalize
 
-from negtrace.language.cues import subject_span
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.roles import SUBJECT, token_roles, tokens_within
+from negtrace.pairs.subjects import subject_spans
 from negtrace.pairs.tokens import Tokens
 
 TokenTexts = tuple[str | int, ...]
@@ -92,11 +93,21 @@ def tokenized_pair(pair: Pair, negated: Tokens, other: Tokens) -> TokenizedPair:
 
 def _statement(text: str, tokens: Tokens) -> TokenizedStatement:
     words = tuple(
-        token if start == end else text[start:end].lower()
+        token if start == end else _read(text, start, end)
         for token, (start, end) in zip(tokens.ids, tokens.spans, strict=True)
     )
     filled = [i for i, padding in enumerate(tokens.padding) if not padding]
     return TokenizedStatement(tokens=tokens, words=words, unpadded=range(filled[0], filled[-1] + 1))
+
+
+def _read(text: str, start: int, end: int) -> str:
+    """Return the text of a token in lower case, composed.
+
+    Some tokenizers drop accents, so the marks behind the last letter of the token belong to it.
+    """
+    while combining(text[end : end + 1] or " "):
+        end += 1
+    return normalize("NFC", text[start:end]).casefold()
 
 
 def match_tokens(both: TokenizedPair) -> Matches:
@@ -116,7 +127,7 @@ def match_tokens(both: TokenizedPair) -> Matches:
             Match(here=subject, there=other, alike=_alike(both, subject, other)),
             *_between(both, range(subject.stop, here.stop), range(other.stop, there.stop)),
         )
-        for other in _occurrences(both, subject)
+        for other in _occurrences(both)
     ]
     return max(candidates, key=count_alike, default=())
 
@@ -146,16 +157,17 @@ def _between(both: TokenizedPair, here: range, there: range) -> Matches:
     return (first, *inner, Match(here=here[stop:], there=there[end:]))
 
 
-def _occurrences(both: TokenizedPair, subject: range) -> list[range]:
-    """Return the positions of the subject in the other statement: by tokens, or else by text."""
-    there, size = both.other.unpadded, len(subject)
-    windows = (range(j, j + size) for j in range(there.start, there.stop - size + 1))
-    same = [window for window in windows if _alike(both, subject, window)]
-    if same or both.pair.subject is None:
-        return same
-    span = subject_span(both.pair.affirmative_statement, both.pair.subject)
-    tokens = tokens_within(both.other.tokens, span)
-    return [range(tokens[0], tokens[-1] + 1)] if tokens else []
+def _occurrences(both: TokenizedPair) -> list[range]:
+    """Return the positions of the subject in the other statement, in the same number if it can."""
+    pair = both.pair
+    if pair.subject is None:
+        return []
+    text, other = pair.negated_statement, pair.affirmative_statement
+    for spans in subject_spans(text, pair.subject, pair.cue, other):
+        found = [tokens_within(both.other.tokens, span) for span in spans]
+        if positions := [range(tokens[0], tokens[-1] + 1) for tokens in found if tokens]:
+            return positions
+    return []
 
 
 def count_alike(matches: Matches) -> int:
