@@ -308,3 +308,21 @@ def test_a_compiled_model_is_traced_as_its_own_code() -> None:
     compiled = TextEncoder(torch.compile(model), word_tokenizer(), name="bert")
     result = trace(compiled, [PAIR], progress=False)
     np.testing.assert_allclose(result.patched, plain.patched, atol=1e-12)
+
+
+def test_rows_run_whole_where_the_calls_of_the_blocks_cannot_be_measured() -> None:
+    """A block that is given [row, row] follows the rows on two axes."""
+
+    class Paired(Tower):
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            hidden = self.embed(ids)
+            for block in self.blocks:
+                hidden = block(hidden, torch.ones(len(ids), len(ids)))
+            return hidden
+
+    torch.manual_seed(0)
+    encoder = wrap(Paired("plain").double().eval(), word_tokenizer(), name="paired")
+    cte = trace(encoder, [PAIR], progress=False)
+    compared = cte.provenance.config["self_check"]
+    assert compared["route"] == "whole rows"
+    assert compared["largest_gap"] < 1e-9

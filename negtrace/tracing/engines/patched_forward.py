@@ -145,13 +145,13 @@ class PatchedForward:
     def _ran(self, index: int, run: Callable[..., Any], inputs: Any) -> Any:
         """Return the output of a block for all rows."""
         count, rows = self.entered[index], len(self.runs)
-        layout = self.encoder.call_layout
         if count == 0:
             return self._completed(index, None)
         if count < rows:
-            inputs = layout.first_rows(index, inputs, count)
+            inputs = self.encoder.call_layout.first_rows(index, inputs, count)
         if self._queries_last_alone(index):
-            states = self._prefix.run_last(run, inputs, layout.last_token(index, inputs))
+            last = self.encoder.call_layout.last_token(index, inputs)
+            states = self._prefix.run_last(run, inputs, last)
             tail = hidden_of(states).expand(-1, self.batch.members.shape[2] - self.start, -1)
             output = with_hidden(states, tail)
         else:
