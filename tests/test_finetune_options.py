@@ -36,10 +36,11 @@ def on(name: str) -> Any:
     }.get(name, "on")
 
 
-@pytest.mark.parametrize("name", REFUSED)
+OPTIONS = {field.name for field in fields(transformers.TrainingArguments)}
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if name in OPTIONS])
 def test_an_option_that_would_do_nothing_is_refused_with_the_reason(name: str) -> None:
-    if name not in {field.name for field in fields(transformers.TrainingArguments)}:
-        pytest.skip("no option of this version")
     with pytest.raises(FinetuneError) as caught:
         trained({name: on(name)})
     assert f"trainer={{{name!r}: " in str(caught.value)

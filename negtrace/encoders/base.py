@@ -1,6 +1,6 @@
 """Encoder: the contract of every model that can be traced."""
 
-__all__ = ["PROBE", "Encoder", "EncoderDescription", "Unit", "weights_digest"]
+__all__ = ["NO_BOUND", "PROBE", "Encoder", "EncoderDescription", "Unit", "weights_digest"]
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -26,6 +26,9 @@ from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.tokens import Tokens
 
 Unit = Literal["logit", "cosine"]
+
+NO_BOUND = 1 << 20
+"""Tokens of the longest statement where a model sets no bound."""
 
 PROBE = "There is no abnormality in the chest."
 """A statement of several tokens, run to measure the structure of a tower."""
@@ -258,14 +261,18 @@ class Encoder(ABC):
         A model may hand its blocks other arguments for a longer statement, such as a mask where the
         statement is longer than its window.
         """
-        layout = self.call_layout
         if ids.shape[1] in self._learned_lengths:
             return
-        with evaluating(self.model), self.guarded("its calls were measured"):
-            with recorded_calls(self.blocks) as calls, torch.inference_mode():
-                self.encode(ids)
-            if not all(layout.knows(block, call) for block, call in enumerate(calls)):
-                self._call_layout = layout | self._measured_layout(ids)
+        layout = self.call_layout
+        with (
+            evaluating(self.model),
+            self.guarded("its calls were measured"),
+            recorded_calls(self.blocks) as calls,
+            torch.inference_mode(),
+        ):
+            self.encode(ids)
+        if not all(layout.knows(block, call) for block, call in enumerate(calls)):
+            self._call_layout = layout | self._measured_layout(ids)
         self._learned_lengths.add(ids.shape[1])
 
     def _measured_layout(self, ids: Int[Tensor, "1 token"]) -> CallLayout:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from negtrace.encoders.attention_calls import AttentionCall, AttentionCalls, with_changed
-from negtrace.encoders.hooks import edited, with_hidden
+from negtrace.encoders.hooks import Edit, input_edited, with_hidden
 
 MOVED = slice(0, None, 2)
 """Tokens at which the inputs of blocks are changed; every other one, so that neighbours differ."""
@@ -95,7 +95,7 @@ def record_calls(
             # Hooks run in the order in which they are registered: the recorder sees the changed
             # input of a block, and the output of its mixer before that is changed.
             if start:
-                stack.callback(_input_moved(module, start.block.input).remove)
+                stack.enter_context(input_edited(module, _giving(_moved(start.block.input))))
             for name, inner in module.named_modules(prefix=block):
                 recorder = _Recorder(name, calls[block], clock)
                 # The user's hooks on a block act on the sum that it returns; those on a submodule
@@ -111,12 +111,9 @@ def record_calls(
     return Forward(calls=calls, attention=observed.calls)
 
 
-def _input_moved(module: nn.Module, states: Tensor) -> RemovableHandle:
-    """Give a module `states` in place of its input, changed at the moved tokens."""
-    moved = _moved(states)
-    return module.register_forward_pre_hook(
-        lambda _, args, kwargs: edited(args, kwargs, lambda _: moved), with_kwargs=True
-    )
+def _giving(states: Tensor) -> Edit:
+    """Return the edit that puts `states` in the place of any other."""
+    return lambda _: states
 
 
 def _output_moved(module: nn.Module, states: Tensor) -> RemovableHandle:

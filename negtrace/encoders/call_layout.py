@@ -9,7 +9,7 @@ __all__ = ["BlockCall", "CallLayout", "measured_layout", "recorded_calls"]
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -48,7 +48,7 @@ class _Axes(NamedTuple):
 class CallLayout:
     """Axes of every tensor in the calls of a tower's blocks."""
 
-    axes: dict[tuple[int, Path, int], _Axes] = field(default_factory=dict)
+    axes: dict[tuple[int, Path, int], _Axes]
     """Axes by block, path and number of dimensions."""
 
     def __or__(self, other: "CallLayout") -> "CallLayout":

@@ -49,7 +49,7 @@ AGGREGATES: Registry[Aggregate] = Registry("aggregate")
 
 
 Terms = tuple[np.ndarray, np.ndarray]
-"""What is summed over pairs above and below the line, each [pair, site, layer, label]."""
+"""Contributions of pairs above and below the line, each [pair, site, layer, label]."""
 
 
 @dataclass(frozen=True)

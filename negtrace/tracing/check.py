@@ -60,7 +60,7 @@ def _patched_scores(encoder: Encoder) -> Iterator[CheckItem]:
         return
     lengths = " and ".join(str(len(contrast.clean.ids)) for contrast in contrasts)
     cells, gap = sum(result.cells for result in results), max(result.gap for result in results)
-    slowest = min(results, key=lambda result: -len(result.rejected))
+    slowest = max(results, key=lambda result: len(result.rejected))
     detail = (
         f"{cells} cells at {', '.join(sorted({site.kind for site in sweep.plan.sites}))} in "
         f"statements of {lengths} tokens are at most {gap:.1g} of d from plain forwards; "

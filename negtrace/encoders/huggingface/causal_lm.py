@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
-from negtrace.encoders.base import PROBE, EncoderDescription
+from negtrace.encoders.base import NO_BOUND, PROBE, EncoderDescription
 from negtrace.encoders.huggingface.prompt import Prompt
 from negtrace.encoders.tokenizing import ReadOut
 from negtrace.encoders.wrap import EmbedImages, ModuleEncoder
@@ -155,6 +155,6 @@ def position_inputs(positions: Int[Tensor, "1 token"] | None) -> dict[str, Tenso
 
 
 def context_window(config: Any) -> int:
-    """Return the number of tokens that a decoder reads; a million where it sets no bound."""
+    """Return the number of tokens that a decoder reads."""
     count = getattr(config, "max_position_embeddings", None) or 0
-    return int(count) if count > 0 else 1 << 20
+    return int(count) if count > 0 else NO_BOUND

@@ -72,7 +72,7 @@ class SentenceSettings:
     prompt: str = ""
     """Text before every statement and every text anchor."""
     pool_prompt: bool = True
-    """Whether the tokens of the prompt are pooled too."""
+    """Pool the tokens of the prompt too."""
     lower_case: bool = False
     """Lower-case every text."""
     max_tokens: int | None = None

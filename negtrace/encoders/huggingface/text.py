@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from negtrace._messages import one_of
-from negtrace.encoders.base import PROBE, EncoderDescription
+from negtrace.encoders.base import NO_BOUND, PROBE, EncoderDescription
 from negtrace.encoders.huggingface.sentence_model import embedding_of
 from negtrace.encoders.huggingface.sentence_transformers import Pooling, SentenceSettings
 from negtrace.encoders.options import READ_OUTS
@@ -22,9 +22,6 @@ from negtrace.errors import EncoderError
 
 POOLING: dict[str, Pooling] = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
 """Poolings of the read-outs that read token states."""
-
-NO_BOUND = 1 << 20
-"""Tokens of the longest text where neither the model nor its tokenizer has a bound."""
 
 
 @final

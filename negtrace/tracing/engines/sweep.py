@@ -95,7 +95,7 @@ class Sweep:
     progress: bool | None = None
     """Whether to show a progress bar; None shows it on a terminal only."""
     route: Route = FASTEST
-    """How patched rows run. A faster route than the model allows is left for the next one."""
+    """Route of the patched rows. A faster one than the model allows is left for the next one."""
     only: Cells | None = None
     """Cells to run, by contrast; the others keep the score of the run that is patched. None runs
     every cell."""
