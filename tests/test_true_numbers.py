@@ -12,6 +12,7 @@ from torch import nn
 
 import negtrace
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.hooks import evaluating
 from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel
 from negtrace.encoders.huggingface.dual import DualEncoder
 from negtrace.encoders.huggingface.text import TextEncoder
@@ -298,6 +299,36 @@ def test_a_model_that_gives_two_scores_for_one_input_is_refused() -> None:
         trace(encoder, [PAIR], progress=False)
     cte = trace(encoder, [PAIR], progress=False, self_check=False)
     assert "self_check" not in cte.provenance.config
+
+
+def test_threads_leave_the_setting_of_the_compiler_as_it_was() -> None:
+    """Two threads are inside at once, and the first to enter is the first to leave."""
+    compilations: list[object] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> object:
+        compilations.append(graph)
+        return graph.forward
+
+    models = [nn.Linear(2, 2), nn.Linear(2, 2)]
+    compiled = torch.compile(nn.Linear(2, 2), backend=backend)
+    entered = threading.Event()
+
+    def second() -> None:
+        with evaluating(models[1]):
+            entered.set()
+            left.wait(10)
+
+    left = threading.Event()
+    thread = threading.Thread(target=second)
+    with evaluating(models[0]):
+        thread.start()
+        assert entered.wait(10)
+    compiled(torch.ones(1, 2))
+    assert not compilations  # the second thread is still inside
+    left.set()
+    thread.join()
+    compiled(torch.ones(1, 2))
+    assert compilations
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")

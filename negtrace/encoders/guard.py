@@ -1,10 +1,11 @@
 """Guard around a model: one thread at a time, and one kind of error for all that a model raises."""
 
-__all__ = ["exclusive", "guarded"]
+__all__ = ["exclusive", "guarded", "uncompiled"]
 
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from weakref import WeakKeyDictionary
 
@@ -15,6 +16,22 @@ from negtrace.errors import EncoderError, NegtraceError
 
 _LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
 _NEW_LOCK = threading.Lock()
+
+_COMPILER = "torch._dynamo"
+
+
+class _Stance:
+    """Setting of torch's compiler, which is one for all threads."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+        self.setting = ExitStack()
+        """Holds the setting while it is in force."""
+        self.is_set = False
+
+
+_STANCE = _Stance()
 
 
 def exclusive(model: nn.Module) -> AbstractContextManager[object]:
@@ -30,6 +47,28 @@ def _innermost(model: nn.Module) -> nn.Module:
     while len(children := list(model.children())) == 1:
         [model] = children
     return model
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Let models of `torch.compile` run their own code inside the `with`.
+
+    torch has one such setting for all threads, so the last one to leave puts it back.
+    """
+    with _STANCE.lock:
+        _STANCE.users += 1
+        # Where nothing is compiled, the compiler need not be imported.
+        if not _STANCE.is_set and _COMPILER in sys.modules:
+            _STANCE.setting.enter_context(torch.compiler.set_stance("force_eager"))
+            _STANCE.is_set = True
+    try:
+        yield
+    finally:
+        with _STANCE.lock:
+            _STANCE.users -= 1
+            if not _STANCE.users:
+                _STANCE.setting.close()
+                _STANCE.is_set = False
 
 
 @contextmanager

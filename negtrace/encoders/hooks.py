@@ -29,9 +29,8 @@ __all__ = [
     "with_hidden",
 ]
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -39,14 +38,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from negtrace.encoders.guard import exclusive
+from negtrace.encoders.guard import exclusive, uncompiled
 from negtrace.errors import EncoderError
 
 Edit = Callable[[Tensor], Tensor]
 """Maps a state [run token width] to the one that is used instead."""
 
 HALF = (torch.float16, torch.bfloat16)
-_COMPILER = "torch._dynamo"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,9 +187,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     Inside, the model belongs to this thread, and a model of `torch.compile` runs its own code: a
     compiled forward would pass hooks by.
     """
-    # Where nothing is compiled, the compiler need not be imported.
-    eager = torch.compiler.set_stance("force_eager") if _COMPILER in sys.modules else nullcontext()
-    with exclusive(model), eager:
+    with exclusive(model), uncompiled():
         modes = [(module, module.training) for module in model.modules()]
         model.eval()
         try:
