@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from negtrace.cli import main
 from negtrace.cli.tracing import Heads, Trace
+from negtrace.encoders.load import load
 from negtrace.errors import PairError, UnknownNameError
 from negtrace.experiments.before_after import Evaluation, _pairs
 from negtrace.pairs import (
@@ -22,6 +23,7 @@ from negtrace.pairs import (
     write_pairs,
 )
 from negtrace.pairs.sample import FIELDS, _value
+from negtrace.tracing.trace import trace
 
 RADIOLOGY = radiology_pairs()
 SHAPES = {"radiology": RADIOLOGY, "uneven": RADIOLOGY[:37], "phantom": phantom_pairs(96, size=8)}
@@ -178,3 +180,12 @@ def test_a_limit_of_no_pairs_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
 def test_the_trace_beside_a_training_is_of_a_fair_sample() -> None:
     evaluation = Evaluation(pairs=12, seed=3)
     assert _pairs(evaluation, "text") == sample(RADIOLOGY, 12, seed=3)
+
+
+def test_a_trace_says_what_the_pairs_in_it_are_made_of() -> None:
+    """Dropped pairs do not count: the toy reads no image."""
+    pairs = [*sample(RADIOLOGY, 6), phantom_pairs(1, size=8)[0]]
+    cte = trace(load("toy"), pairs, progress=False)
+    kept = [pair for pair in pairs if pair.id in cte.ids]
+    assert cte.provenance.composition == composition(kept).to_json()
+    assert len(kept) < len(pairs)

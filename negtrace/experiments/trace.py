@@ -11,11 +11,8 @@ from negtrace.encoders.base import Encoder
 from negtrace.errors import SiteError
 from negtrace.experiments.gallery import draw_documents
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.radiology import radiology_pairs
-from negtrace.pairs.sample import composition
 from negtrace.plots.heads import heads_side_by_side
 from negtrace.plots.save import FORMATS, save_figure
-from negtrace.results.cte import CTE
 from negtrace.results.cte_json import Document, read_json, write_json
 from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity
 from negtrace.results.options import DIRECTIONS
@@ -78,17 +75,9 @@ def _traced(
     """Trace, and write `path`.json; `path`.partial holds unfinished work."""
     partial = path.with_name(f"{path.name}.partial")
     cte = trace(encoder, pairs, config, checkpoint=partial, progress=progress)
-    cte = _with_composition(cte, radiology_pairs() if pairs is None else pairs)
     written = write_json(cte, path.with_name(f"{path.name}.json"), include_text=config.include_text)
     partial.unlink(missing_ok=True)
     return read_json(written)
-
-
-def _with_composition(cte: CTE, pairs: Sequence[Pair]) -> CTE:
-    """Return a result whose provenance says what the pairs in it are made of."""
-    kept = set(cte.ids)
-    counts = composition([pair for pair in pairs if pair.id in kept]).to_json()
-    return replace(cte, provenance=replace(cte.provenance, composition=counts))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,6 +12,7 @@ from negtrace.encoders.base import Encoder
 from negtrace.errors import TraceError
 from negtrace.pairs.pair import Pair, pairs_digest
 from negtrace.pairs.roles import ROLES
+from negtrace.pairs.sample import composition
 from negtrace.results.cte import CTE
 from negtrace.results.provenance import Dropped, Provenance
 from negtrace.tracing.config import TraceConfig
@@ -73,6 +74,7 @@ def collected(
         provenance=replace(
             provenance,
             pairs_digest=pairs_digest([each.pair for each in pairs]),
+            composition=composition([each.pair for each in pairs]).to_json(),
             time=now(),
             config={**settings, "alignment": rules_of(pairs), **measured},
         ),
