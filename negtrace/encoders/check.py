@@ -11,6 +11,7 @@ from torch import Tensor
 
 from negtrace._messages import listed
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.guard import exclusive
 from negtrace.encoders.hooks import Capture, captured, evaluating, hooks_in, input_edited, replayed
 from negtrace.encoders.structure import ROUNDING
 from negtrace.errors import EncoderError, NegtraceError
@@ -69,6 +70,11 @@ def check_structure(
     >>> print(check_structure(load("toy")).items[0].detail)
     7 tokens, read at 6
     """
+    with exclusive(encoder.model):  # hooks of another thread are not the user's
+        return _report(encoder, then)
+
+
+def _report(encoder: Encoder, then: Callable[[Encoder], Iterator[CheckItem]] | None) -> CheckReport:
     before = _fingerprint(encoder)
     try:
         with (

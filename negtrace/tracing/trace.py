@@ -71,8 +71,8 @@ def trace(
     pairs = radiology_pairs() if pairs is None else list(pairs)
     config = with_settings(config or TraceConfig(), options, "setting of a trace")
     engine = _engine(config)
-    _warn_of_hooks(encoder)
     with torch.inference_mode(), evaluating(encoder.model):
+        _warn_of_hooks(encoder)  # with the model's lock: hooks of another thread are not the user's
         plan = plan_for(encoder, config.sites, config.window)
         corruption = _corruption(config).prepared(pairs, encoder)
         prepared, dropped = prepare(encoder, pairs, corruption, config.positions)
