@@ -1,20 +1,26 @@
 """A model with adapters of the user's: it is refused before it is touched, and left bit for bit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import peft
 import pytest
 import torch
-from claim_sets import NO_EVALUATION, claim_sets, ones, quick
+from claim_sets import NO_EVALUATION, claim_sets, ones, quick, same
+from peft.tuners import lora
+from safetensors.torch import load_file, save_file
 from small_encoders import bert
 from small_models import word_tokenizer
 from torch import nn
 
 from negtrace import wrap
 from negtrace.encoders.base import Encoder
-from negtrace.errors import FinetuneError
-from negtrace.experiments import selective_finetune
+from negtrace.encoders.lora import attach, merge_adapter
+from negtrace.errors import EncoderError, FinetuneError
+from negtrace.experiments import Evaluation, finetune, selective_finetune
+from negtrace.training import FinetuneConfig
 
 # peft reads attributes that transformers is about to rename.
 pytestmark = pytest.mark.filterwarnings("ignore:.*_gradient_checkpointing:FutureWarning")
@@ -80,6 +86,7 @@ def state_of(model: nn.Module) -> dict[str, Any]:
     """Return everything of a model that a training could change."""
     return {
         "modules": [(name, type(m), m.training) for name, m in model.named_modules()],
+        "attributes": [sorted(vars(m)) for m in model.modules()],
         "identities": [id(part) for part in (*model.modules(), *model.parameters())],
         "flags": [(name, w.requires_grad, w.grad) for name, w in model.named_parameters()],
         "hooks": [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
@@ -95,6 +102,29 @@ def state_of(model: nn.Module) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Check that a model is afterwards what it is now."""
+    state = state_of(model)
+    values = {name: value.clone() for name, value in model.state_dict().items()}
+    yield
+    assert state_of(model) == state
+    after = model.state_dict()
+    assert after.keys() == values.keys()
+    assert all(torch.equal(after[name], value) for name, value in values.items())
+
+
+def refuse(encoder: Encoder, config: FinetuneConfig, **options: Any) -> None:
+    with pytest.raises(FinetuneError, match=r"adapted has adapters attached \(mine.*merge_and_un"):
+        selective_finetune(
+            encoder,
+            claim_sets(images=False),
+            ones(encoder),
+            config=config,
+            **options,
+        )
+
+
 @pytest.mark.parametrize("adapter", ["lora", "full"])
 @pytest.mark.parametrize("attach", WAYS)
 def test_adapters_of_the_user_are_refused_by_name_and_left(
@@ -102,20 +132,129 @@ def test_adapters_of_the_user_are_refused_by_name_and_left(
 ) -> None:
     model = attach(bert().model)
     encoder: Encoder = wrap(model, word_tokenizer(mask=True), name="adapted")
-    state = state_of(model)
-    values = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(FinetuneError, match=r"adapted has adapters attached \(mine.*merge_and_un"):
-        selective_finetune(
-            encoder,
-            claim_sets(images=False),
-            ones(encoder),
-            config=quick(adapter=adapter, joint=True),
-            evaluation=NO_EVALUATION,
-        )
-    assert state_of(model) == state
-    after = model.state_dict()
-    assert after.keys() == values.keys()
-    assert all(torch.equal(after[name], value) for name, value in values.items())
+    with unchanged(model):
+        refuse(encoder, quick(adapter=adapter, joint=True))
+
+
+def test_adapters_are_refused_before_any_work_is_done_or_a_file_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_early(*_: Any, **__: Any) -> None:
+        pytest.fail("worked on a model with adapters")
+
+    encoder = wrap(peft_model(bert().model), word_tokenizer(mask=True), name="adapted")
+    for work in ("usable", "training_sets", "training_arguments", "measure"):
+        monkeypatch.setattr(finetune, work, too_early)
+    refuse(encoder, quick(), out=tmp_path / "run", evaluation=Evaluation())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def adapter_files(tmp_path: Path) -> Path:
+    """Folder of an adapter on the plain model, which changes what the model says."""
+    peft_model(bert().model).save_pretrained(tmp_path, selected_adapters=["mine"])
+    return tmp_path / "mine"
+
+
+@pytest.mark.parametrize("attach", WAYS)
+def test_an_adapter_is_not_merged_beside_those_of_the_user(
+    attach: Callable[[Any], nn.Module], adapter_files: Path
+) -> None:
+    model = attach(bert().model)
+    message = r"adapters attached \(mine.*mine was not trained on top.*merge_and_unload.*unload\("
+    with unchanged(model), pytest.raises(EncoderError, match=message):
+        merge_adapter(model, adapter_files)
+
+
+def test_an_adapter_is_merged_as_peft_merges_it(adapter_files: Path) -> None:
+    model = bert().model
+    parts = [*model.modules(), *model.parameters()]
+    merge_adapter(model, adapter_files)
+    expected = peft.PeftModel.from_pretrained(bert().model, adapter_files).merge_and_unload()
+    assert {*map(id, (*model.modules(), *model.parameters()))} == {*map(id, parts)}
+    assert same(dict(model.named_parameters()), dict(expected.named_parameters()))
+    assert not same(dict(model.named_parameters()), dict(bert().model.named_parameters()))
+
+
+def test_the_weights_of_torch_attention_stay_weights_when_an_adapter_is_merged(
+    tmp_path: Path,
+) -> None:
+    def attention() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.ModuleDict({"attention": nn.MultiheadAttention(8, 2)})
+
+    config = peft.LoraConfig(target_modules=["attention"], r=2, init_lora_weights=False)
+    peft.get_peft_model(attention(), config).save_pretrained(tmp_path)
+    model = attention()
+    weights = list(model.parameters())
+    merge_adapter(model, tmp_path)
+    expected = peft.PeftModel.from_pretrained(attention(), tmp_path).merge_and_unload()
+    assert {*map(id, model.parameters())} == {*map(id, weights)}
+    assert same(dict(model.named_parameters()), dict(expected.named_parameters()))
+    assert not same(dict(model.named_parameters()), dict(attention().named_parameters()))
+
+
+def test_an_adapter_of_another_size_leaves_the_model_as_it_is(adapter_files: Path) -> None:
+    file = adapter_files / "adapter_model.safetensors"
+    stored = load_file(file)
+    stored[max(stored)] = torch.zeros(3, 3)
+    save_file(stored, file)
+    model = bert().model
+    with unchanged(model), pytest.raises(EncoderError, match=r"another model: .*shape \(3, 3\)"):
+        merge_adapter(model, adapter_files)
+
+
+class Stop:
+    """Raise an error after a number of calls of some functions, when their work is done."""
+
+    def __init__(self, error: BaseException, after: int) -> None:
+        self.error = error
+        self.left = after
+
+    def within(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **options: Any) -> Any:
+            result = work(*args, **options)
+            self.left -= 1
+            if self.left == 0:
+                raise self.error
+            return result
+
+        return counted
+
+
+INSIDE = {
+    "attaching": (lora.LoraLayer, "update_layer"),
+    "merging": (lora.Linear, "merge"),
+    "setting the weights": (torch.Tensor, "copy_"),
+    "putting the maps back": (nn.Module, "__setattr__"),
+}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize("after", [1, 5, 12])
+@pytest.mark.parametrize("at", INSIDE)
+def test_an_interruption_leaves_the_model_as_it_was_before_the_adapters(
+    at: str, after: int, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = bert()
+    owner, name = INSIDE[at]
+    stop = Stop(error, after)
+
+    def patch(at_hand: pytest.MonkeyPatch) -> None:
+        at_hand.setattr(owner, name, stop.within(getattr(owner, name)))
+
+    def merge(at_hand: pytest.MonkeyPatch) -> None:
+        if at == "attaching":
+            patch(at_hand)
+        attached = attach(encoder, rank=2, alpha=4.0)
+        for weight in attached.weights.values():
+            weight.data.normal_()
+        patch(at_hand)
+        attached.take_off(merged=True)
+
+    with unchanged(encoder.model), monkeypatch.context() as at_hand, pytest.raises(type(error)):
+        merge(at_hand)
+    assert stop.left <= 0
 
 
 def test_a_model_whose_adapters_were_merged_and_unloaded_is_trained() -> None:

@@ -8,23 +8,27 @@ __all__ = [
     "AdapterFamily",
     "Attached",
     "attach",
+    "attached_adapters",
     "merge_adapter",
     "write_adapter",
 ]
 
 import json
 import re
+import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, final
 
 import torch
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 from typing_extensions import override
 
 from negtrace._files import write_bytes
+from negtrace._messages import listed
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.families import FAMILIES, Family, LoadRequest
 from negtrace.errors import EncoderError, require
@@ -68,19 +72,46 @@ def _target_pattern(encoder: Encoder) -> str:
     return rf"(?:{blocks})\.(?:{maps})"
 
 
+def attached_adapters(model: nn.Module) -> list[str]:
+    """Return the names of the adapters of peft's on a model, whoever attached them, and however.
+
+    The list is empty for a model without adapters only.
+    """
+    peft, utils = sys.modules.get("peft"), sys.modules.get("peft.tuners.tuners_utils")
+    if peft is None or utils is None:  # Adapters cannot be attached without peft.
+        return []
+    kinds = (peft.PeftModel, peft.PeftMixedModel, utils.BaseTuner, utils.BaseTunerLayer)
+    modules = list(model.modules())
+    # A model that has lost all layers of its adapters may still hold their configs.
+    configs = [config for m in modules if isinstance(config := vars(m).get("peft_config"), dict)]
+    if configs or any(isinstance(module, kinds) for module in modules):
+        return sorted({name for config in configs for name in config}) or ["without a name"]
+    return []
+
+
 class Attached:
-    """Adapters on a model; only their weights are trainable until they are taken off or merged."""
+    """Adapters on a model; only their weights are trainable until they are taken off or merged.
+
+    The model must have no other adapters. After an error or an interruption, at whatever point, the
+    model is as it was before.
+    """
 
     def __init__(self, model: nn.Module, config: Any) -> None:
         self.model = model
         self.config = config
-        self._requires_grad = {
-            name: weight.requires_grad for name, weight in model.named_parameters()
-        }
-        with warnings.catch_warnings():
-            # peft reads attributes that transformers is about to rename.
-            warnings.simplefilter("ignore", FutureWarning)
-            self._tuner = _peft().LoraModel(model, {_ADAPTER: config}, _ADAPTER)
+        self._flags = [(weight, weight.requires_grad) for weight in model.parameters()]
+        self._parts = [
+            (module, {**dict(module.named_children()), **_own_weights(module)})
+            for module in model.modules()
+        ]
+        try:
+            with warnings.catch_warnings():
+                # peft reads attributes that transformers is about to rename.
+                warnings.simplefilter("ignore", FutureWarning)
+                _peft().LoraModel(model, {_ADAPTER: config}, _ADAPTER)
+        except BaseException:
+            self._put_back()
+            raise
 
     @property
     def weights(self) -> dict[str, nn.Parameter]:
@@ -89,14 +120,50 @@ class Attached:
         return {name: weight for name, weight in parameters if f".{_ADAPTER}." in name}
 
     def take_off(self, *, merged: bool) -> None:
-        """Put the model's own linear maps back: with what was learned, or as they were before."""
-        if merged:
-            self._tuner.merge_and_unload()
-        else:
-            self._tuner.unload()
+        """Put the model's own linear maps back: with what was learned, or as they were before.
+
+        Merging is all or nothing. After an error or an interruption, all maps are as before.
+        """
+        if not merged:
+            self._put_back()
+            return
+        layers = [m for m in self.model.modules() if isinstance(m, _peft().tuners.lora.LoraLayer)]
+        adapted = {module for layer in layers for module in layer.get_base_layer().modules()}
+        places = [
+            (module, name, weight)
+            for module, parts in self._parts
+            for name, weight in parts.items()
+            if module in adapted and isinstance(weight, nn.Parameter)
+        ]
+        before = [weight.detach().clone() for _, _, weight in places]
+        try:
+            for layer in layers:
+                if not layer.merged:  # nn.MultiheadAttention has merged its own output map.
+                    layer.merge()
+            with torch.no_grad():
+                for module, name, weight in places:
+                    weight.copy_(getattr(module, name))  # peft puts new tensors into some modules.
+            self._put_back()
+        except BaseException:
+            with torch.no_grad():
+                for (_, _, weight), value in zip(places, before, strict=True):
+                    weight.copy_(value)
+            self._put_back()
+            raise
+
+    def _put_back(self) -> None:
+        for module, parts in self._parts:
+            for name, part in parts.items():
+                if getattr(module, name) is not part:
+                    setattr(module, name, part)
         vars(self.model).pop("peft_config", None)
-        for name, weight in self.model.named_parameters():
-            weight.requires_grad_(self._requires_grad[name])
+        for weight, flag in self._flags:
+            weight.requires_grad_(flag)
+
+
+def _own_weights(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the weights of a module itself by name, not those of the modules inside it."""
+    return dict(module.named_parameters(recurse=False))
 
 
 def attach(encoder: Encoder, *, rank: int, alpha: float) -> Attached:
@@ -143,11 +210,20 @@ def write_adapter(attached: Attached, folder: Path, base: str | None = None) -> 
 def merge_adapter(model: nn.Module, folder: Path) -> None:
     """Add the weights of a LoRA adapter to the model's own, in place.
 
+    After an error the model is as it was before.
+
     Raises:
         ExtraError: when peft is not installed.
-        EncoderError: when the files are missing, or hold an adapter of another kind or of another
-            model.
+        EncoderError: when the model has adapters attached, or when the files are missing, or hold
+            an adapter of another kind or of another model.
     """
+    if names := attached_adapters(model):
+        raise EncoderError(
+            f"the model has adapters attached ({listed(names)}), and {folder.name} was not trained "
+            "on top of them. Make them part of the weights (merge_and_unload() of a PeftModel) or "
+            "take them off (unload()), and give the model that this returns; or put the adapter of "
+            "the folder beside them with load_adapter() of the PeftModel"
+        )
     try:
         config = _peft().PeftConfig.from_pretrained(str(folder))
         stored = load_file(folder / WEIGHTS)
@@ -157,18 +233,35 @@ def merge_adapter(model: nn.Module, folder: Path) -> None:
         raise EncoderError(f"{folder.name}: an adapter of type {config.peft_type}; expected LORA")
     config.inference_mode = True
     attached = Attached(model, config)
-    weights = attached.weights
-    values = {_name_in_model(name): value for name, value in stored.items()}
-    if set(values) != set(weights):
+    try:
+        _fill(attached, {_name_in_model(name): value for name, value in stored.items()}, folder)
+    except BaseException:
         attached.take_off(merged=False)
+        raise
+    attached.take_off(merged=True)
+
+
+def _fill(attached: Attached, values: Mapping[str, Tensor], folder: Path) -> None:
+    """Set the weights of the adapters.
+
+    Raises:
+        EncoderError: when the names or the shapes are not those of the adapters.
+    """
+    weights = attached.weights
+    if unmatched := set(values) ^ set(weights):
         raise EncoderError(
             f"{folder.name}: its adapter belongs to another model: "
-            f"{len(set(values) ^ set(weights))} of {len(weights)} weights do not match by name"
+            f"{len(unmatched)} of {len(weights)} weights do not match by name"
         )
+    for name, value in values.items():
+        if value.shape != weights[name].shape:
+            raise EncoderError(
+                f"{folder.name}: its adapter belongs to another model: {name} has the shape "
+                f"{tuple(value.shape)}; expected {tuple(weights[name].shape)}"
+            )
     with torch.no_grad():
         for name, value in values.items():
             weights[name].copy_(value)
-    attached.take_off(merged=True)
 
 
 def _name_in_model(stored: str) -> str:

@@ -27,6 +27,7 @@ from negtrace.experiments.finetune_report import Finetuned, write_finetuned
 from negtrace.experiments.run_folder import RunFolder
 from negtrace.results.cte_json import Document, read_json
 from negtrace.results.layer_scores import LayerScores
+from negtrace.training.adapters import require_no_adapters
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.data import training_sets, usable
 from negtrace.training.fit import BlockScores, fit
@@ -70,12 +71,13 @@ def selective_finetune(
             over those of `config`.
 
     Raises:
-        FinetuneError: for scores of another model, for data or settings that cannot be used, or
-            when the loss or a weight becomes NaN or infinite.
+        FinetuneError: for a model with adapters attached, for scores of another model, for data or
+            settings that cannot be used, or when the loss or a weight becomes NaN or infinite.
         CTEError: when the CTE JSON cannot be read, or has no such layer scores.
         UnknownNameError: for a setting that is no field of `FinetuneConfig`.
         OutputError: when `out` holds another run, or cannot be written.
     """
+    require_no_adapters(encoder)
     config = with_settings(config or FinetuneConfig(), settings, "setting of a fine-tuning")
     block_scores, about = _block_scores(scores, config, encoder)
     sets = usable(training_sets(data, seed=config.seed), encoder, balance=config.balance)

@@ -24,6 +24,7 @@ from .trainer import optimizers as optimizers
 
 # isort: split
 # For the rooms that build on this one.
+from .adapters import require_no_adapters as require_no_adapters
 from .data import training_sets as training_sets
 from .data import usable as usable
 from .fit import BlockScores as BlockScores

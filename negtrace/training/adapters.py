@@ -2,7 +2,6 @@
 
 __all__ = ["TrainableWeights", "require_no_adapters", "trainable_weights"]
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from negtrace._files import write_bytes
 from negtrace._messages import listed
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.lora import attach, write_adapter
+from negtrace.encoders.lora import attach, attached_adapters, write_adapter
 from negtrace.errors import FinetuneError
 from negtrace.phantom.bundled import CHECKPOINT
 from negtrace.training.change import snapshot
@@ -45,15 +44,7 @@ def require_no_adapters(encoder: Encoder) -> None:
     Raises:
         FinetuneError: when there are any; names them.
     """
-    peft, utils = sys.modules.get("peft"), sys.modules.get("peft.tuners.tuners_utils")
-    if peft is None or utils is None:  # Adapters cannot be attached without peft.
-        return
-    kinds = (peft.PeftModel, peft.PeftMixedModel, utils.BaseTuner, utils.BaseTunerLayer)
-    modules = list(encoder.model.modules())
-    # A model that has lost all layers of its adapters may still hold their configs.
-    configs = [config for m in modules if isinstance(config := vars(m).get("peft_config"), dict)]
-    if configs or any(isinstance(module, kinds) for module in modules):
-        names = sorted({name for config in configs for name in config}) or ["without a name"]
+    if names := attached_adapters(encoder.model):
         raise FinetuneError(
             f"{encoder.name} has adapters attached ({listed(names)}), which the training would "
             "change or drop. Merge them into a copy of the model (merge_and_unload() of a "
