@@ -351,7 +351,7 @@ def test_the_command_trains_and_prints_the_report(
     write_json(cte, tmp_path / "noising.json", resamples=50)
     given = ["--cte", str(tmp_path / "noising.json"), "--data", str(tmp_path / "sets.jsonl")]
     options = ["--steps", "2", "--batch", "3", "--count", "0", "--out", str(tmp_path / "tuned")]
-    more = ["--trainer", "weight_decay=0.1", "lr_scheduler_type=constant"]
+    more = ["--trainer", "data_seed=3", "lr_scheduler_type=constant"]
     assert main(["finetune", "phantom", *given, *options, *more]) == 0
     printed = capsys.readouterr().out
     assert "| text_model.encoder.layers.7 |" in printed

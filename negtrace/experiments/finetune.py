@@ -64,8 +64,8 @@ def selective_finetune(
             The same call again goes on after an interruption, to the same result.
         evaluation: what to measure before and after training. Without it, everything is measured
             if there is an `out`, and nothing otherwise.
-        trainer: further `transformers.TrainingArguments`, such as `{"bf16": True}`. They win over
-            those made from the config.
+        trainer: further `transformers.TrainingArguments`, such as `{"bf16": True}`. Those that are
+            settings of the config under another name are refused: `steps=`, not `max_steps`.
         progress: show bars; None shows them on a terminal only.
         settings: fields of the config by name, such as `beta=2.0` or `adapter="full"`. They win
             over those of `config`.

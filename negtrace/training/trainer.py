@@ -18,7 +18,7 @@ from negtrace.training.batches import Examples
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.objective import LOSSES, Objective
 from negtrace.training.param_groups import param_groups
-from negtrace.training.trainer_options import honoured
+from negtrace.training.trainer_options import honoured, refused_early, require_used
 
 STATE = "trainer_state.json"
 """The file that transformers writes last of a checkpoint. Without it, the checkpoint is partial."""
@@ -44,15 +44,16 @@ def training_arguments(
         cpu: stay on the CPU even where there is an accelerator.
         save: write checkpoints.
         progress: show a bar.
-        overrides: further arguments, which win over those made from the config.
+        overrides: further arguments. Those that the config decides are not among them.
 
     Raises:
         ExtraError: when accelerate, which the Trainer needs, is not installed.
         UnknownNameError: for an override that is no option of the Trainer.
-        FinetuneError: for an override that would do nothing, or that cannot work.
+        FinetuneError: for an override that would do nothing, that cannot work, or that the config
+            decides; and for a setting that transformers refuses.
     """
     require("accelerate", extra="finetune")
-    chosen = honoured(overrides or {})
+    chosen = honoured(overrides or {}, cpu=cpu, save=save)
     options: dict[str, Any] = {
         "output_dir": str(folder),
         "max_steps": config.steps,
@@ -75,7 +76,9 @@ def training_arguments(
         "disable_tqdm": not progress,
         "ddp_find_unused_parameters": False,
     }
-    args = TrainingArguments(**{**options, **chosen})
+    with refused_early():
+        args = TrainingArguments(**{**options, **chosen})
+    require_used(args, chosen)
     if args.n_gpu > 1:  # The encoder is on one device. For several, start a process for each.
         args._n_gpu = 1
     return args
