@@ -326,7 +326,7 @@ def test_pairs_with_invalid_scores_are_refused_by_id(
         ),
         ({"ids": ("p",) * 12}, "every pair id must occur once; repeated: p"),
         ({"ids": (), "dropped": (Dropped(id="a", code="x", reason=""),)}, "dropped: x 1"),
-        ({"texts": (("a", "b"),)}, "texts hold 1 pairs, expected 12"),
+        ({"texts": (("a", "b"),)}, "texts has 1 entries, expected 12"),
     ],
 )
 def test_inconsistent_fields_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -20,7 +20,7 @@ from negtrace.cli.dataset import Dataset
 from negtrace.cli.finetune import Finetune
 from negtrace.cli.language import Cues, MakePairs
 from negtrace.cli.models import CheckModel, Models
-from negtrace.cli.printing import show_warning
+from negtrace.cli.printing import once_each
 from negtrace.cli.results import Plot, Scores
 from negtrace.cli.tracing import Demo, Heads, Trace
 from negtrace.errors import NegtraceError, NegtraceWarning
@@ -51,7 +51,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Returns:
         0 after success, 1 after an error that negtrace raised on purpose. Its message is printed as
-        one line to stderr, and so is every warning.
+        one line to stderr, and so is every warning, once.
 
     Raises:
         SystemExit: for `--help`, and for arguments that do not fit the command.
@@ -59,8 +59,8 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         command = tyro.cli(COMMANDS, prog="negtrace", args=args, description=negtrace.__doc__)
         with warnings.catch_warnings():
-            warnings.simplefilter("default", NegtraceWarning)
-            warnings.showwarning = show_warning
+            warnings.simplefilter("always", NegtraceWarning)
+            warnings.showwarning = once_each()
             command.run()
     except NegtraceError as error:
         sys.stderr.write(f"negtrace: {error}\n")

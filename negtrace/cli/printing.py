@@ -1,9 +1,9 @@
 """Printing, as all commands do it: results to stdout, warnings to stderr."""
 
-__all__ = ["say", "say_written", "show_warning"]
+__all__ = ["once_each", "say", "say_written"]
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -23,6 +23,16 @@ def say_written(out: Path, files: Iterable[Path] | None = None) -> None:
     say(f"written to {out}: {', '.join(names)}")
 
 
-def show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Print a warning to stderr as one line, without its place in the code."""
-    sys.stderr.write(f"negtrace: warning: {message}\n")
+def once_each() -> Callable[..., None]:
+    """Return a function that prints a warning to stderr as one line, without its place in the code.
+
+    A warning that it printed before is left out, such as that of the other direction of a trace.
+    """
+    shown: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        if str(message) not in shown:
+            shown.add(str(message))
+            sys.stderr.write(f"negtrace: warning: {message}\n")
+
+    return show

@@ -78,7 +78,8 @@ def summary(document: Document) -> list[str]:
     codes = Counter(drop.code for drop in document.dropped)
     dropped = ", ".join(f"{count} {code}" for code, count in codes.items()) or "none"
     lines = [f"{effect.direction}: {_counted(effect)} ({segments}); dropped: {dropped}"]
-    lines += [f"  {line}" for line in (effect.too_few, _clear(effect)) if line]
+    remarks = (effect.too_few, _differing(document), _clear(effect))
+    lines += [f"  {line}" for line in remarks if line]
     if effect.estimator != "exact":
         lines.append(f"  an APPROXIMATION by {effect.estimator}{_checked(document)}")
     for method, scores in document.all_layer_scores().items():
@@ -107,6 +108,15 @@ def _counted(result: Reduction) -> str:
     """Return the number of pairs with that of each condition, in words."""
     negated = result.negated
     return f"{result.n} pairs, {negated} negated and {result.n - negated} affirmative"
+
+
+def _differing(document: Document) -> str:
+    """Return in words how many pairs differ in more than the negation; empty if none is known."""
+    count = sum(pair.get("differing", 0) > 0 for pair in document.pairs)
+    if not count:
+        return ""
+    verb = "differs" if count == 1 else "differ"
+    return f"{count} of {len(document.pairs)} pairs {verb} in more than the negation"
 
 
 def _clear(effect: Effect | HeadEffect) -> str:

@@ -176,5 +176,6 @@ def differences_note(found: Iterable[Differences]) -> str:
     verb = "differs" if len(differing) == 1 else "differ"
     return (
         f"{len(differing)} of {len(rows)} pairs {verb} in more than the negation ({kinds}), so "
-        "effects on them are not of the negation alone; word both statements alike apart from it"
+        "results on them count that difference too; word both statements alike apart from it, or "
+        "leave out the pairs for which negtrace.pairs.differences(pair) is true"
     )

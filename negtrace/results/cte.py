@@ -26,6 +26,7 @@ from negtrace.results.statistics import AGGREGATES
 Texts = tuple[tuple[str, str], ...]
 
 ARRAYS = ("clean", "corrupt", "patched", "roles", "negated")
+COLUMNS = ("texts", "differing")  # an entry per pair, or None
 
 FILL = {"patched": np.nan, "roles": -1}  # where a pair has no position
 
@@ -77,6 +78,9 @@ class CTE:
     dropped: tuple[Dropped, ...] = ()
     texts: Texts | None = None
     """True and false statement of each pair; None unless asked for."""
+    differing: tuple[int, ...] | None = None
+    """Number of words in which the two runs of each pair differ apart from the negation; None where
+    that is not known."""
 
     def __post_init__(self) -> None:
         one_of("direction", self.direction, DIRECTIONS)
@@ -100,8 +104,10 @@ class CTE:
             repeated = [name for name, count in Counter(names).items() if count > 1]
             if repeated:
                 raise CTEError(f"every {kind} must occur once; repeated: {listed(repeated)}")
-        if self.texts is not None and len(self.texts) != len(self):
-            raise CTEError(f"texts hold {len(self.texts)} pairs, expected {len(self)}")
+        for name in COLUMNS:
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self):
+                raise CTEError(f"{name} has {len(column)} entries, expected {len(self)}")
 
     def _check_shapes(self) -> None:
         """Refuse arrays whose axes are not as long as the names say."""
@@ -171,14 +177,12 @@ class CTE:
         return counts_of(self.segments)
 
     def _take(self, indices: Int[np.ndarray, " pair"]) -> "CTE":
-        chosen = indices.tolist()
-        texts = self.texts
-        return replace(
-            self,
-            **{name: getattr(self, name)[indices] for name in ARRAYS},
-            ids=tuple(self.ids[index] for index in chosen),
-            texts=None if texts is None else tuple(texts[index] for index in chosen),
-        )
+        columns = {name: getattr(self, name) for name in ("ids", *COLUMNS)}
+        chosen: dict[str, Any] = {
+            name: None if column is None else tuple(column[index] for index in indices.tolist())
+            for name, column in columns.items()
+        }
+        return replace(self, **{name: getattr(self, name)[indices] for name in ARRAYS}, **chosen)
 
     def select(
         self,
@@ -330,9 +334,8 @@ class CTE:
         return replace(
             results[0],
             **arrays,
-            ids=tuple(chain.from_iterable(result.ids for result in results)),
+            **{n: _joined([getattr(result, n) for result in results]) for n in ("ids", *COLUMNS)},
             dropped=tuple(dict.fromkeys(chain.from_iterable(r.dropped for r in results))),
-            texts=_joined_texts([result.texts for result in results]),
             provenance=combined([result.provenance for result in results]),
         )
 
@@ -367,6 +370,7 @@ class CTE:
             "dropped": [asdict(drop) for drop in self.dropped],
             "provenance": asdict(self.provenance),
             "texts": self.texts if include_text else None,
+            **({} if self.differing is None else {"differing": self.differing}),
         }
         data = to_bytes({name: getattr(self, name) for name in ARRAYS}, description)
         return write_bytes(Path(path), data)
@@ -388,8 +392,9 @@ class CTE:
             **{name: stored[name] for name in (*ARRAYS, "ids", *SETTINGS, "texts")},
             dropped=tuple(Dropped(**drop) for drop in stored["dropped"]),
             provenance=Provenance(**stored["provenance"]),
+            differing=stored.get("differing"),  # older files lack it
         )
 
 
-def _joined_texts(texts: Sequence[Texts | None]) -> Texts | None:
-    return None if None in texts else tuple(pair for part in texts for pair in part or ())
+def _joined(columns: Sequence[Any]) -> Any:
+    return None if None in columns else tuple(chain.from_iterable(columns))

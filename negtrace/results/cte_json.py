@@ -66,7 +66,7 @@ class Document:
     sites: tuple[str, ...]
     roles: tuple[str, ...]
     pairs: tuple[Mapping[str, Any], ...]
-    """Pairs that were traced: id, negated, segment, below_floor, and texts if they were kept."""
+    """Pairs that were traced: id, negated, segment, below_floor; differing and texts if known."""
     dropped: tuple[Dropped, ...]
     segment_counts: Mapping[str, int]
     floor: float
@@ -251,13 +251,13 @@ def _selections(cte: CTE, options: ReduceOptions) -> Iterator[ReduceOptions]:
 
 def _pairs(cte: CTE, floor: float, *, include_text: bool) -> list[dict[str, Any]]:
     below = (~above_floor(cte.d, floor)).tolist()
-    columns = zip(cte.ids, cte.negated.tolist(), cte.segments, below, strict=True)
-    names = ("id", "negated", "segment", "below_floor")
-    rows = [dict(zip(names, row, strict=True)) for row in columns]
+    columns: dict[str, Sequence[Any]] = {"id": cte.ids, "negated": cte.negated.tolist()}
+    columns |= {"segment": cte.segments, "below_floor": below}
+    if cte.differing is not None:
+        columns["differing"] = cte.differing
     if include_text and cte.texts is not None:
-        for row, (true, false) in zip(rows, cte.texts, strict=True):
-            row["texts"] = {"true": true, "false": false}
-    return rows
+        columns["texts"] = [{"true": true, "false": false} for true, false in cte.texts]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _entry(result: Reduction, names: Sequence[str]) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def collected(
         corruption=settings["corruption"]["name"],
         unit=sweep.encoder.unit,
         dropped=tuple(dropped),
+        differing=tuple(each.differing.words for each in pairs),
         texts=tuple((each.pair.true, each.pair.false) for each in pairs)
         if config.include_text
         else None,

@@ -1,7 +1,14 @@
 """Pairs prepared for a sweep: their contrasts, or the reason why a pair cannot be traced."""
 
-__all__ = ["PreparedPair", "mean_scores", "prepare", "require_some"]
+__all__ = [
+    "PreparedPair",
+    "mean_scores",
+    "prepare",
+    "require_some",
+    "warn_of_differences",
+]
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from negtrace.encoders.base import Encoder
-from negtrace.errors import AlignmentError, EncoderError, TraceError
+from negtrace.errors import AlignmentError, EncoderError, NegtraceWarning, TraceError
+from negtrace.pairs.differences import Differences, differences_note
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.tokens import Tokens
 from negtrace.results.provenance import Dropped
@@ -26,6 +34,11 @@ class PreparedPair:
     pair: Pair
     contrasts: Sequence[Contrast]
     """One contrast, or several samples whose scores are averaged."""
+
+    @property
+    def differing(self) -> Differences:
+        """Words in which the two runs differ apart from the negation, the same in every sample."""
+        return self.contrasts[0].differing
 
 
 def prepare(
@@ -101,6 +114,15 @@ def require_some(prepared: Sequence[PreparedPair], dropped: Sequence[Dropped]) -
     counts = Counter(drop.code for drop in dropped)
     summary = "; ".join(f"{count} {code} ({reasons[code]})" for code, count in counts.items())
     raise TraceError(f"no pair is left to trace: {summary or 'no pairs were given'}")
+
+
+def warn_of_differences(prepared: Sequence[PreparedPair]) -> None:
+    """Warn once of all pairs whose two runs differ in more than the negation.
+
+    The warning names the line that called the caller of this function.
+    """
+    if note := differences_note(each.differing for each in prepared):
+        warnings.warn(note, NegtraceWarning, stacklevel=3)
 
 
 def mean_scores(

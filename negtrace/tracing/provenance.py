@@ -1,6 +1,6 @@
 """Provenance of a result: the model, the pairs, the time, and the settings."""
 
-__all__ = ["now", "provenance_of", "rules_of"]
+__all__ = ["differing_pairs", "now", "provenance_of", "rules_of"]
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,11 @@ def now() -> str:
 def rules_of(prepared: Sequence[PreparedPair]) -> dict[str, int]:
     """Return the number of pairs that each alignment rule aligned."""
     return dict(sorted(Counter(each.contrasts[0].rule for each in prepared).items()))
+
+
+def differing_pairs(prepared: Sequence[PreparedPair]) -> int:
+    """Return the number of pairs that differ in more than the negation."""
+    return sum(bool(each.differing) for each in prepared)
 
 
 def provenance_of(

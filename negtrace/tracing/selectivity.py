@@ -25,8 +25,8 @@ from negtrace.tracing.attention import attention_patterns, require_patterns
 from negtrace.tracing.config import QUERIES
 from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.corruptions.contrast import Run
-from negtrace.tracing.prepare import PreparedPair, prepare, require_some
-from negtrace.tracing.provenance import provenance_of, rules_of
+from negtrace.tracing.prepare import PreparedPair, prepare, require_some, warn_of_differences
+from negtrace.tracing.provenance import differing_pairs, provenance_of, rules_of
 
 BATCH = 32
 """Statements whose attention is computed at once."""
@@ -83,6 +83,7 @@ def head_selectivity(
         prepared, without_slot = _with_slot(prepared, queries)
         dropped += without_slot
         require_some(prepared, dropped)
+        warn_of_differences(prepared)
         anchors = encoder.embed_anchors([each.pair.anchor for each in prepared])
         runs = [_runs(each) for each in prepared]
         attention = _attention(encoder, runs, anchors, progress)
@@ -90,7 +91,11 @@ def head_selectivity(
         _largest(each, attention[2 * index], attention[2 * index + 1], queries)
         for index, each in enumerate(runs)
     ]
-    config = {"queries": queries, "alignment": rules_of(prepared)}
+    config = {
+        "queries": queries,
+        "alignment": rules_of(prepared),
+        "differing": differing_pairs(prepared),
+    }
     return selectivity_of(
         np.stack(by_pair),
         [each.pair.id for each in prepared],

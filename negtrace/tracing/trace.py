@@ -31,7 +31,7 @@ from negtrace.tracing.engines.routes import FASTEST
 from negtrace.tracing.engines.sweep import ContrastScores, Sweep
 from negtrace.tracing.positions import name_of
 from negtrace.tracing.precision import deviation, half_precision
-from negtrace.tracing.prepare import PreparedPair, prepare, require_some
+from negtrace.tracing.prepare import PreparedPair, prepare, require_some, warn_of_differences
 from negtrace.tracing.provenance import provenance_of
 from negtrace.tracing.sites import plan_for
 from negtrace.tracing.verify import verified
@@ -77,6 +77,7 @@ def trace(
         corruption = _corruption(config).prepared(pairs, encoder)
         prepared, dropped = prepare(encoder, pairs, corruption, config.positions)
         require_some(prepared, dropped)
+        warn_of_differences(prepared)
         sweep = Sweep(
             encoder=encoder,
             contrasts=[contrast for each in prepared for contrast in each.contrasts],

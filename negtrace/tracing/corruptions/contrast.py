@@ -3,12 +3,13 @@
 __all__ = ["Contrast", "Run", "RunEdit", "contrast_at_cue", "cue_positions"]
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from negtrace.errors import AlignmentError
 from negtrace.pairs.alignment import Correspondence
+from negtrace.pairs.differences import Differences
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.roles import token_roles
 from negtrace.pairs.tokens import Tokens
@@ -48,6 +49,9 @@ class Contrast:
     """First position where the tokens or embeddings differ, or that has no plain counterpart."""
     rule: str = "identity"
     """Name of the rule that aligned the two runs; counted in the provenance."""
+    differing: Differences = field(default_factory=Differences)
+    """Words in which the two runs differ apart from the negation. There are none where the cue
+    alone is corrupted."""
 
 
 def cue_positions(pair: Pair, true: Tokens) -> list[int]:

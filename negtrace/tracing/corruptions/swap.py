@@ -20,7 +20,8 @@ class Swap(Corruption):
     """The false statement replaces the true one (symmetric token replacement).
 
     Zhang & Nanda (arXiv 2309.16042) recommend this corruption; NAST (arXiv 2602.12498) and
-    Quantmeyer et al. (arXiv 2407.10488) use it. It works on pairs of either polarity.
+    Quantmeyer et al. (arXiv 2407.10488) use it. It works on pairs of either polarity. Where the
+    statements differ in more than the negation, its effects count that difference too.
     """
 
     name = "swap"
@@ -38,5 +39,6 @@ class Swap(Corruption):
                 corrupt_from_clean=alignment.false_from_true,
                 first_difference=alignment.first_difference,
                 rule=alignment.rule,
+                differing=alignment.differing,
             )
         ]
