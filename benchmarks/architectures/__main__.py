@@ -9,6 +9,7 @@ forward of the model that changes the same state by a plain hook.
 
 import argparse
 import dataclasses
+import json
 import multiprocessing
 import os
 import sys
@@ -17,19 +18,31 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(1, str(Path(__file__).parents[1]))
 
 import torch
 import transformers
-from case import LIMITS, Outcome, examine
+from case import LIMITS, OWN_STAGES, Outcome, Verdict, examine
 from catalogue import Entry, entries
 from record import machine, record
 
 SECONDS = 120
 """Time after which a class is given up; it counts as a crash."""
+
+
+@dataclasses.dataclass
+class Running:
+    """A class whose process runs."""
+
+    entry: Entry
+    process: Any
+    receiver: Connection
+    start: float = dataclasses.field(default_factory=time.monotonic)
+    stage: str = "build"
+    """Stage that began last."""
 
 
 def main() -> None:
@@ -40,6 +53,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="names such as decoder/llama")
     parser.add_argument("--jobs", type=int, default=1, help="classes that run at once")
+    parser.add_argument("--keep", action="store_true", help="keep other classes of the JSON file")
     options = parser.parse_args()
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
@@ -49,22 +63,39 @@ def main() -> None:
     for outcome in _all(chosen, options.jobs):
         sys.stderr.write(line(outcome) + "\n")
         outcomes.append(outcome)
-    order = {entry.name: rank for rank, entry in enumerate(chosen)}
+    names = [entry.name for entry in entries()]
+    rows = {outcome.name: _facts(outcome) for outcome in outcomes}
+    if options.keep:
+        rows = _kept(options.out) | rows
+    verdicts = Counter(row["verdict"] for row in rows.values())
     figures = {
         **machine(threads=1),
         "limits": LIMITS,
         "seconds": round(time.perf_counter() - start),
-        "verdicts": dict(Counter(outcome.verdict for outcome in outcomes)),
-        "classes": [
-            dataclasses.asdict(outcome)
-            for outcome in sorted(outcomes, key=lambda each: order[each.name])
-        ],
+        "verdicts": {name: verdicts[name] for name in get_args(Verdict)},
+        "classes": [rows[name] for name in names if name in rows],
     }
     record(figures, options.out)
 
 
 def _is_chosen(entry: Entry, only: Sequence[str] | None) -> bool:
     return not only or bool({entry.name, entry.model_type, entry.kind, entry.class_name} & {*only})
+
+
+def _kept(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows of a file that the same versions wrote on the same machine, by name."""
+    figures = json.loads(path.read_text("utf-8"))
+    here = machine(threads=1)
+    for name in ("machine", "instructions", "torch", "transformers", "negtrace"):
+        if figures[name] != here[name]:
+            raise SystemExit(f"{path} is of {name} {figures[name]}, and this is {here[name]}")
+    return {row["name"]: row for row in figures["classes"]}
+
+
+def _facts(outcome: Outcome) -> dict[str, Any]:
+    """Return the facts of a class that are known."""
+    facts = dataclasses.asdict(outcome)
+    return {name: value for name, value in facts.items() if value not in (None, "", (), {})}
 
 
 def line(outcome: Outcome) -> str:
@@ -76,7 +107,8 @@ def line(outcome: Outcome) -> str:
 def _all(chosen: Sequence[Entry], jobs: int) -> Iterator[Outcome]:
     """Yield the result of every class, each in a process of its own that may be ended."""
     context = multiprocessing.get_context("fork")
-    waiting, running = list(chosen), []
+    waiting = list(chosen)
+    running: list[Running] = []
     while waiting or running:
         while waiting and len(running) < jobs:
             entry = waiting.pop(0)
@@ -84,40 +116,45 @@ def _all(chosen: Sequence[Entry], jobs: int) -> Iterator[Outcome]:
             process = context.Process(target=_send, args=(entry, sender))
             process.start()
             sender.close()
-            running.append((entry, process, receiver, time.monotonic()))
-        multiprocessing.connection.wait([receiver for _, _, receiver, _ in running], timeout=1)
+            running.append(Running(entry, process, receiver))
+        multiprocessing.connection.wait([each.receiver for each in running], timeout=1)
         for each in list(running):
-            if outcome := _ended(*each):
+            if outcome := _ended(each):
                 running.remove(each)
                 yield outcome
 
 
 def _send(entry: Entry, sender: Connection) -> None:
-    sender.send(examine(entry))
+    """Send the stages of a class as they begin, then its result."""
+    sender.send(examine(entry, tell=sender.send))
 
 
-def _ended(entry: Entry, process: Any, receiver: Connection, start: float) -> Outcome | None:
+def _ended(running: "Running") -> Outcome | None:
     """Return the result of a class whose process has ended or has run too long."""
-    message = ""
-    if receiver.poll():
-        try:
-            outcome: Outcome = receiver.recv()
-        except EOFError:
-            message = "the process ended without a result"
-        else:
-            process.join()
-            return outcome
-    elif time.monotonic() - start > SECONDS:
-        message = f"no result after {SECONDS} s"
-        process.kill()
-    if not message:
+    try:
+        while running.receiver.poll():
+            message = running.receiver.recv()
+            if isinstance(message, Outcome):
+                running.process.join()
+                return message
+            running.stage = message
+    except EOFError:
+        running.process.join()
+        return _cut_off(running, f"the process ended without a result ({running.process.exitcode})")
+    if time.monotonic() - running.start < SECONDS:
         return None
-    process.join()
+    running.process.kill()
+    running.process.join()
+    return _cut_off(running, f"no result after {SECONDS} s")
+
+
+def _cut_off(running: "Running", message: str) -> Outcome:
+    """Return the result of a class whose process was ended: not negtrace's before it began."""
     return Outcome(
-        name=entry.name,
-        class_name=entry.class_name,
-        verdict="crash",
-        stage="process",
+        name=running.entry.name,
+        class_name=running.entry.class_name,
+        verdict="not built" if running.stage in OWN_STAGES else "crash",
+        stage=running.stage,
         message=message,
     )
 

@@ -13,21 +13,30 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import transformers
 from catalogue import Entry
-from oracle import Ids, Oracle, Place
+from oracle import Ids, Oracle, Place, Scorer
 from tiny import build
+from torch.utils._python_dispatch import TorchDispatchMode
 from words import ANCHOR, CONTRASTS, tokenizer
 
 import negtrace
 from negtrace import Anchor, Pair
 from negtrace.encoders import Encoder
+from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel
 from negtrace.errors import NegtraceError
 from negtrace.tracing import check
 
-Verdict = Literal["exact", "refused", "wrong", "crash", "skipped"]
+Verdict = Literal["exact", "refused", "wrong", "crash", "not built"]
+
+OWN_STAGES = ("build", "run", "save", "reload")
+"""Steps without negtrace."""
 
 LIMITS = {"float64": 1e-9, "float32": 1e-5}
-"""Largest gap between two scores that counts as none, in units of |d|."""
+"""Largest gap between two scores that counts as none, in units of |d|, by precision."""
+
+ROUNDING = 16
+"""Units of rounding of the score's own terms that are allowed besides, where |d| is tiny."""
 
 INNER = ("attn_out", "mlp_out")
 
@@ -48,12 +57,17 @@ class Outcome:
     class_name: str
     verdict: Verdict
     dtype: str = ""
+    """Precision of the weights and of the states."""
+    precision: str = ""
+    """Precision that the model's own code computes in."""
     message: str = ""
     """Reason for any verdict but exact."""
     stage: str = ""
     """What was done when the verdict fell: build, load, check, or a trace."""
     gap: float | None = None
     """Largest gap of any score, in units of |d|."""
+    limit: float | None = None
+    """Largest gap that counts as none, in units of |d|."""
     cells: int = 0
     """Cells that were compared."""
     tokens: tuple[int, ...] = ()
@@ -81,41 +95,54 @@ def _short(message: str) -> str:
     return " ".join(message.split())[:400]
 
 
-def examine(entry: Entry) -> Outcome:
-    """Return the result for a class; whatever it raises is in the result."""
+def examine(entry: Entry, tell: Callable[[str], object] = str) -> Outcome:
+    """Return the result for a class; whatever it raises is in the result.
+
+    Args:
+        entry: the class.
+        tell: is told the stage that begins.
+    """
     facts: dict[str, Any] = {"name": entry.name, "class_name": entry.class_name}
     try:
         with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
             warnings.simplefilter("ignore")
-            _examine(entry, Path(folder), facts)
+            _examine(entry, Path(folder) / "tiny", facts, tell)
     except Fallen as fallen:
         return Outcome(**facts | fallen.outcome)
     return Outcome(**facts, verdict="exact")
 
 
-def _examine(entry: Entry, folder: Path, facts: dict[str, Any]) -> None:
+def _examine(
+    entry: Entry, folder: Path, facts: dict[str, Any], tell: Callable[[str], object]
+) -> None:
     """Fill in the facts of a class, or raise `Fallen`."""
+    tell("build")
     model = _own(lambda: _built(entry), "build")
-    facts["dtype"] = _own(lambda: _precision(model, entry), "run")
+    tell("run")
+    facts["dtype"], facts["precision"] = _own(lambda: _precisions(model, entry), "run")
+    tell("save")
     _own(lambda: _save(model, entry, folder), "save")
-    encoder = _theirs(
-        lambda: negtrace.load(folder, name="tiny", dtype=facts["dtype"], self_check=False), "load"
-    )
+    tell("reload")
+    again = _own(lambda: _reloaded(entry, folder, facts["dtype"]), "reload")
+    tell("load")
+    encoder = _theirs(lambda: _loaded(entry, folder, facts["dtype"], again), "load")
     facts["blocks"] = len(encoder.blocks)
+    tell("check")
     start = time.perf_counter()
     report = _theirs(lambda: check(encoder), "check")
     facts["check_s"] = round(time.perf_counter() - start, 3)
     _theirs(report.require, "check")
+    tell("trace")
     with torch.inference_mode():
         _compare(encoder, entry, facts)
 
 
 def _own(step: Callable[[], Any], stage: str) -> Any:
-    """Return what a step without negtrace gives; where it fails, the class is skipped."""
+    """Return what a step without negtrace gives; where it fails, the class is not built."""
     try:
         return step()
     except Exception as error:  # a class that is built tiny can raise anything
-        raise Fallen("skipped", stage, f"{type(error).__name__}: {error}") from error
+        raise Fallen("not built", stage, f"{type(error).__name__}: {error}") from error
 
 
 def _theirs(step: Callable[[], Any], stage: str) -> Any:
@@ -129,29 +156,72 @@ def _theirs(step: Callable[[], Any], stage: str) -> Any:
 
 
 def _built(entry: Entry) -> Any:
-    return build(entry.model_class, entry.model_type, decoder=entry.kind == "decoder")
+    return build(entry.model_class, decoder=entry.kind == "decoder")
 
 
 def _tokenizer(entry: Entry) -> Any:
     return tokenizer("$A [EOS]" if "t5" in entry.model_type else "[BOS] $A [EOS]")
 
 
-def _precision(model: Any, entry: Entry) -> str:
-    """Return the widest precision that the model runs in and tells the statements apart."""
-    words = _tokenizer(entry)
+def _precisions(model: Any, entry: Entry) -> tuple[str, str]:
+    """Return the widest precision that a model runs in, and the one that its own code computes in.
+
+    The second is float32 where the code turns states of float64 into float32.
+    """
     for dtype in ("float64", "float32"):
         model.to(getattr(torch, dtype))
+        if dtype == "float64":
+            # torch's grouped multiplication of experts has no float64.
+            model.set_experts_implementation("eager")
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), Narrowed() as narrowed:
                 for texts in CONTRASTS.values():
                     for text in texts:
-                        _embedding(model, entry, words(text).input_ids)
+                        _embedding(model, entry, _tokenizer(entry)(text).input_ids)
         except RuntimeError:
             if dtype == "float32":
                 raise
         else:
-            return dtype
+            return dtype, "float32" if narrowed.found else dtype
     raise AssertionError
+
+
+class Narrowed(TorchDispatchMode):
+    """Watch for tensors of float64 that are turned into narrower ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        given = args[0] if args and isinstance(args[0], torch.Tensor) else None
+        if given is not None and given.dtype == torch.float64 and given.ndim >= 2:
+            self.found |= isinstance(result, torch.Tensor) and result.dtype == torch.float32
+        return result
+
+
+def _reloaded(entry: Entry, folder: Path, dtype: str) -> Any:
+    """Return the saved model as transformers itself loads it."""
+    auto = transformers.AutoModelForCausalLM if entry.kind == "decoder" else transformers.AutoModel
+    return auto.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+
+
+def _loaded(entry: Entry, folder: Path, dtype: str, again: Any) -> Encoder:
+    """Return the encoder of a saved model.
+
+    Some decoders have a tokenizer of their own, with which transformers would read the small one.
+    These get the model and the tokenizer by hand.
+    """
+    words = _tokenizer(entry)
+    read = transformers.AutoTokenizer.from_pretrained(folder)
+    if entry.kind == "decoder" and read(ANCHOR).input_ids != words(ANCHOR).input_ids:
+        if dtype == "float64":
+            again.set_experts_implementation("eager")
+        return CausalLanguageModel(again, words, name="tiny")
+    return negtrace.load(folder, name="tiny", dtype=dtype, self_check=False)
 
 
 def _save(model: Any, entry: Entry, folder: Path) -> None:
@@ -173,22 +243,23 @@ def _embedding(model: Any, entry: Entry, ids: Ids) -> torch.Tensor:
     return features[0, 0] if features.ndim == 3 else features[0]
 
 
-def _scorer(encoder: Encoder, entry: Entry) -> Callable[[Ids], float]:
+def _scorer(encoder: Encoder, entry: Entry) -> Scorer:
     """Return the score of a row: difference of two logits, or cosine to the anchor, scaled."""
     model: Any = encoder.model
     if entry.kind == "decoder":
 
-        def difference(ids: Ids) -> float:
+        def difference(ids: Ids) -> tuple[float, float]:
             yes, no = _embedding(model, entry, ids).double().tolist()
-            return yes - no
+            return yes - no, max(abs(yes), abs(no))
 
         return difference
     anchor = _embedding(model, entry, encoder.tokenize([ANCHOR])[0].ids)
     scale, bias = _scale_of(model) if entry.kind == "dual encoder" else (1.0, 0.0)
 
-    def cosine(ids: Ids) -> float:
+    def cosine(ids: Ids) -> tuple[float, float]:
         text = _embedding(model, entry, ids)
-        return scale * float(text @ anchor / (text.norm() * anchor.norm())) + bias
+        score = scale * float(text @ anchor / (text.norm() * anchor.norm())) + bias
+        return score, scale + abs(bias)
 
     return cosine
 
@@ -233,7 +304,7 @@ def _compare(encoder: Encoder, entry: Entry, facts: dict[str, Any]) -> None:
     """Trace every run and compare each of its scores with the oracle's."""
     inner = _offered(encoder, "sites")
     facts["sites"] = ("resid", "resid_pre", *inner)
-    oracle = Oracle(score=_scorer(encoder, entry), blocks=encoder.blocks, inner=inner)
+    oracle = Oracle(scorer=_scorer(encoder, entry), blocks=encoder.blocks, inner=inner)
     facts |= {"trace_s": 0.0, "oracle_s": 0.0, "gap": 0.0, "d": {}}
     fallen: list[Fallen] = []
     for stage, (contrast, direction, kinds) in RUNS.items():
@@ -259,7 +330,7 @@ def _compare(encoder: Encoder, entry: Entry, facts: dict[str, Any]) -> None:
         except Fallen as error:
             fallen.append(error)
     if fallen:
-        order = ["wrong", "crash", "skipped", "refused"]
+        order = ["wrong", "crash", "not built", "refused"]
         raise min(fallen, key=lambda each: order.index(each.outcome["verdict"]))
     _require_names(encoder, inner)
 
@@ -292,13 +363,16 @@ def _judge(
     largest = float(max(np.nanmax(gaps), whole))
     facts["gap"] = max(facts["gap"], largest)
     facts["cells"] = facts.get("cells", 0) + int((~np.isnan(cells)).sum())
-    if not largest <= LIMITS[facts["dtype"]]:
+    rounding = ROUNDING * torch.finfo(getattr(torch, facts["precision"])).eps
+    limit = LIMITS[facts["precision"]] + rounding * oracle.magnitude(base) / abs(d)
+    facts["limit"] = max(facts.get("limit", 0.0), limit)
+    if not largest <= limit:
         site, layer, token = np.unravel_index(int(np.nanargmax(gaps)), gaps.shape)
         raise Fallen(
             "wrong",
             stage,
             f"{largest:.2g} d at {cte.sites[site]}, layer {layer}, token {token} of {len(base)}; "
-            f"{(gaps > LIMITS[facts['dtype']]).sum()} of {(~np.isnan(cells)).sum()} cells",
+            f"{(gaps > limit).sum()} of {(~np.isnan(cells)).sum()} cells",
         )
 
 
@@ -316,7 +390,9 @@ def _require_names(encoder: Encoder, inner: dict[str, Sequence[Place]]) -> None:
     for layer, place in enumerate(inner["attn_out"]):
         kind = str(kinds[layer]) if kinds and layer < len(kinds) else ""
         made = f"{names[id(place.module)]} {type(place.module).__name__}"
-        if any(part in kind for part in NO_ATTENTION) or not _is_attention(made):
+        # A norm may stand behind attention; then it is what the block adds.
+        fits = _is_attention(made) or "norm" in made.lower()
+        if any(part in kind for part in NO_ATTENTION) or not fits:
             raise Fallen(
                 "wrong", "names", f"attn_out of layer {layer + 1} ({kind or 'attention'}) is {made}"
             )

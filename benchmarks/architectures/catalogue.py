@@ -12,6 +12,8 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES,
+    MODEL_FOR_TEXT_TO_SPECTROGRAM_MAPPING_NAMES,
+    MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES,
     MODEL_MAPPING_NAMES,
 )
 
@@ -19,6 +21,19 @@ Kind = Literal["decoder", "text encoder", "dual encoder"]
 
 DECODERS_THAT_EMBED = ("gpt2", "llama", "qwen3")
 """Decoders that are also tried as text encoders: E5-Mistral and Qwen3-Embedding are such."""
+
+
+OTHER_INPUTS = (
+    *("pixel_values", "flattened_patches"),
+    *("input_features", "input_values", "audio_codes"),
+)
+"""Arguments of a forward that reads images or sounds besides texts."""
+
+SPEAKS = {
+    *MODEL_FOR_TEXT_TO_SPECTROGRAM_MAPPING_NAMES,
+    *MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES,
+}
+"""Model types that turn text into sound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +56,10 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """Return every decoder, then every text encoder, then every dual encoder."""
-    return [*_decoders(), *_embedders()]
+    """Return every decoder, then every text encoder, then every dual encoder, each class once."""
+    every = [*_decoders(), *_embedders()]
+    by_class = {(entry.kind, entry.class_name): entry for entry in reversed(every)}
+    return [entry for entry in every if by_class[entry.kind, entry.class_name] is entry]
 
 
 def _decoders() -> Iterator[Entry]:
@@ -71,19 +88,21 @@ def _names_of(model_type: str) -> tuple[str, ...]:
 
 
 def _embeds_text(model_type: str, name: str) -> bool:
-    """Tell whether a class reads token ids and no image, and is not a decoder without its head."""
+    """Tell whether a class reads token ids alone, and is not a decoder without its head."""
     encodes = {
         *MODEL_FOR_MASKED_LM_MAPPING_NAMES,
         *MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES,
         *DECODERS_THAT_EMBED,
     }
+    if model_type in SPEAKS:
+        return False
     if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and model_type not in encodes:
         return False
     try:
         arguments = inspect.signature(getattr(transformers, name).forward).parameters
     except (ImportError, AttributeError):  # it needs a library that is not installed
         return False
-    return "input_ids" in arguments and "pixel_values" not in arguments
+    return "input_ids" in arguments and not {*OTHER_INPUTS} & {*arguments}
 
 
 def _has(name: str, method: str) -> bool:

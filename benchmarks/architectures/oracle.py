@@ -4,7 +4,7 @@ It shares no code with the engines that it judges. The encoder only says which m
 sites. A run is a batch of one row; a patch writes the other run's state at one token.
 """
 
-__all__ = ["Ids", "Oracle", "Place", "correspondence"]
+__all__ = ["Ids", "Oracle", "Place", "Scorer", "correspondence"]
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +15,9 @@ import numpy as np
 from torch import Tensor, nn
 
 Ids = Sequence[int]
+
+Scorer = Callable[[Ids], tuple[float, float]]
+"""Score of one row of token ids by the model's own forward, and the size of the score's terms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +33,18 @@ class Place:
 class Oracle:
     """A model, a score, and where its sites are."""
 
-    score: Callable[[Ids], float]
-    """Score of one row of token ids, by the model's own forward."""
+    scorer: Scorer
     blocks: Sequence[nn.Module]
     inner: Mapping[str, Sequence[Place]]
     """Places of the sites inside the blocks, block by block, such as `attn_out` or `head.0`."""
+
+    def score(self, ids: Ids) -> float:
+        """Return the score of a row."""
+        return self.scorer(ids)[0]
+
+    def magnitude(self, ids: Ids) -> float:
+        """Return the size of the terms of a row's score, which bounds its rounding."""
+        return self.scorer(ids)[1]
 
     def place(self, site: str, layer: int) -> Place:
         """Return where a site is at a layer; layer 0 is the input of the first block."""
@@ -96,9 +106,9 @@ def _with_state(value: Any, state: Tensor) -> Any:
     """Return the output of a block with another state; the other values are the model's own."""
     if isinstance(value, Tensor):
         return state
-    if isinstance(value, tuple):
-        return (_with_state(value[0], state), *value[1:])
-    raise TypeError(f"a block returns {type(value).__name__}; the oracle reads tensors and tuples")
+    if isinstance(value, tuple | list):
+        return type(value)((_with_state(value[0], state), *value[1:]))
+    raise TypeError(f"a block returns {type(value).__name__}; expected a tensor, tuple or list")
 
 
 @contextmanager

@@ -15,7 +15,6 @@ import torch
 import transformers
 from special import SPECIAL
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING
 from words import EOS, VOCABULARY
 
 LAYERS = 3
@@ -100,9 +99,9 @@ PATTERNS = ("layer_types", "mlp_layer_types", "layers_block_type", "block_types"
 """Fields that name the kind of each layer: every kind of the default takes part."""
 
 
-def tiny_config(config_class: Any, model_type: str, **changes: Any) -> Any:
+def tiny_config(config_class: Any, **changes: Any) -> Any:
     """Return a small configuration of any class."""
-    return config_class(**_shrunk(config_class, model_type, None) | changes)
+    return config_class(**_shrunk(config_class, config_class.model_type, None) | changes)
 
 
 def _shrunk(config_class: Any, model_type: str, default: Any) -> dict[str, Any]:
@@ -110,6 +109,10 @@ def _shrunk(config_class: Any, model_type: str, default: Any) -> dict[str, Any]:
     default = config_class() if default is None else default
     names = {field.name for field in dataclasses.fields(config_class)}
     fields = {name: value for name, value in SIZES.items() if name in names}
+    if "qk_rope_head_dim" in names:  # latent attention: all heads have keys, which turn in part
+        fields |= {"head_dim": 4, "num_key_value_heads": 4}
+    if sections := getattr(default, "rope_parameters", None) and _sections(default.rope_parameters):
+        fields["rope_parameters"] = {**default.rope_parameters, "mrope_section": sections}
     for name in PATTERNS:
         if name in names and (kinds := getattr(default, name, None)):
             fields[name] = list(itertools.islice(itertools.cycle(dict.fromkeys(kinds)), LAYERS))
@@ -121,6 +124,14 @@ def _shrunk(config_class: Any, model_type: str, default: Any) -> dict[str, Any]:
             if "AutoConfig" in str(config_class.sub_configs[name]):
                 fields[name]["model_type"] = part.model_type
     return _merged(fields, SPECIAL.get(model_type, {}))
+
+
+def _sections(rope: Mapping[str, Any]) -> list[int]:
+    """Return sizes of the parts of a head that turn with time, height and width, if there are."""
+    if "mrope_section" not in rope:
+        return []
+    pairs = int(SIZES["head_dim"] // 2 * rope.get("partial_rotary_factor", 1))
+    return [pairs - 2 * (pairs // 3), pairs // 3, pairs // 3]
 
 
 def _merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,26 +148,25 @@ def _reserved_tokens(names: set[str], default: Any) -> dict[str, int]:
     """Return ids above those of the words for the tokens of images, sounds and the like."""
     free = itertools.count(EOS + 1)
     reserved = {}
-    for name in sorted(names):
-        value = getattr(default, name, None)
-        token = name.endswith(("_token_id", "_token_index"))
-        if token and name not in SIZES and isinstance(value, int) and value >= EOS:
-            reserved[name] = next(free)
+    for name in sorted(names - {*SIZES}):
+        if name.endswith(("_token_id", "_token_index")):
+            value = getattr(default, name, None)
+            if isinstance(value, int) and value >= EOS:
+                reserved[name] = next(free)
     return reserved
 
 
-def build(model_class: Any, model_type: str, *, decoder: bool) -> Any:
+def build(model_class: Any, *, decoder: bool) -> Any:
     """Return a tiny model of a class in eval mode, with random weights that matter.
 
     Args:
         model_class: a class of transformers.
-        model_type: the model type of its configuration.
         decoder: make a decoder of a class that may be a decoder or an encoder, such as BERT's.
     """
-    config_class = model_class.config_class if model_type == "t5" else CONFIG_MAPPING[model_type]
+    config_class = model_class.config_class
     may_be_both = decoder and "is_decoder" in {f.name for f in dataclasses.fields(config_class)}
     torch.manual_seed(0)
-    config = tiny_config(config_class, model_type, **({"is_decoder": True} if may_be_both else {}))
+    config = tiny_config(config_class, **({"is_decoder": True} if may_be_both else {}))
     model = model_class(config).eval()
     transformers.set_seed(0)
     randomize(model)

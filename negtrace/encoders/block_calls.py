@@ -140,7 +140,7 @@ class _Recorder:
         self.running.append((next(self.clock), hidden.clone()))
 
     def after(self, module: nn.Module, _: tuple[Any, ...], out: Any) -> None:
-        output = out[0] if isinstance(out, tuple) and out else out
+        output = out[0] if isinstance(out, tuple | list) and out else out
         output = output.clone() if isinstance(output, Tensor) else NONE
         started, hidden = self.running.pop()
         self.calls.append(

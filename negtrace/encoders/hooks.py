@@ -64,16 +64,16 @@ class HookSite:
 
 
 def hidden_of(output: Any) -> Tensor:
-    """Return the residual stream in a block's output: a tensor, or the first item of a tuple.
+    """Return the residual stream in a block's output: a tensor, or the first of a tuple or list.
 
     Raises:
         EncoderError: for any other output.
     """
-    hidden = output[0] if isinstance(output, tuple) and output else output
+    hidden = output[0] if isinstance(output, tuple | list) and output else output
     if not isinstance(hidden, Tensor):
         raise EncoderError(
-            f"a block returned {type(output).__name__}; expected a tensor, or a tuple that starts "
-            "with one. Name other modules as the blocks."
+            f"a block returned {type(output).__name__}; expected a tensor, or a tuple or list that "
+            "starts with one. Name other modules as the blocks."
         )
     return hidden
 
@@ -92,6 +92,8 @@ def hidden_given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 
 def with_hidden(output: Any, hidden: Tensor) -> Any:
     """Return a block's output with another residual stream."""
+    if isinstance(output, list):
+        return [hidden, *output[1:]]
     return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
 

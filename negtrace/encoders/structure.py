@@ -14,7 +14,7 @@ __all__ = [
     "row_axis_of",
 ]
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 
 import torch
@@ -33,8 +33,8 @@ ROUNDING = 1e3
 def find_blocks(model: nn.Module, encode: Encode, ids: Int[Tensor, "row token"]) -> list[str]:
     """Return the names of the text tower's blocks.
 
-    These are the longest list of modules of one class that each run exactly once in a forward of
-    the text tower.
+    These are the longest list of modules that each run exactly once in a forward of the text tower,
+    and are of one class, or of classes with one parent (a hybrid has layers of several classes).
 
     Raises:
         EncoderError: when there is no such list; it says how to name the blocks.
@@ -61,8 +61,8 @@ def find_blocks(model: nn.Module, encode: Encode, ids: Int[Tensor, "row token"])
     blocks: list[str] = []
     for name, module in lists:
         names = [f"{name}.{key}" for key, _ in module.named_children()]
-        same_class = len({type(block) for block in module.children()}) == 1
-        if same_class and all(calls.get(n) == 1 for n in names) and len(names) > len(blocks):
+        once = all(calls.get(name) == 1 for name in names)
+        if once and len(names) > len(blocks) and _have_one_parent(module.children()):
             blocks = names
     if not blocks:
         raise EncoderError(
@@ -71,6 +71,12 @@ def find_blocks(model: nn.Module, encode: Encode, ids: Int[Tensor, "row token"])
             "blocks=[...]) with names as in module.named_modules()"
         )
     return blocks
+
+
+def _have_one_parent(modules: Iterable[nn.Module]) -> bool:
+    """Return whether modules are of one class, or of classes made from one besides `nn.Module`."""
+    parents = [{*type(module).__mro__} - {*nn.Module.__mro__} for module in modules]
+    return bool(set.intersection(*parents))
 
 
 def row_axis_of(blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"]) -> int:

@@ -156,6 +156,8 @@ class ModelFiles:
             )
         # A class that comes with the model may ignore what it does not know.
         model, info = read if isinstance(read, tuple) else (read, {})
+        if dtype == torch.float64:
+            _make_double(model)
         if mismatched := sorted(info.get("mismatched_keys", ())):
             name, stored, expected = mismatched[0]
             raise EncoderError(
@@ -255,6 +257,15 @@ class ModelFiles:
             # Where the first line ends in a colon, the next one holds the reason.
             reason = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
             raise EncoderError(f"{self.name}: cannot read its {what}: {reason}") from error
+
+
+def _make_double(model: Any) -> None:
+    """Turn what transformers leaves in float32 into float64."""
+    for weight in model.parameters():  # XLNet names the precision of some weights
+        weight.data = weight.data.double()
+    if hasattr(model, "set_experts_implementation"):
+        # The default, torch's grouped multiplication of experts, has no float64.
+        model.set_experts_implementation("eager")
 
 
 def _tensors(file: str) -> dict[str, Tensor]:
