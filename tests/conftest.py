@@ -9,13 +9,13 @@ from jaxtyping import install_import_hook
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# The models are tiny: more threads cost more in waiting for each other than they gain. The
+# variable is for the notebooks and commands that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 # Before any other import of the package, so that every annotated shape is checked while tests run.
 install_import_hook("negtrace", "beartype.beartype")
-
-
-# The models are tiny: more threads cost more in waiting for each other than they gain.
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -142,6 +142,18 @@ def _patched_score(
     return encoder.score(_forward(encoder, base, anchor, writes), anchor[None]).item()
 
 
+def _first(output: object) -> Tensor:
+    return output[0] if isinstance(output, tuple | list) else output
+
+
+def _with_first(output: object, hidden: Tensor) -> object:
+    """Return what a block returned with other hidden states."""
+    if isinstance(output, Tensor):
+        return hidden
+    items = [hidden, *output[1:]]
+    return output._make(items) if hasattr(output, "_make") else type(output)(items)
+
+
 def _forward(
     encoder: Encoder, run: Run, anchor: Tensor, writes: list[Callable[[Tensor], Tensor] | None]
 ) -> Tensor:
@@ -157,9 +169,7 @@ def _forward(
         return args, {**kwargs, "hidden_states": at_embed(kwargs["hidden_states"])}
 
     def after(write: Callable[[Tensor], Tensor]) -> Callable:
-        return lambda _, __, out: (
-            (write(out[0]), *out[1:]) if isinstance(out, tuple) else write(out)
-        )
+        return lambda _, __, out: _with_first(out, write(_first(out)))
 
     handles = [encoder.blocks[0].register_forward_pre_hook(before, with_kwargs=True)]
     for block, write in zip(encoder.blocks, writes[1:], strict=True):

@@ -11,6 +11,7 @@ from small_models import build, word_tokenizer
 from torch import Tensor, nn
 from torch.overrides import _len_torch_function_stack
 
+from negtrace.encoders.check import check_structure
 from negtrace.encoders.sites import BlockSites, find_sites
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import SiteError
@@ -170,6 +171,16 @@ def test_a_block_that_lacks_a_site_says_which_blocks_have_it() -> None:
     assert len(encoder.hook_sites(["mlp_out"])) == 3
 
 
+def test_the_check_names_the_sites_of_each_kind_of_block() -> None:
+    model = CASES["lfm2"].make()
+    encoder = wrap(model, word_tokenizer(), blocks=names_of(CASES["lfm2"]), name="hybrid")
+    [sites] = [item.detail for item in check_structure(encoder).items if item.name == "sites"]
+    convolution, attention = sites.split("; 1 of 3 blocks: ")
+    assert convolution.startswith("2 of 3 blocks: no attn_out: it mixes tokens with Lfm2ShortConv")
+    assert "resid_pre + attn_out" not in convolution
+    assert attention == "resid_pre + attn_out + mlp_out = resid; 4 heads"
+
+
 def test_attention_that_cannot_be_seen_is_called_so() -> None:
     def flash(_: nn.Module, query: Tensor, key: Tensor, value: Tensor, *__: object, **___: object):
         scores = (query @ key.transpose(-1, -2)).exp()
@@ -199,17 +210,17 @@ def test_a_block_that_runs_twice_is_refused() -> None:
     assert "it runs 2 times in a forward" in found[0].lacking["attn_out"]
 
 
-class Listed(Mixed):
-    """A block that returns a list, as no block of negtrace may."""
+class Halved(Mixed):
+    """A block that returns every other token alone."""
 
-    def forward(self, states: Tensor) -> list[Tensor]:
-        return [super().forward(states)]
+    def forward(self, states: Tensor) -> Tensor:
+        return super().forward(states)[:, ::2]
 
 
 def test_a_block_whose_states_change_their_shape_is_refused() -> None:
-    tower = Tower(Listed())
-    found = find_sites(tower, ["blocks.0"], lambda ids: tower.blocks[0](tower.embed(ids))[0], IDS)
-    assert "Listed returns no states of the shape (1, 9, 32)" in found[0].lacking["attn_out"]
+    tower = Tower(Halved())
+    found = find_sites(tower, ["blocks.0"], lambda ids: tower.blocks[0](tower.embed(ids)), IDS)
+    assert "Halved returns no states of the shape (1, 9, 32)" in found[0].lacking["attn_out"]
 
 
 def test_a_compiled_model_has_the_sites_of_the_plain_one() -> None:

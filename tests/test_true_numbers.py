@@ -1,6 +1,7 @@
 """Towers that break an assumption of a fast route: their numbers are those of plain forwards."""
 
 import threading
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -25,11 +26,20 @@ from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.trace import trace
 
 WIDTH = 16
+SIDE = ("side", "side in a list", "side by name")
+"""Kinds of blocks that hand more than their hidden states to the next one."""
 PAIR = Pair(
     true="There is no effusion.",
     false="There is some effusion.",
     anchor=Anchor(text="The lungs are clear."),
 )
+
+
+class Returned(NamedTuple):
+    """What a block returns by name."""
+
+    hidden: torch.Tensor
+    more: torch.Tensor
 
 
 class Block(nn.Module):
@@ -53,10 +63,14 @@ class Block(nn.Module):
             hidden += torch.tanh(self.mlp(hidden))
             return hidden
         hidden = hidden + written
-        if self.kind == "side" and given is not None:
+        if self.kind in SIDE and given is not None:
             hidden = hidden + torch.tanh(given)
         more = self.mlp(hidden)
-        return (hidden + torch.tanh(more), more) if self.kind == "side" else hidden + more
+        if self.kind not in SIDE:
+            return hidden + more
+        returned = Returned(hidden + torch.tanh(more), more)
+        kinds = {"side": tuple, "side in a list": list}
+        return kinds[self.kind](returned) if self.kind in kinds else returned
 
 
 class Tower(nn.Module):
@@ -81,7 +95,10 @@ class Tower(nn.Module):
             if self.kind == "between" and number == 1:
                 hidden = hidden + self.between(hidden.transpose(1, 2)).transpose(1, 2)
             output = block(hidden, given)
-            hidden, given = output if self.kind == "side" else (output, given)
+            if self.kind == "side by name":
+                hidden, given = output.hidden, output.more
+            else:
+                hidden, given = output if self.kind in SIDE else (output, given)
         return hidden
 
 
@@ -115,7 +132,7 @@ def largest_gap(encoder: Encoder, pair: Pair, direction: str, **options: object)
     return float(np.nanmax(np.abs(cte.patched[0, 0] - expected)) / abs(cte.d[0]))
 
 
-@pytest.mark.parametrize("kind", ["mask", "table", "side", "in place", "between"])
+@pytest.mark.parametrize("kind", ["mask", "table", *SIDE, "in place", "between"])
 @pytest.mark.parametrize("read_out", ["mean", "last"])
 @pytest.mark.parametrize(
     ("tokens", "row_tokens"), [(7, 49), (7, 4096), (64, 4096)], ids=["square", "short", "long"]

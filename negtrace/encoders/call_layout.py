@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from negtrace.encoders.hooks import with_items
 from negtrace.errors import EncoderError
 
 Path = tuple[object, ...]
@@ -139,8 +140,10 @@ def _mapped(value: Any, path: Path, function: Callable[[Path, Tensor], Tensor]) 
     """Return a nested value with a function of every tensor's path and value in its place."""
     if isinstance(value, Tensor):
         return function(path, value)
-    if type(value) in (tuple, list):
-        return type(value)(_mapped(part, (*path, n), function) for n, part in enumerate(value))
+    if isinstance(value, tuple | list):
+        return with_items(
+            value, (_mapped(part, (*path, n), function) for n, part in enumerate(value))
+        )
     if isinstance(value, dict):
         return {name: _mapped(part, (*path, name), function) for name, part in value.items()}
     return value

@@ -2,6 +2,7 @@
 
 __all__ = ["CheckItem", "CheckReport", "check_structure"]
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,12 +14,19 @@ from negtrace._messages import listed
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.guard import exclusive
 from negtrace.encoders.hooks import Capture, captured, evaluating, hooks_in, input_edited, replayed
+from negtrace.encoders.sites import BlockSites, Norm
 from negtrace.encoders.structure import ROUNDING
 from negtrace.errors import EncoderError, NegtraceError
 
 STATEMENTS = ("There is no pneumothorax.", "There is some pneumothorax.")
 TOLERANCE = 1e-3
 """Largest difference of two embeddings that counts as none, as a share of the largest value."""
+
+IDENTITIES: dict[Norm, str] = {
+    "pre": "resid_pre + attn_out + mlp_out = resid",
+    "post": "norm(norm(resid_pre + attn_out) + mlp_out) = resid",
+}
+"""What the sites of a block add up to, by the place of its norms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,19 +165,26 @@ def _own_state(
 
 
 def _sites(encoder: Encoder) -> CheckItem:
-    """Name the sites inside the blocks; a site that is not offered is no failure."""
-    identities = {
-        "pre": "resid_pre + attn_out + mlp_out = resid",
-        "post": "norm(norm(resid_pre + attn_out) + mlp_out) = resid",
-    }
-    details = []
-    for norm in dict.fromkeys(block.norm for block in encoder.block_sites):
-        blocks = [block for block in encoder.block_sites if block.norm == norm]
-        reasons = " and ".join(f"no {site}: {why}" for site, why in blocks[0].lacking.items())
-        text = identities[norm] if norm else reasons
-        heads = f"; {blocks[0].heads} heads" if blocks[0].heads else f"; {reasons}" if norm else ""
-        details.append(f"{text} in {len(blocks)} of {len(encoder.blocks)} blocks{heads}")
+    """Name the sites inside each kind of block; a site that is not offered is no failure."""
+    kinds = Counter(_sites_of(block) for block in encoder.block_sites)
+    details = [
+        f"{count} of {len(encoder.block_names)} blocks: " + "; ".join(found)
+        for found, count in kinds.items()
+    ]
     return CheckItem(name="sites", holds=True, detail="; ".join(details))
+
+
+def _sites_of(block: BlockSites) -> tuple[str, ...]:
+    """Return what a block's sites add up to, its heads, and each reason for missing sites."""
+    found = []
+    if block.norm is not None and block.attn_out and block.mlp_out:
+        found.append(IDENTITIES[block.norm])
+    if block.heads:
+        found.append(f"{block.heads} heads")
+    for reason in dict.fromkeys(block.lacking.values()):
+        sites = [site for site, why in block.lacking.items() if why == reason]
+        found.append(f"no {', '.join(sites)}: {reason}")
+    return tuple(found)
 
 
 def _whole_state(

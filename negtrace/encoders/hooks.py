@@ -27,9 +27,10 @@ __all__ = [
     "replayed",
     "widened",
     "with_hidden",
+    "with_items",
 ]
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -64,7 +65,7 @@ class HookSite:
 
 
 def hidden_of(output: Any) -> Tensor:
-    """Return the residual stream in a block's output: a tensor, or the first of a tuple or list.
+    """Return the residual stream in a block's output: a tensor, or the first item of a sequence.
 
     Raises:
         EncoderError: for any other output.
@@ -92,9 +93,13 @@ def hidden_given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 
 def with_hidden(output: Any, hidden: Tensor) -> Any:
     """Return a block's output with another residual stream."""
-    if isinstance(output, list):
-        return [hidden, *output[1:]]
-    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+    return hidden if isinstance(output, Tensor) else with_items(output, [hidden, *output[1:]])
+
+
+def with_items(sequence: Any, items: Iterable[Any]) -> Any:
+    """Return a tuple, named tuple or list of the same kind with other items."""
+    named = hasattr(sequence, "_make")
+    return sequence._make(items) if named else type(sequence)(items)
 
 
 def edited(

@@ -14,8 +14,10 @@ __all__ = [
     "row_axis_of",
 ]
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -33,50 +35,55 @@ ROUNDING = 1e3
 def find_blocks(model: nn.Module, encode: Encode, ids: Int[Tensor, "row token"]) -> list[str]:
     """Return the names of the text tower's blocks.
 
-    These are the longest list of modules that each run exactly once in a forward of the text tower,
-    and are of one class, or of classes with one parent (a hybrid has layers of several classes).
+    These are the longest list of modules that each turn states into states exactly once in a
+    forward of the text tower. Modules of one class come before those of several.
 
     Raises:
         EncoderError: when there is no such list; it says how to name the blocks.
     """
-    calls: dict[str, int] = {}
-    lists = [
-        (name, module)
+    lists = {
+        name: {f"{name}.{key}": block for key, block in module.named_children()}
         for name, module in model.named_modules()
         if isinstance(module, nn.ModuleList | nn.Sequential) and len(module)
-    ]
+    }
+    once = _run_once(
+        model, encode, ids, [block for each in lists.values() for block in each.items()]
+    )
+    running = [each for each in lists.values() if once.issuperset(each)]
+    equal = [each for each in running if len({type(block) for block in each.values()}) == 1]
+    if not running:
+        raise EncoderError(
+            f"no blocks found in {type(model).__name__}: no list of modules turns states into "
+            "states, once each, in the text tower's forward. Name them: negtrace.wrap(module, "
+            "tokenizer, blocks=[...]) with names as in module.named_modules()"
+        )
+    longest: dict[str, nn.Module] = max(equal or running, key=len)
+    return list(longest)
 
-    def count(name: str) -> Callable[..., None]:
-        def hook(*_: object) -> None:
-            calls[name] = calls.get(name, 0) + 1
+
+def _run_once(
+    model: nn.Module,
+    encode: Encode,
+    ids: Int[Tensor, "row token"],
+    modules: Sequence[tuple[str, nn.Module]],
+) -> set[str]:
+    """Return the names of the modules that turn states into states once in a forward."""
+    calls: Counter[str] = Counter()
+
+    def counter(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, args: Any, kwargs: Any, __: Any) -> None:
+            given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+            states = bool(given) and given[0].is_floating_point()
+            calls[name] += 1 if states else 2  # an embedding turns token ids into states
 
         return hook
 
     with ExitStack() as stack, evaluating(model), torch.inference_mode():
-        for name, module in lists:
-            for key, block in module.named_children():
-                handle = block.register_forward_hook(count(f"{name}.{key}"))
-                stack.callback(handle.remove)
+        for name, module in modules:
+            handle = module.register_forward_hook(counter(name), with_kwargs=True)
+            stack.callback(handle.remove)
         encode(ids)
-    blocks: list[str] = []
-    for name, module in lists:
-        names = [f"{name}.{key}" for key, _ in module.named_children()]
-        once = all(calls.get(name) == 1 for name in names)
-        if once and len(names) > len(blocks) and _have_one_parent(module.children()):
-            blocks = names
-    if not blocks:
-        raise EncoderError(
-            f"no blocks found in {type(model).__name__}: no list of equal modules runs once each "
-            "in the text tower's forward. Name them: negtrace.wrap(module, tokenizer, "
-            "blocks=[...]) with names as in module.named_modules()"
-        )
-    return blocks
-
-
-def _have_one_parent(modules: Iterable[nn.Module]) -> bool:
-    """Return whether modules are of one class, or of classes made from one besides `nn.Module`."""
-    parents = [{*type(module).__mro__} - {*nn.Module.__mro__} for module in modules]
-    return bool(set.intersection(*parents))
+    return {name for name, count in calls.items() if count == 1}
 
 
 def row_axis_of(blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"]) -> int:

@@ -172,7 +172,7 @@ class PatchedForward:
         """Return whether the block may run only the position that is read out."""
         end = self.batch.members.shape[2] - 1
         return (
-            index == len(self.encoder.blocks) - 1
+            index == len(self.encoder.block_names) - 1
             and self.batch.route.last_query
             and self.batch.base.cache is not None
             and all(run.read_out == end for run in self.batch.base.runs)
