@@ -1,7 +1,6 @@
 """A model with adapters of the user's: it is refused before it is touched, and left bit for bit."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import peft
 import pytest
 import torch
 from claim_sets import NO_EVALUATION, claim_sets, ones, quick, same
+from model_states import unchanged
 from peft.tuners import lora
 from safetensors.torch import load_file, save_file
 from small_encoders import bert
@@ -80,38 +80,6 @@ WAYS = (
     scaled,
     outside_the_blocks,
 )
-
-
-def state_of(model: nn.Module) -> dict[str, Any]:
-    """Return everything of a model that a training could change."""
-    return {
-        "modules": [(name, type(m), m.training) for name, m in model.named_modules()],
-        "attributes": [sorted(vars(m)) for m in model.modules()],
-        "identities": [id(part) for part in (*model.modules(), *model.parameters())],
-        "flags": [(name, w.requires_grad, w.grad) for name, w in model.named_parameters()],
-        "hooks": [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
-        "adapters": [
-            (m.active_adapters, m.merged, m.disable_adapters)
-            for m in model.modules()
-            if isinstance(m, peft.tuners.tuners_utils.BaseTunerLayer)
-        ],
-        "configs": [
-            {name: one.to_dict() for name, one in vars(m).get("peft_config", {}).items()}
-            for m in model.modules()
-        ],
-    }
-
-
-@contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
-    """Check that a model is afterwards what it is now."""
-    state = state_of(model)
-    values = {name: value.clone() for name, value in model.state_dict().items()}
-    yield
-    assert state_of(model) == state
-    after = model.state_dict()
-    assert after.keys() == values.keys()
-    assert all(torch.equal(after[name], value) for name, value in values.items())
 
 
 def refuse(encoder: Encoder, config: FinetuneConfig, **options: Any) -> None:

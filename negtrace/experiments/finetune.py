@@ -50,7 +50,8 @@ def selective_finetune(
 ) -> Finetuned:
     """Fine-tune the text tower of an encoder in place, each block scaled by its layer score.
 
-    After an error the weights of the encoder are as before.
+    After an error or an interruption the encoder's model is as it was before. After a training only
+    the values of the weights in the blocks differ.
 
     Args:
         encoder: the encoder to train.

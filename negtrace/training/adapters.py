@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from negtrace._files import write_bytes
 from negtrace._messages import listed
@@ -56,8 +57,8 @@ def require_no_adapters(encoder: Encoder) -> None:
 def trainable_weights(encoder: Encoder, config: FinetuneConfig) -> Iterator[TrainableWeights]:
     """Make weights of the blocks trainable inside the `with`, in training mode.
 
-    Afterwards the modes and the gradient flags are as before, and so are the weights, unless
-    `finish` was called.
+    Afterwards the modes, the gradients, their flags and the buffers are as before, and so are the
+    weights, unless `finish` was called. Batch norms go by their running statistics, which stay.
 
     Raises:
         FinetuneError: for a model in half precision, or one that adapters are attached to.
@@ -71,15 +72,39 @@ def trainable_weights(encoder: Encoder, config: FinetuneConfig) -> Iterator[Trai
             f"{encoder.name} is in half precision, where small updates vanish; load it in float32 "
             "and mix precisions by trainer={'bf16': True}"
         )
-    modes = [(module, module.training) for module in encoder.model.modules()]
-    encoder.model.train()
-    try:
+    with _all_but_the_weights_kept(encoder.model):
+        encoder.model.train()
+        for module in encoder.model.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
         with (_lora if config.adapter == "lora" else _full)(encoder, config) as weights:
             yield weights
+
+
+@contextmanager
+def _all_but_the_weights_kept(model: nn.Module) -> Iterator[None]:
+    """Set the gradients of a model aside, and restore all afterwards but the weights' values."""
+    modules = list(model.modules())
+    modes = [(module, module.training) for module in modules]
+    gradients = [(weight, weight.requires_grad, weight.grad) for weight in model.parameters()]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in modules
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    for weight in model.parameters():
+        weight.grad = None
+    try:
+        yield
     finally:
         for module, mode in modes:
             module.training = mode
-        vars(encoder).pop("digest", None)  # The cached digest is of the old weights.
+        for weight, flag, gradient in gradients:
+            weight.requires_grad_(flag)
+            weight.grad = gradient
+        for module, name, buffer, value in buffers:
+            buffer.copy_(value)
+            setattr(module, name, buffer)
 
 
 @contextmanager
@@ -108,7 +133,6 @@ def _lora(encoder: Encoder, config: FinetuneConfig) -> Iterator[TrainableWeights
 @contextmanager
 def _full(encoder: Encoder, _: FinetuneConfig) -> Iterator[TrainableWeights]:
     before = snapshot(encoder.model, encoder.block_names)
-    flags = [(weight, weight.requires_grad) for weight in encoder.model.parameters()]
     parameters = dict(encoder.model.named_parameters())
     named = {name: parameters[name] for name in before}
     finished = False
@@ -128,9 +152,6 @@ def _full(encoder: Encoder, _: FinetuneConfig) -> Iterator[TrainableWeights]:
     finally:
         if not finished:
             _restore(named, before)
-        for weight, flag in flags:
-            weight.requires_grad_(flag)
-            weight.grad = None
 
 
 def _restore(named: Mapping[str, nn.Parameter], before: Mapping[str, Tensor]) -> None:

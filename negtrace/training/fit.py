@@ -2,11 +2,13 @@
 
 __all__ = ["BlockScores", "Fit", "fit"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from negtrace.datasets.claim_sets import ClaimSet
@@ -48,7 +50,8 @@ def fit(
 ) -> Fit:
     """Train the encoder in place, and write the trained weights if there is a folder for them.
 
-    After an error the weights of the encoder are as before.
+    After an error or an interruption the encoder's model is as before. After a training only the
+    values of the weights in the blocks differ.
 
     Args:
         encoder: the encoder to train.
@@ -64,8 +67,7 @@ def fit(
     """
     require_no_adapters(encoder)
     before = snapshot(encoder.model, encoder.block_names)
-    with seeded(config.seed):
-        encoder.model.to(args.device)
+    with seeded(config.seed), _moved(encoder.model, encoder.device, args.device):
         examples = examples_of(encoder, sets, joint=config.joint, keep=config.keep > 0)
         with trainable_weights(encoder, config) as weights:
             scaling = _multipliers(encoder, scores, config)
@@ -80,6 +82,16 @@ def fit(
             weights.finish()
     change = change_of(encoder.model, encoder.block_names, before)
     return Fit(multipliers=scaling, losses=tuple(losses), change=change)
+
+
+@contextmanager
+def _moved(model: nn.Module, start: torch.device, device: torch.device) -> Iterator[None]:
+    """Move a model to a device, and back afterwards."""
+    model.to(device)
+    try:
+        yield
+    finally:
+        model.to(start)
 
 
 def _scaled(model: nn.Module, scaling: Mapping[str, float], mode: str, args: Any) -> dict[str, Any]:
