@@ -286,6 +286,54 @@ def test_threads_wait_for_each_other() -> None:
         np.testing.assert_array_equal(result.patched, alone)
 
 
+def test_encoders_over_parts_of_one_model_share_a_lock() -> None:
+    whole = clip().model
+    entered = threading.Event()
+
+    def enter() -> None:
+        with evaluating(whole.text_model):
+            entered.set()
+
+    with evaluating(whole):
+        thread = threading.Thread(target=enter)
+        thread.start()
+        assert not entered.wait(0.2)
+    thread.join(10)
+    assert entered.is_set()
+
+
+class Leaking(Tower):
+    """A causal tower but for one thing that lets a token depend on those behind it."""
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        place = torch.arange(ids.shape[1])
+        visible = place[:, None] >= place
+        hidden = self.embed(ids) + self.places(place)
+        if self.kind == "input":
+            hidden = hidden + torch.tanh(hidden.mean(1, keepdim=True))
+        if self.kind == "prefix":
+            visible = visible | (place < 4)
+        if self.kind == "short":
+            visible = visible | (len(place) < 9)
+        for block in self.blocks:
+            block.kind = "mask"
+            hidden = block(hidden, visible)
+        return hidden
+
+
+@pytest.mark.parametrize("kind", ["input", "prefix", "short"])
+def test_a_token_before_the_first_difference_may_depend_on_it(kind: str) -> None:
+    torch.manual_seed(0)
+    model = Leaking(kind).double().eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(2)
+    encoder = wrap(model, word_tokenizer(), read_out="last", name=kind)
+    assert encoder.causal == (kind != "prefix")
+    for pair in (PAIR, of_length(12)):
+        assert largest_gap(encoder, pair, "denoising") < 1e-9
+
+
 class Failing(Tower):
     """A tower that fails for long statements."""
 

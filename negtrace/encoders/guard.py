@@ -5,8 +5,10 @@ __all__ = ["exclusive", "guarded", "uncompiled"]
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from types import TracebackType
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,10 +16,21 @@ from torch import nn
 
 from negtrace.errors import EncoderError, NegtraceError
 
-_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_LOCKS: WeakKeyDictionary[nn.Module, "_Lock"] = WeakKeyDictionary()
+"""Lock of every module that has been part of a locked model."""
+_LOCKS_OF: WeakKeyDictionary[nn.Module, list["_Lock"]] = WeakKeyDictionary()
+"""Locks of the modules of a model, in the order in which they are taken."""
 _NEW_LOCK = threading.Lock()
+_NUMBERS = count()
 
 _COMPILER = "torch._dynamo"
+
+
+class _Lock(NamedTuple):
+    """Lock of some modules. Locks are taken by their numbers, so that no two threads wait."""
+
+    number: int
+    lock: threading.RLock
 
 
 class _Stance:
@@ -34,19 +47,28 @@ class _Stance:
 _STANCE = _Stance()
 
 
-def exclusive(model: nn.Module) -> AbstractContextManager[object]:
-    """Return the lock of a model; other threads wait for it, since a hook acts on all of them.
+@contextmanager
+def exclusive(model: nn.Module) -> Iterator[None]:
+    """Keep other threads from a model inside the `with`, since a hook acts on all of them.
 
-    A wrapper with one child, such as a compiled model or a model of peft, has its child's lock.
+    They wait with any model that has a module in common with it: another part of the same model, or
+    a wrapper around it, such as a compiled model or a model of peft.
     """
+    with ExitStack() as stack:
+        for each in _locks_of(model):
+            stack.enter_context(each.lock)
+        yield
+
+
+def _locks_of(model: nn.Module) -> list[_Lock]:
+    """Return the locks of the modules of a model: one, unless parts of it were locked before."""
     with _NEW_LOCK:
-        return _LOCKS.setdefault(_innermost(model), threading.RLock())
-
-
-def _innermost(model: nn.Module) -> nn.Module:
-    while len(children := list(model.children())) == 1:
-        [model] = children
-    return model
+        if model not in _LOCKS_OF:
+            modules = list(model.modules())
+            new = _Lock(next(_NUMBERS), threading.RLock())
+            locks = {_LOCKS.setdefault(module, new) for module in modules}
+            _LOCKS_OF[model] = sorted(locks, key=lambda each: each.number)
+        return _LOCKS_OF[model]
 
 
 @contextmanager

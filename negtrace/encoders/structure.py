@@ -31,6 +31,9 @@ Encode = Callable[[Tensor], Tensor]
 ROUNDING = 1e3
 """Units of rounding, as a share of the largest state, up to which two states count as equal."""
 
+CHANGED = 32
+"""Tokens of a probe that are changed one by one, at most."""
+
 
 def find_blocks(model: nn.Module, encode: Encode, ids: Int[Tensor, "row token"]) -> list[str]:
     """Return the names of the text tower's blocks.
@@ -117,25 +120,49 @@ def row_axis_of(blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1
 def is_causal(
     blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"], *, row_axis: int = 0
 ) -> bool:
-    """Return whether changing the embedding of the last token changes no state before it.
+    """Return whether changing the embedding of a token changes no state before it.
+
+    One token after the other is changed, each in a row of its own: a tower may let only some tokens
+    see what follows them, such as those of a prefix or of one block of tokens.
 
     A change within rounding counts as none: a mixture of experts adds up its tokens in an order
     that depends on all of them.
     """
+    count = ids.shape[1]
+    changing = torch.tensor(_spread(1, count), device=ids.device)
+    rows = ids.repeat(len(changing), 1)
 
-    def with_last_changed(hidden: Float[Tensor, "1 token width"]) -> Float[Tensor, "1 token width"]:
-        hidden = hidden.clone()
-        hidden[:, -1] = hidden[:, -1].flip(-1) + 1
+    def with_one_changed(hidden: Float[Tensor, "row token width"]) -> Float[Tensor, "row token _"]:
+        hidden, row = hidden.clone(), torch.arange(len(changing), device=ids.device)
+        hidden[row, changing] = hidden[row, changing].flip(-1) + 1
         return hidden
 
     with torch.inference_mode():
         with captured(blocks, row_axis=row_axis) as plain:
-            encode(ids)
-        with captured(blocks, with_last_changed, row_axis=row_axis) as changed:
-            encode(ids)
-    before, after = (capture.states()[:, :, :-1].double() for capture in (plain, changed))
-    limit = ROUNDING * torch.finfo(plain.embed[0].dtype).eps
-    return bool((before - after).abs().max() <= limit * before.abs().max())
+            encode(rows)
+        with captured(blocks, with_one_changed, row_axis=row_axis) as changed:
+            encode(rows)
+    before = torch.arange(count, device=ids.device) < changing[:, None]
+    return not any(
+        (_differs_beyond_rounding(one, other) & before).any().item()
+        for one, other in zip(plain.stream, changed.stream, strict=True)
+    )
+
+
+def _spread(start: int, stop: int) -> list[int]:
+    """Return at most `CHANGED` numbers of a range, evenly spread, with its first and its last."""
+    numbers = range(start, stop)
+    if len(numbers) <= CHANGED:
+        return list(numbers)
+    return [numbers[i * (len(numbers) - 1) // (CHANGED - 1)] for i in range(CHANGED)]
+
+
+def _differs_beyond_rounding(
+    one: Float[Tensor, "row token width"], other: Float[Tensor, "row token width"]
+) -> Bool[Tensor, "row token"]:
+    """Return the tokens whose states differ by more than rounding, measured by their own size."""
+    limit = ROUNDING * torch.finfo(one.dtype).eps * one.abs().amax(-1)
+    return (one - other).abs().amax(-1) > limit
 
 
 def read_out_of(

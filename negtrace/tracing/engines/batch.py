@@ -1,8 +1,8 @@
 """A batch of contrasts whose runs have the same lengths: both runs recorded, cells chosen.
 
 A cell is run only if its score is not known already. Where both runs have the same state, a patch
-changes nothing. In a causal tower, nothing before the first difference and nothing after the
-read-out matters. At the last layer, only the read-out matters.
+changes nothing. In a causal tower, states before the first difference differ by rounding at most,
+which is measured. At the last layer, only the read-out matters.
 """
 
 __all__ = ["Batch", "Recording", "batch_of", "record"]
@@ -26,6 +26,9 @@ from negtrace.tracing.engines.routes import Route
 from negtrace.tracing.engines.sweep import Sweep
 from negtrace.tracing.plan import Plan, Site
 from negtrace.tracing.positions import Group
+
+ROUNDING = 1e3
+"""Units of rounding, as a share of a token's largest value, up to which its states are equal."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,7 +185,7 @@ def batch_of(sweep: Sweep, base: Recording, source: Recording) -> Batch:
     has_counterpart = torch.tensor([[bool(s) for s in row] for row in correspondences])
     members = _members([patching.groups for patching in patchings], len(base.runs[0].ids))
     members = (members & has_counterpart[:, None]).to(device)
-    matters = _matters(sweep, base.runs).to(device)
+    matters = _matters(sweep, base, source).to(device)
     read = _read_at(base.runs).to(device)
     needed = []
     for site in plan.sites:
@@ -268,14 +271,40 @@ def _aligner(correspondences: Sequence[Correspondence]) -> Callable[[Tensor], Te
     return aligned
 
 
-def _matters(sweep: Sweep, runs: Sequence[Run]) -> Bool[Tensor, "run token"]:
+def _matters(sweep: Sweep, base: Recording, source: Recording) -> Bool[Tensor, "run token"]:
     """Return the positions where a state can differ and can reach the embedding."""
-    positions = torch.arange(len(runs[0].ids))
+    positions = torch.arange(len(base.runs[0].ids))
+    matters = torch.ones(len(base.runs), len(positions), dtype=torch.bool)
     if not sweep.encoder.causal:
-        return torch.ones(len(runs), len(positions), dtype=torch.bool)
+        return matters
     first = torch.tensor([contrast.first_difference for contrast in sweep.contrasts])
-    last = torch.tensor([len(positions) if r.read_out is None else r.read_out for r in runs])
-    return (positions >= first[:, None]) & (positions <= last[:, None])
+    before = positions < first[:, None]
+    matters &= ~before | _differs_before(before, base, source)[:, None]
+    if base.cache is not None:  # rows that start behind the read-out would lack it
+        last = torch.tensor(
+            [len(positions) if r.read_out is None else r.read_out for r in base.runs]
+        )
+        matters &= positions <= last[:, None]
+    return matters
+
+
+def _differs_before(
+    before: Bool[Tensor, "run token"], base: Recording, source: Recording
+) -> Bool[Tensor, " run"]:
+    """Return the runs whose states differ by more than rounding before their first difference.
+
+    They do where the input of block 0 depends on later tokens or on the number of tokens, or where
+    a causal tower is not causal for every statement.
+    """
+    count = int(before.sum(-1).max())
+    differs = torch.zeros(len(before), dtype=torch.bool)
+    if count:
+        for one, other in zip(base.capture.stream, source.capture.stream, strict=True):
+            gap = (one[:, :count] - other[:, :count]).abs().amax(-1)
+            limit = ROUNDING * torch.finfo(one.dtype).eps * one[:, :count].abs().amax(-1)
+            beyond = (gap > limit).cpu()
+            differs |= (beyond & before[:, :count]).any(-1)
+    return differs
 
 
 def _read_at(runs: Sequence[Run]) -> Bool[Tensor, "run token"]:
