@@ -29,6 +29,8 @@ from case import LIMITS, OWN_STAGES, Outcome, Verdict, examine
 from catalogue import Entry, entries
 from record import machine, record
 
+COMMAND = "python benchmarks/architectures --out benchmarks/results/architectures.json"
+
 SECONDS = 120
 """Time after which a class is given up; it counts as a crash."""
 
@@ -58,22 +60,21 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
     chosen = [entry for entry in entries() if _is_chosen(entry, options.only)]
-    start = time.perf_counter()
     outcomes = []
     for outcome in _all(chosen, options.jobs):
         sys.stderr.write(line(outcome) + "\n")
         outcomes.append(outcome)
-    names = [entry.name for entry in entries()]
-    rows = {outcome.name: _facts(outcome) for outcome in outcomes}
+    keys = [(entry.name, entry.class_name) for entry in entries()]
+    rows = {(each.name, each.class_name): _facts(each) for each in outcomes}
     if options.keep:
         rows = _kept(options.out) | rows
     verdicts = Counter(row["verdict"] for row in rows.values())
     figures = {
         **machine(threads=1),
+        "command": COMMAND,
         "limits": LIMITS,
-        "seconds": round(time.perf_counter() - start),
         "verdicts": {name: verdicts[name] for name in get_args(Verdict)},
-        "classes": [rows[name] for name in names if name in rows],
+        "classes": [rows[key] for key in keys if key in rows],
     }
     record(figures, options.out)
 
@@ -82,14 +83,14 @@ def _is_chosen(entry: Entry, only: Sequence[str] | None) -> bool:
     return not only or bool({entry.name, entry.model_type, entry.kind, entry.class_name} & {*only})
 
 
-def _kept(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the rows of a file that the same versions wrote on the same machine, by name."""
+def _kept(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the rows of a file by their keys; it must be of this machine and these versions."""
     figures = json.loads(path.read_text("utf-8"))
     here = machine(threads=1)
     for name in ("machine", "instructions", "torch", "transformers", "negtrace"):
         if figures[name] != here[name]:
             raise SystemExit(f"{path} is of {name} {figures[name]}, and this is {here[name]}")
-    return {row["name"]: row for row in figures["classes"]}
+    return {(row["name"], row["class_name"]): row for row in figures["classes"]}
 
 
 def _facts(outcome: Outcome) -> dict[str, Any]:

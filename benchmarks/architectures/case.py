@@ -15,15 +15,16 @@ import numpy as np
 import torch
 import transformers
 from catalogue import Entry
+from narrowed import Narrowed
 from oracle import Ids, Oracle, Place, Scorer
 from tiny import build
-from torch.utils._python_dispatch import TorchDispatchMode
 from words import ANCHOR, CONTRASTS, tokenizer
 
 import negtrace
 from negtrace import Anchor, Pair
 from negtrace.encoders import Encoder
 from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel
+from negtrace.encoders.huggingface.dual import DualEncoder
 from negtrace.errors import NegtraceError
 from negtrace.tracing import check
 
@@ -186,23 +187,6 @@ def _precisions(model: Any, entry: Entry) -> tuple[str, str]:
     raise AssertionError
 
 
-class Narrowed(TorchDispatchMode):
-    """Watch for tensors of float64 that are turned into narrower ones."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found = False
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        result = function(*args, **(kwargs or {}))
-        given = args[0] if args and isinstance(args[0], torch.Tensor) else None
-        if given is not None and given.dtype == torch.float64 and given.ndim >= 2:
-            self.found |= isinstance(result, torch.Tensor) and result.dtype == torch.float32
-        return result
-
-
 def _reloaded(entry: Entry, folder: Path, dtype: str) -> Any:
     """Return the saved model as transformers itself loads it."""
     auto = transformers.AutoModelForCausalLM if entry.kind == "decoder" else transformers.AutoModel
@@ -212,16 +196,21 @@ def _reloaded(entry: Entry, folder: Path, dtype: str) -> Any:
 def _loaded(entry: Entry, folder: Path, dtype: str, again: Any) -> Encoder:
     """Return the encoder of a saved model.
 
-    Some decoders have a tokenizer of their own, with which transformers would read the small one.
+    Some models have a tokenizer of their own, with which transformers would read the small one.
     These get the model and the tokenizer by hand.
     """
     words = _tokenizer(entry)
     read = transformers.AutoTokenizer.from_pretrained(folder)
-    if entry.kind == "decoder" and read(ANCHOR).input_ids != words(ANCHOR).input_ids:
+    if read(ANCHOR).input_ids != words(ANCHOR).input_ids:
         if dtype == "float64":
             again.set_experts_implementation("eager")
-        return CausalLanguageModel(again, words, name="tiny")
-    return negtrace.load(folder, name="tiny", dtype=dtype, self_check=False)
+        if entry.kind == "decoder":
+            return CausalLanguageModel(again, words, name="tiny")
+        if entry.kind == "dual encoder":
+            return DualEncoder(again, words, None, name="tiny")
+    alone = entry.class_name.endswith("EncoderModel") and again.config.is_encoder_decoder
+    read_out = {"read_out": "mean"} if alone else {}
+    return negtrace.load(folder, name="tiny", dtype=dtype, self_check=False, **read_out)
 
 
 def _save(model: Any, entry: Entry, folder: Path) -> None:

@@ -82,9 +82,12 @@ def _embedders() -> Iterator[Entry]:
 
 
 def _names_of(model_type: str) -> tuple[str, ...]:
-    """Return the classes that embed; transformers names several for a few model types."""
+    """Return the classes that embed: of an encoder with a decoder, the one of the encoder alone."""
     names = MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.get(model_type) or MODEL_MAPPING_NAMES[model_type]
-    return (names,) if isinstance(names, str) else tuple(names)
+    if isinstance(names, str):  # transformers names several for a few model types
+        alone = names.removesuffix("Model") + "EncoderModel"
+        return (alone if hasattr(transformers, alone) else names,)
+    return tuple(names)
 
 
 def _embeds_text(model_type: str, name: str) -> bool:

@@ -17,6 +17,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "clap": {"audio_config": ...},
     "clvp": {"text_config": {"hidden_size": 128}, "speech_config": {"hidden_size": 128}},
     "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0}},
+    "dots3_note_text": {"layer_types": ["indexed_attention"] * 3},
     "esmc": {"num_key_value_heads": 4},
     "falcon_h1": {"mamba_d_ssm": 64},
     "gemma3n_text": {"num_kv_shared_layers": 0},

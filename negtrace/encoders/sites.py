@@ -106,7 +106,9 @@ def find_sites(
         }
         replacing = [call if _is_in(call, starts) else None for call in plain.attention]
         changed = record_calls(blocks, lambda: encode(ids), starts, replacing)
-    sites = [_of_block(name, parts[name], plain, changed) for name in block_names]
+    measured = [_of_block(name, parts[name], plain, changed) for name in block_names]
+    calls = [call for name in block_names for call in plain.inner(name)]
+    sites = _with_equal_heads(measured, calls)
     return tuple(_with_alternatives(each, block_names, sites) for each in sites)
 
 
@@ -203,7 +205,9 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _rounding(states: Tensor) -> float:
-    return 64 * torch.finfo(states.dtype).eps * states.abs().max().item()
+    # Indices, such as those of the tokens that are attended to, are not rounded.
+    eps = torch.finfo(states.dtype).eps if states.is_floating_point() else 0.0
+    return 64 * eps * states.abs().max().item()
 
 
 def _of_block(name: str, parts: _Parts | str, plain: Forward, changed: Forward) -> BlockSites:
@@ -229,6 +233,16 @@ def _of_block(name: str, parts: _Parts | str, plain: Forward, changed: Forward) 
         heads=0 if "head" in lacking else heads,
         lacking=lacking,
     )
+
+
+def _with_equal_heads(sites: list[BlockSites], calls: Sequence[Call]) -> list[BlockSites]:
+    """Return the sites, without `head` where the heads of blocks differ in width."""
+    heads = {each.head for each in sites}
+    widths = sorted({call.input.shape[-1] for call in calls if call.name in heads})
+    if len(widths) <= 1:
+        return sites
+    why = {"head": f"the heads of a block are {' or '.join(map(str, widths))} wide in all"}
+    return [replace(s, head=None, heads=0, lacking=why | {**s.lacking}) for s in sites]
 
 
 def _attention(
