@@ -64,17 +64,18 @@ def main() -> None:
     for outcome in _all(chosen, options.jobs):
         sys.stderr.write(line(outcome) + "\n")
         outcomes.append(outcome)
-    keys = [(entry.name, entry.class_name) for entry in entries()]
     rows = {(each.name, each.class_name): _facts(each) for each in outcomes}
     if options.keep:
         rows = _kept(options.out) | rows
-    verdicts = Counter(row["verdict"] for row in rows.values())
+    keys = [(entry.name, entry.class_name) for entry in entries()]
+    ordered = [rows[key] for key in keys if key in rows]
+    verdicts = Counter(row["verdict"] for row in ordered)
     figures = {
         **machine(threads=1),
         "command": COMMAND,
         "limits": LIMITS,
         "verdicts": {name: verdicts[name] for name in get_args(Verdict)},
-        "classes": [rows[key] for key in keys if key in rows],
+        "classes": ordered,
     }
     record(figures, options.out)
 

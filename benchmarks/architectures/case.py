@@ -2,6 +2,7 @@
 
 __all__ = ["LIMITS", "Outcome", "examine"]
 
+import re
 import tempfile
 import time
 import warnings
@@ -93,7 +94,7 @@ class Fallen(Exception):  # noqa: N818
 
 
 def _short(message: str) -> str:
-    return " ".join(message.split())[:400]
+    return re.sub(r"https?://\S+", "its page", " ".join(message.split()))[:400]
 
 
 def examine(entry: Entry, tell: Callable[[str], object] = str) -> Outcome:
