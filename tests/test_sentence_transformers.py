@@ -142,6 +142,16 @@ def test_embeddings_are_those_of_sentence_transformers(kind: str, tmp_path: Path
     assert torch.cosine_similarity(theirs[0], theirs[1], dim=0) < 0.9999
 
 
+def test_a_read_out_that_does_not_fit_a_dense_module_is_refused(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "model", ["mean", "cls"], later=[("Dense", TANH)])
+    assert load(folder).embed_texts(STATEMENTS).shape == (3, 12)
+    message = (
+        "an embedding of width 32 reaches the Dense module in 2_Dense, which expects 64; leave"
+    )
+    with pytest.raises(EncoderError, match=message):
+        load(folder, read_out="mean")
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -56,6 +56,13 @@ class Dense(nn.Module):
 
     @override
     def forward(self, x: Float[Tensor, "row dim"]) -> Float[Tensor, "row out"]:
+        if x.shape[-1] != self.settings.in_features:
+            raise EncoderError(
+                f"an embedding of width {x.shape[-1]} reaches the Dense module in "
+                f"{self.settings.path}, which expects {self.settings.in_features}; leave read_out "
+                "out, so that the model's own pooling is used, or give the whole model to "
+                "negtrace.wrap(..., encode=...)"
+            )
         mapped: Tensor = self.activation(self.linear(x))
         return mapped + self.residual(x) if self.settings.residual else mapped
 
