@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import negtrace
 from negtrace.errors import CTEError, OutputError, UnknownNameError
 from negtrace.results.cte import ARRAYS, CTE
 from negtrace.results.options import ReduceOptions
@@ -382,6 +383,33 @@ def test_pairs_of_several_files_get_one_digest() -> None:
     digest = CTE.concat([one, two]).provenance.pairs_digest
     assert digest not in ("other", one.provenance.pairs_digest)
     assert digest == CTE.concat([two, one]).provenance.pairs_digest
+
+
+def test_what_was_measured_on_the_pairs_is_combined() -> None:
+    def measured(digest: str, rules: dict[str, int], gap: float, route: str, **options: Any) -> CTE:
+        check = {"cells": 9, "largest_gap": gap, "route": route}
+        config = {"batch": 8, "alignment": rules, "self_check": check}
+        return noisy(2, provenance=provenance(pairs_digest=digest, config=config), **options)
+
+    one = measured("one", {"identity": 2}, 1e-7, "tail", ids=("a", "b"))
+    two = measured("two", {"identity": 1, "words": 1}, 3e-7, "rows", ids=("c", "d"))
+    assert CTE.concat([one, two]).provenance.config == {
+        "batch": 8,
+        "alignment": {"identity": 3, "words": 1},
+        "self_check": {"cells": 18, "largest_gap": 3e-7, "route": "tail; rows"},
+    }
+
+
+def test_traces_of_different_pairs_combine() -> None:
+    encoder, pairs = negtrace.load("toy"), negtrace.radiology_pairs()[:12]
+    first, second = (
+        negtrace.trace(encoder, part, progress=False) for part in (pairs[:4], pairs[4:])
+    )
+    whole = negtrace.trace(encoder, pairs, progress=False)
+    both = CTE.concat([first, second])
+    assert both.ids == whole.ids
+    assert both.provenance.config["alignment"] == whole.provenance.config["alignment"]
+    assert np.allclose(both.clean, whole.clean)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from negtrace.errors import CTEError
 from negtrace.pairs.roles import ROLES
 from negtrace.results.effect import Effect, Groups, Reduction, estimate, role_groups, token_groups
 from negtrace.results.options import CONDITIONS, DIRECTIONS, SEGMENTS, ReduceOptions, reduce_options
-from negtrace.results.provenance import Dropped, Provenance, combined
+from negtrace.results.provenance import Dropped, Provenance, combined, settings_of
 from negtrace.results.raw import concatenated, from_bytes, sidecar_bytes, sidecar_of, to_bytes
 from negtrace.results.selection import FLOOR, TAU, above_floor, counts_of, segments_of
 from negtrace.results.statistics import AGGREGATES
@@ -352,7 +352,7 @@ class CTE:
             "weights_digest": self.provenance.weights_digest,
             "tokenizer": self.provenance.tokenizer,
             **{name: getattr(self, name) for name in SETTINGS},
-            "config": self.provenance.config,
+            "config": settings_of(self.provenance),
         }
 
     def save(self, path: Path | str, *, include_text: bool = False) -> Path:

@@ -1,8 +1,9 @@
 """Provenance of a result, and the pairs that it lacks."""
 
-__all__ = ["Dropped", "Provenance", "combined"]
+__all__ = ["Dropped", "Provenance", "combined", "settings_of"]
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -53,13 +54,49 @@ class Provenance:
         object.__setattr__(self, "config", config)
 
 
+MEASURED = ("alignment", "self_check")
+"""Entries of the config that a trace measures on its pairs; the others are settings."""
+
+
+def settings_of(provenance: Provenance) -> dict[str, Any]:
+    """Return the config without what was measured on the pairs."""
+    return {key: value for key, value in provenance.config.items() if key not in MEASURED}
+
+
 def combined(parts: Sequence[Provenance]) -> Provenance:
     """Return the provenance of results put together: the latest time, one digest of all pairs.
 
-    The composition of one part alone is not that of all of them, so it is left out.
+    The composition of one part alone is not that of all of them, so it is left out. Alignments are
+    counted over all pairs, and the largest gap of the self-checks is kept.
     """
-    digests = sorted({part.pairs_digest for part in parts})
+    by_digest = {part.pairs_digest: part for part in parts}  # parts of one trace count once
+    digests = sorted(by_digest)
     digest = digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode())
     time = max(part.time for part in parts)
     composition = parts[0].composition if len(parts) == 1 else None
-    return replace(parts[0], time=time, pairs_digest=digest, composition=composition)
+    measured = _measured([part.config for part in by_digest.values()])
+    return replace(
+        parts[0],
+        time=time,
+        pairs_digest=digest,
+        composition=composition,
+        config=settings_of(parts[0]) | measured,
+    )
+
+
+def _measured(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what several traces measured on their pairs; left out where one did not."""
+    merged: dict[str, Any] = {}
+    if all("alignment" in config for config in configs):
+        counts: Counter[str] = Counter()
+        for config in configs:
+            counts.update(config["alignment"])
+        merged["alignment"] = dict(counts)
+    if all("self_check" in config for config in configs):
+        checks = [config["self_check"] for config in configs]
+        merged["self_check"] = {
+            "cells": sum(check["cells"] for check in checks),
+            "largest_gap": max(check["largest_gap"] for check in checks),
+            "route": "; ".join(dict.fromkeys(check["route"] for check in checks)),
+        }
+    return merged
