@@ -159,9 +159,13 @@ def _forward(
 ) -> Tensor:
     """Run the model with a function on the state of each layer, after the corruption's edits."""
 
+    def turned(hidden: Tensor) -> Tensor:
+        return hidden.transpose(0, encoder.row_axis)  # rows first, or back
+
     def at_embed(hidden: Tensor) -> Tensor:
+        hidden = turned(hidden)
         hidden = run.edit(hidden[0])[None] if run.edit else hidden
-        return writes[0](hidden) if writes[0] else hidden
+        return turned(writes[0](hidden) if writes[0] else hidden)
 
     def before(_: object, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         if args:
@@ -169,7 +173,7 @@ def _forward(
         return args, {**kwargs, "hidden_states": at_embed(kwargs["hidden_states"])}
 
     def after(write: Callable[[Tensor], Tensor]) -> Callable:
-        return lambda _, __, out: _with_first(out, write(_first(out)))
+        return lambda _, __, out: _with_first(out, turned(write(turned(_first(out)))))
 
     handles = [encoder.blocks[0].register_forward_pre_hook(before, with_kwargs=True)]
     for block, write in zip(encoder.blocks, writes[1:], strict=True):
