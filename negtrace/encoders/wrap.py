@@ -114,7 +114,13 @@ class ModuleEncoder(Encoder):
     def _prefix(self, encode_at: EncodeAt) -> PrefixAttention:
         from negtrace.encoders.huggingface.attention import HFPrefixAttention
 
-        return HFPrefixAttention(self.blocks, encode_at)
+        def encode_tail(
+            ids: Int[Tensor, "row token"], start: int, _: Float[Tensor, "row _"]
+        ) -> Float[Tensor, "row dim"]:
+            positions = torch.arange(start, ids.shape[1], device=ids.device)[None]
+            return encode_at(ids[:, start:], positions)
+
+        return HFPrefixAttention(self.blocks, encode_tail)
 
     def _fill(self, device: torch.device) -> None:
         """Fill statements with padding if the embedding is then read at the last padding token."""

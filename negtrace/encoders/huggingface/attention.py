@@ -29,7 +29,9 @@ from negtrace.errors import EncoderError
 
 Attended = tuple[Tensor, Tensor | None]
 Attention = Callable[..., Attended]
-EncodeAt = Callable[[Tensor, Tensor], Tensor]
+EncodeTail = Callable[[Tensor, int, Tensor], Tensor]
+"""Maps token ids [row, token], a position and embedded anchors [row, dim] to embeddings [row, dim],
+running only the tokens from the position on."""
 
 NAME = "negtrace_prefix"
 SUPPORTED = ("eager", "sdpa")
@@ -66,11 +68,11 @@ class HFPrefixAttention(PrefixAttention):
 
     Args:
         blocks: the blocks of the tower.
-        encode_at: maps token ids [row, token] at positions [1, token] to embeddings [row, dim].
+        encode_tail: runs the tokens of each row from a position on.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], encode_at: EncodeAt) -> None:
-        self._encode_at = encode_at
+    def __init__(self, blocks: Sequence[nn.Module], encode_tail: EncodeTail) -> None:
+        self._encode_tail = encode_tail
         configs: list[Any] = [
             module.config
             for block in blocks
@@ -115,6 +117,7 @@ class HFPrefixAttention(PrefixAttention):
         start: int,
         cache: KeyValueCache,
         runs: Int[Tensor, " row"],
+        anchors: Float[Tensor, "row _"],
     ) -> Float[Tensor, "row dim"]:
         own = self._implementation() or "eager"
 
@@ -134,7 +137,7 @@ class HFPrefixAttention(PrefixAttention):
             return _own_attention(module, own)(module, query, key, value, mask, **kwargs | biases)
 
         with self._attending(_Functions(attention=attend, mask=_no_mask)):
-            return self._encode_at(ids[:, start:], _positions(ids, start))
+            return self._encode_tail(ids, start, anchors)
 
     @override
     def run_last(self, run: Callable[..., Any], given: Any, last: Any) -> Any:
@@ -249,7 +252,3 @@ def _causal(queries: int, keys: int, device: torch.device) -> Bool[Tensor, "1 1 
         return None
     visible = torch.ones(queries, keys, dtype=torch.bool, device=device)
     return visible.tril(diagonal=keys - queries)[None, None]
-
-
-def _positions(ids: Int[Tensor, "row token"], start: int) -> Int[Tensor, "1 tail"]:
-    return torch.arange(start, ids.shape[1], device=ids.device)[None]

@@ -110,22 +110,22 @@ def _image_features(model: Any, processor: Any | None) -> EmbedImages | None:
         return None
 
     def embed(images: Sequence[Any]) -> Float[Tensor, "image dim"]:
-        return _embedding(image_features(model, processor, images))
+        return _embedding(
+            image_features(model, processor(images=list(images), return_tensors="pt"))
+        )
 
     return embed
 
 
-def image_features(model: Any, processor: Any, images: Sequence[Any]) -> Any:
-    """Return the output of `get_image_features`, given all that the processor makes and it takes.
+def image_features(model: Any, inputs: Mapping[str, Tensor]) -> Any:
+    """Return the output of `get_image_features`, given all inputs that it takes.
 
     Args:
         model: a model of transformers with `get_image_features`.
-        processor: its image processor, or a processor that holds one.
-        images: Pillow images.
+        inputs: inputs as the model's processor makes them.
     """
     weight = next(model.parameters())
     parameters = _parameters(model.get_image_features)
-    inputs = processor(images=list(images), return_tensors="pt")
     return model.get_image_features(
         **{
             key: value.to(weight) if value.is_floating_point() else value.to(weight.device)

@@ -54,14 +54,20 @@ class Prompt:
         before = before if anchor else before.lstrip()
         return before + statement + after, len(before)
 
+    def text(self, tokenizer: Any, statement: str, anchor: str = "") -> tuple[str, int]:
+        """Return the text that the tokenizer reads, and the character at which the statement starts.
+
+        It is the filled prompt, in the tokenizer's chat template if `chat` is set.
+        """
+        text, start = self.filled(statement, anchor)
+        return self._in_chat(tokenizer, text, start) if self.chat else (text, start)
+
     def tokens(self, tokenizer: Any, statement: str, anchor: str = "") -> Tokens:
         """Return the tokens of the whole prompt, with spans for those of the statement alone.
 
         Tokens that the tokenizer adds at the end are left out, since the answer is read there.
         """
-        text, start = self.filled(statement, anchor)
-        if self.chat:
-            text, start = self._in_chat(tokenizer, text, start)
+        text, start = self.text(tokenizer, statement, anchor)
         ids, spans = read_text(tokenizer, text, add_special_tokens=not self.chat)
         count = max((i + 1 for i, span in enumerate(spans) if span != (0, 0)), default=0)
         return Tokens(

@@ -6,44 +6,63 @@ The score is the logit of the answer yes minus the logit of the answer no.
 __all__ = ["VisionLanguageModel"]
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, ClassVar, final
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
 from negtrace.encoders.hooks import evaluating
+from negtrace.encoders.huggingface.attention import HFPrefixAttention
 from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel, position_inputs
 from negtrace.encoders.huggingface.dual import image_features
+from negtrace.encoders.huggingface.image_prompt import ImagePrompt
+from negtrace.encoders.huggingface.image_rows import GRID, ImageRows
 from negtrace.encoders.huggingface.prompt import Prompt
-from negtrace.encoders.tokenizing import unpadded_ids
+from negtrace.encoders.key_value_cache import PrefixAttention
+from negtrace.encoders.wrap import EncodeAt
 from negtrace.errors import EncoderError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.tokens import Tokens
+
+FEATURES = "mm_encoder_outputs"
+"""Argument of a model's forward that takes image features in place of the image."""
+
+TYPES = ("token_type_ids", "mm_token_type_ids")
+"""Arguments of a model's forward that tell image tokens from others."""
+
+SIZES = ((256, 256), (128, 320))
+"""Width and height of the images on which the model's own forward is compared."""
+
+KEPT_TEXTS = 1024
+"""Images whose text is kept."""
 
 
 @final
 class VisionLanguageModel(CausalLanguageModel):
     """A decoder that reads an image as tokens, in the place of the anchor in the prompt.
 
-    The image tower and its projection run once for each image. Their output is the embedding of the
-    anchor, [token * width], and is put among the decoder's token embeddings. A row that starts from
-    recorded states has the image in them and does not need it again. Text anchors are read as by
-    any language model.
+    The processor says how many tokens an image takes. The image tower and its projection run once
+    for each image. Their output is the embedding of the anchor (`ImageRows`). The model's own
+    forward is given it in place of the image, so that positions, masks and features that are added
+    behind the first blocks are the model's own. A row that starts from recorded states has the
+    image in them. Text anchors are read as by any language model.
 
     Args:
-        model: a model of transformers with `get_image_features`, an image token and a head.
+        model: a model of transformers with `get_image_features`, an image token and a head, whose
+            forward takes image features as `mm_encoder_outputs`.
         processor: its processor, with a tokenizer and an image processor.
         name: name in results.
         prompt: the question and its two answers.
         revision: commit of a model on the hub.
 
     Raises:
-        EncoderError: when images are not read as a fixed number of tokens, or when the model's own
-            forward over an image gives other logits.
+        EncoderError: when the model takes no image features, or its own forward over an image gives
+            other logits.
     """
 
     family: ClassVar[str] = "vision-language model"
@@ -57,14 +76,21 @@ class VisionLanguageModel(CausalLanguageModel):
         prompt: Prompt | None = None,
         revision: str | None = None,
     ) -> None:
-        self._processor = processor
         self._image_id = int(model.config.image_token_id)
-        image_token = processor.tokenizer.convert_ids_to_tokens(self._image_id) or "<image>"
-        probe = self._read_probe(image_token, name)
-        image = probe["input_ids"][0] == self._image_id
-        self._count = int(image.sum())
-        self._kinds = self._token_kinds(model, probe, image)
-        self._image_text = image_token * self._count + _own_start(processor.tokenizer)
+        self._parameters = frozenset(inspect.signature(model.forward).parameters)
+        if FEATURES not in self._parameters:
+            raise EncoderError(
+                f"{name}: the forward of {type(model).__name__} takes no {FEATURES}, so an image "
+                "cannot be given to it as features; subclass negtrace.Encoder"
+            )
+        self._image_prompt = ImagePrompt(
+            processor=processor, prompt=prompt or Prompt(), image_id=self._image_id, name=name
+        )
+        self._image_text = lru_cache(KEPT_TEXTS)(self._text_of_image)
+        probes = [self._image_prompt.inputs(image) for image in _gradients()]
+        self._kinds = self._token_kinds(probes[0])
+        with evaluating(model), torch.inference_mode():
+            self._rows = ImageRows.of(image_features(model, probes[0]))
         super().__init__(
             model,
             processor.tokenizer,
@@ -73,69 +99,90 @@ class VisionLanguageModel(CausalLanguageModel):
             revision=revision,
             embed_images=self._features,
         )
-        self._require_own_answer(probe)
+        for probe in probes:
+            self._require_own_answer(probe)
 
-    def _read_probe(self, image_token: str, name: str) -> dict[str, Tensor]:
-        """Return the processor's own inputs for a text with an image, as tensors."""
-        try:
-            inputs = self._processor(text=[f"{image_token} There"], images=[_gradient()])
-        except Exception as error:  # a processor whose parts do not fit can raise anything
-            raise EncoderError(
-                f"{name}: its processor cannot read a text with an image ({error}); check that "
-                f"its tokenizer knows {image_token!r}"
-            ) from error
-        return {key: torch.as_tensor(np.array(value)) for key, value in inputs.items()}
+    def _token_kinds(self, probe: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
+        """Return the token types of text and image, by the argument of the forward."""
+        image = probe["input_ids"][0] == self._image_id
+        return {
+            name: (int(probe[name][0][~image][0]), int(probe[name][0][image][0]))
+            for name in TYPES
+            if name in probe and name in self._parameters
+        }
 
-    @staticmethod
-    def _token_kinds(
-        model: Any, probe: Mapping[str, Tensor], image: Tensor
-    ) -> tuple[int, int] | None:
-        """Return the token types of text and image; None where the model takes no token types."""
-        types = probe.get("token_type_ids")
-        if types is None or "token_type_ids" not in inspect.signature(model.forward).parameters:
-            return None
-        return int(types[0][~image][0]), int(types[0][image][0])
+    def _text_of_image(self, anchor: Anchor) -> str:
+        return self._image_prompt.text(anchor.open_image())
 
     def _features(self, images: Sequence[Any]) -> Float[Tensor, "image dim"]:
-        output = image_features(self._model, self._processor.image_processor, images)
-        features = output if isinstance(output, Tensor | list | tuple) else output.pooler_output
-        counts = {feature.reshape(-1, feature.shape[-1]).shape[0] for feature in features}
-        if counts != {self._count}:
-            raise EncoderError(
-                f"{self.name} reads images as {', '.join(map(str, sorted(counts)))} tokens; "
-                f"expected {self._count} tokens for every image, as other numbers are not supported"
-            )
-        return torch.stack([feature.flatten() for feature in features])
+        rows = [self._row(self._image_prompt.inputs(image)) for image in images]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
-    def _embeds(
-        self, ids: Int[Tensor, "row token"], images: Float[Tensor, "row dim"] | None = None
-    ) -> Float[Tensor, "row token width"]:
+    def _row(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, " dim"]:
+        return self._rows.row(image_features(self._model, inputs), inputs.get(GRID))
+
+    def _logits(
+        self,
+        ids: Int[Tensor, "row token"],
+        anchors: Float[Tensor, "row dim"] | None = None,
+        positions: Int[Tensor, "..."] | None = None,
+    ) -> Float[Tensor, "row 2"]:
+        """Return the logits of both answers; without anchors, image tokens stand for nothing."""
         image = ids == self._image_id
-        # The id of the image token may lie outside the table of token embeddings.
-        embeds: Tensor = self._model.get_input_embeddings()(ids.masked_fill(image, 0))
-        if images is None or not image.any():
-            return embeds
-        return embeds.masked_scatter(image[..., None], images[image.any(dim=1)].to(embeds))
+        inputs = self._type_inputs(ids) | position_inputs(positions)
+        if anchors is None or not image.any():
+            # The id of the image token may lie outside the table of token embeddings.
+            embed = self._model.get_input_embeddings()
+            inputs["inputs_embeds"] = embed(ids.masked_fill(image, 0))
+        else:
+            counts = [count for count in image.sum(dim=1).tolist() if count]
+            rows = anchors[image.any(dim=1)]
+            inputs |= {"input_ids": ids, FEATURES: {"image": self._rows.output(rows, counts)}}
+            inputs |= self._grid_inputs(rows)
+        with _without_last_positions(self._model):
+            return self.answer_logits(**inputs)
 
-    def _inputs(self, ids: Int[Tensor, "row token"]) -> dict[str, Tensor]:
-        if self._kinds is None:
-            return {}
-        text, image = self._kinds
-        return {"token_type_ids": torch.where(ids == self._image_id, image, text)}
+    def _type_inputs(self, ids: Int[Tensor, "row token"]) -> dict[str, Any]:
+        return {
+            name: torch.where(ids == self._image_id, image, text)
+            for name, (text, image) in self._kinds.items()
+        }
+
+    def _grid_inputs(self, images: Float[Tensor, "image dim"]) -> dict[str, Tensor]:
+        return {GRID: self._rows.grids(images)} if GRID in self._parameters else {}
 
     @override
     def _answer_logits(
         self, ids: Int[Tensor, "row token"], positions: Int[Tensor, "1 token"] | None = None
     ) -> Float[Tensor, "row 2"]:
-        return self.answer_logits(
-            inputs_embeds=self._embeds(ids), **self._inputs(ids), **position_inputs(positions)
-        )
+        return self._logits(ids, positions=positions)
 
     @override
     def encode_against(
         self, ids: Int[Tensor, "row token"], anchors: Float[Tensor, "row dim"]
     ) -> Float[Tensor, "row 2"]:
-        return self.answer_logits(inputs_embeds=self._embeds(ids, anchors), **self._inputs(ids))
+        return self._logits(ids, anchors)
+
+    @override
+    def _prefix(self, encode_at: EncodeAt) -> PrefixAttention:
+        return HFPrefixAttention(self.blocks, self._encode_tail)
+
+    def _encode_tail(
+        self, ids: Int[Tensor, "row token"], start: int, anchors: Float[Tensor, "row dim"]
+    ) -> Float[Tensor, "row 2"]:
+        return self._logits(ids[:, start:], anchors, self._positions(ids, anchors)[..., start:])
+
+    def _positions(
+        self, ids: Int[Tensor, "row token"], anchors: Float[Tensor, "row dim"]
+    ) -> Int[Tensor, "... token"]:
+        """Return the position of every token, which a model such as Qwen2-VL counts by itself."""
+        image = ids == self._image_id
+        count = getattr(self._model.base_model, "get_rope_index", None)
+        if count is None or not image.any():
+            return torch.arange(ids.shape[1], device=ids.device)[None]
+        grids = self._grid_inputs(anchors[image.any(dim=1)])
+        positions: Tensor = count(ids, **self._type_inputs(ids), **grids)[0]
+        return positions
 
     @override
     def tokenize_against(
@@ -145,7 +192,7 @@ class VisionLanguageModel(CausalLanguageModel):
             self.prompt.tokens(
                 self._text_tokenizer,
                 statement,
-                self._image_text if anchor.text is None else anchor.text,
+                self._image_text(anchor) if anchor.text is None else anchor.text,
             )
             for statement, anchor in zip(statements, anchors, strict=True)
         ]
@@ -162,29 +209,47 @@ class VisionLanguageModel(CausalLanguageModel):
 
     def _require_own_answer(self, probe: Mapping[str, Tensor]) -> None:
         """Refuse a model whose own forward over an image gives other logits than this encoder."""
-        inputs = {key: value.to(self.device) for key, value in probe.items() if key != "labels"}
         weight = next(self.model.parameters())
-        inputs["pixel_values"] = inputs["pixel_values"].to(weight)
-        with evaluating(self.model), torch.inference_mode():
-            expected = self.answer_logits(**inputs)
-            logits = self.encode_against(inputs["input_ids"], self._features([_gradient()]))
+        inputs = {
+            key: value.to(weight) if value.is_floating_point() else value.to(weight.device)
+            for key, value in probe.items()
+            if key in self._parameters and key != "labels"
+        }
+        with (
+            evaluating(self.model),
+            torch.inference_mode(),
+            self.guarded("its own forward over an image ran"),
+        ):
+            with _without_last_positions(self._model):
+                expected = self.answer_logits(**inputs)
+            logits = self.encode_against(inputs["input_ids"], self._row(probe)[None])
         if not torch.allclose(expected, logits, rtol=1e-2, atol=1e-2 * expected.abs().max().item()):
             raise EncoderError(
                 f"{self.name}: its own forward over an image gives other logits than its image "
-                "tokens in the row; subclass negtrace.Encoder and override encode_against"
+                "features in the row; subclass negtrace.Encoder and override encode_against"
             )
 
 
-def _gradient() -> Any:
-    """Return an image that is dark at the top and bright at the bottom."""
+@contextmanager
+def _without_last_positions(model: Any) -> Iterator[None]:
+    """Make a model count positions anew inside the `with`, and leave it as it was.
+
+    Some models keep the shift of positions of their last forward (`rope_deltas`), for the next.
+    """
+    keepers = [module for module in model.modules() if "rope_deltas" in vars(module)]
+    kept = [module.rope_deltas for module in keepers]
+    try:
+        for module in keepers:
+            module.rope_deltas = None
+        yield
+    finally:
+        for module, value in zip(keepers, kept, strict=True):
+            module.rope_deltas = value
+
+
+def _gradients() -> list[Any]:
+    """Return images of two sizes that are dark at the top and bright at the bottom."""
     from PIL import Image
 
-    return Image.linear_gradient("L").convert("RGB")
-
-
-def _own_start(tokenizer: Any) -> str:
-    """Return the start token if the tokenizer does not add it: it then follows the image."""
-    start = tokenizer.bos_token
-    if start is None or unpadded_ids(tokenizer, "There")[0] == tokenizer.bos_token_id:
-        return ""
-    return str(start)
+    gradient = Image.linear_gradient("L").convert("RGB")
+    return [gradient.resize(size) for size in SIZES]

@@ -117,7 +117,7 @@ class PatchedForward:
                 text = self.encoder.run(ids, anchors)
             else:
                 with self.encoder.guarded("rows ran from the first patched position on"):
-                    text = self._prefix.encode_from(ids, self.start, cache, self.runs)
+                    text = self._prefix.encode_from(ids, self.start, cache, self.runs, anchors)
         return self.encoder.score(text, anchors)
 
     @property
