@@ -52,9 +52,10 @@ class PrefixAttention(ABC):
         runs: Int[Tensor, " row"],
         anchors: Float[Tensor, "row _"],
     ) -> Float[Tensor, "row dim"]:
-        """Return the embedding of each row, given its embedded anchor, running only its tokens from `start` on.
+        """Return the embedding of each row, running only its tokens from `start` on.
 
-        Row `i` continues run `runs[i]` of the cache. A block may be given the first rows only.
+        Row `i` continues run `runs[i]` of the cache, given the embedded `anchors[i]`. A block may
+        be given the first rows only.
         """
 
     @abstractmethod

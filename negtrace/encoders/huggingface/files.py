@@ -1,7 +1,8 @@
 """Files of a Hugging Face model, in a folder or on the hub, each read with a clear error."""
 
-__all__ = ["ModelFiles", "holds_whole_weights", "two_kinds_of_weights"]
+__all__ = ["ModelFiles", "holds_whole_weights", "two_kinds_of_weights", "without_videos"]
 
+import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
+from transformers.processing_utils import ProcessorMixin
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import extract_commit_hash
@@ -173,7 +175,8 @@ class ModelFiles:
 
     def processor(self) -> Any:
         """Return the processor, which reads texts and images together."""
-        return self._read(transformers.AutoProcessor, "processor", backend="pil")
+        with without_videos():
+            return self._read(transformers.AutoProcessor, "processor", backend="pil")
 
     def tokenizer(self) -> Any:
         """Return the tokenizer."""
@@ -299,6 +302,27 @@ def two_kinds_of_weights(name: str) -> str:
         "adapter is already in the weights. If it is, move the adapter's files away; if it is not, "
         "move them into a folder of their own, and load that folder"
     )
+
+
+@contextmanager
+def without_videos() -> Iterator[None]:
+    """Make processors without their part for videos where torchvision, which it needs, is missing.
+
+    Only images are read here.
+    """
+    if importlib.util.find_spec("torchvision") is not None:
+        yield
+        return
+    whole = vars(ProcessorMixin)["get_attributes"]
+
+    def attributes(kind: Any) -> list[str]:
+        return [name for name in whole.__func__(kind) if name != "video_processor"]
+
+    ProcessorMixin.get_attributes = classmethod(attributes)
+    try:
+        yield
+    finally:
+        ProcessorMixin.get_attributes = whole
 
 
 @contextmanager

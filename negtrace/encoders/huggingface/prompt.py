@@ -55,7 +55,7 @@ class Prompt:
         return before + statement + after, len(before)
 
     def text(self, tokenizer: Any, statement: str, anchor: str = "") -> tuple[str, int]:
-        """Return the text that the tokenizer reads, and the character at which the statement starts.
+        """Return the text that the tokenizer reads, and where in it the statement starts.
 
         It is the filled prompt, in the tokenizer's chat template if `chat` is set.
         """
