@@ -1,6 +1,8 @@
 """Small vision-language models whose images take different numbers of tokens."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -89,6 +91,15 @@ CONFIGS: dict[str, Callable[[], transformers.PreTrainedConfig]] = {
 def processor(name: str) -> Any:
     with without_videos():
         return _processor(name)
+
+
+def save_processor(name: str, folder: Path) -> None:
+    """Write a processor whose tokenizer knows the tokens around an image when it is read again."""
+    with without_videos():
+        _processor(name).save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps(config | {"extra_special_tokens": SPECIAL}), "utf-8")
 
 
 def _processor(name: str) -> Any:
