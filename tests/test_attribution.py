@@ -15,6 +15,7 @@ from negtrace.results.cte import CTE
 from negtrace.results.cte_json import read_json, write_json
 from negtrace.results.layer_scores import layer_scores
 from negtrace.results.options import DIRECTIONS
+from negtrace.tracing.engines.attribution import IntegratedGradients
 from negtrace.tracing.trace import trace
 
 PAIRS = radiology_pairs()[:6]
@@ -101,6 +102,8 @@ def test_what_cannot_be_estimated_or_verified_is_refused() -> None:
         estimated(toy, method="exact", verify=3)
     with pytest.raises(TraceError, match="steps is 0; expected 1 or more"):
         estimated(toy, method="integrated_gradients", steps=0)
+    with pytest.raises(TraceError, match="steps is 0; expected 1 or more"):
+        IntegratedGradients(steps=0)
 
 
 def test_no_gradient_is_left_in_the_model() -> None:

@@ -18,7 +18,7 @@ from negtrace import bench, load
 from negtrace.bench import question_files
 from negtrace.bench.candidates import CandidateSet, text_candidates
 from negtrace.bench.cases import LabelledCases, read_cases
-from negtrace.bench.collapse import radiology_triples, read_triples
+from negtrace.bench.collapse import Triple, radiology_triples, read_triples
 from negtrace.bench.polarity import polarity_questions
 from negtrace.bench.question_files import read_candidates, read_choices, read_valse
 from negtrace.datasets.readers.chexpert import CHEXPERT_LABELS
@@ -522,3 +522,9 @@ def test_radiology_triples_negate_and_paraphrase() -> None:
             "without",
             "absent",
         }
+
+
+def test_the_statements_of_a_triple_include_the_unrelated_one() -> None:
+    fields = {"caption": "A cat.", "negation": "No cat.", "paraphrase": "One cat.", "group": "0"}
+    assert Triple(**fields).texts == ["A cat.", "No cat.", "One cat."]
+    assert Triple(**fields, unrelated="A dog.").texts[3:] == ["A dog."]

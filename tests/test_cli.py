@@ -12,6 +12,8 @@ import negtrace
 from negtrace._registry import Registry
 from negtrace.bench import SUITES
 from negtrace.cli import main
+from negtrace.errors import FinetuneError
+from negtrace.experiments import NO_EVALUATION, Evaluation
 from negtrace.pairs import SOURCES
 from negtrace.results import LAYER_SCORES, read_json
 from negtrace.training import TRAINING_DATA, WEIGHTINGS
@@ -308,3 +310,26 @@ def test_sites_and_methods_are_chosen_by_name(
     assert {"heatmap_resid.png", "heatmap_attn_out.png"} <= {p.name for p in tmp_path.iterdir()}
     assert main([*command, "--sites", "head.99"]) == 1
     assert "no head 99; phantom has heads 0 to 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], Evaluation(count=600)),
+        (["--count", "40", "--questions", "text"], Evaluation(count=40, data="text")),
+        (["--count", "0"], NO_EVALUATION),
+    ],
+)
+def test_finetune_is_measured_with_the_number_of_questions_that_is_asked_for(
+    options: list[str], expected: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Evaluation] = []
+
+    def note(*_: object, evaluation: Evaluation, **__: object) -> None:
+        given.append(evaluation)
+        raise FinetuneError("nothing is trained here")
+
+    monkeypatch.setattr("negtrace.experiments.selective_finetune", note)
+    paths = ["--cte", "cte.json", "--data", "sets.jsonl", "--out", str(tmp_path / "out")]
+    assert main(["finetune", "toy", *paths, *options]) == 1
+    assert given == [expected]

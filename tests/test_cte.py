@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -383,6 +384,22 @@ def test_pairs_of_several_files_get_one_digest() -> None:
     digest = CTE.concat([one, two]).provenance.pairs_digest
     assert digest not in ("other", one.provenance.pairs_digest)
     assert digest == CTE.concat([two, one]).provenance.pairs_digest
+    by_hand = hashlib.sha256(b"other\nsha256:pairs").hexdigest()
+    assert digest == f"sha256:{by_hand}"
+    again = noisy(2, ids=("c", "d"))
+    assert CTE.concat([one, again]).provenance.pairs_digest == one.provenance.pairs_digest
+    assert CTE.concat([one, two, again]).provenance.pairs_digest == digest
+
+
+def test_padding_is_left_out_only_where_no_layer_has_a_score() -> None:
+    cte = noisy(2)
+    roles, patched = cte.roles.copy(), cte.patched.copy()
+    roles[:, -2:] = cte.role_names.index("pad")
+    patched[:, :, 1:, -2] = np.nan  # scored at the first layer
+    patched[:, :, :, -1] = np.nan
+    padded = dataclasses.replace(cte, roles=roles, patched=patched)
+    pad = list(padded.groups("role").labels).index("pad")
+    assert padded.groups("role").member[0, :, pad].tolist() == [False] * 6 + [True, False]
 
 
 def test_what_was_measured_on_the_pairs_is_combined() -> None:

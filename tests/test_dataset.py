@@ -1,5 +1,6 @@
 """Properties of every data set, whatever its sources: splits, truth, balance, bytes."""
 
+import hashlib
 import json
 import os
 import re
@@ -21,8 +22,8 @@ from negtrace.bench.claims import claim_items
 from negtrace.datasets import SPLITS, Card, DatasetConfig, read_card
 from negtrace.datasets.claim_sets import read_claim_sets
 from negtrace.datasets.compose import _companions
-from negtrace.datasets.splits import Splits, _pools, frame
-from negtrace.datasets.wording import SeededDraws
+from negtrace.datasets.splits import Splits, _pools, frame, stable_hash
+from negtrace.datasets.wording import SeededDraws, _thinned
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import counterfactuals
@@ -349,3 +350,16 @@ def test_without_shares_everything_is_in_train(tmp_path: Path) -> None:
     assert isinstance(card, Card)
     assert card.of("claims") == {"train": 40}
     assert not source_files.lines(tmp_path / "out", "claims", "val")
+
+
+def test_the_hash_behind_splits_and_draws_stays_as_it_is() -> None:
+    """BLAKE2b of 256 bits of the parts, U+001F between them: splits rest on it."""
+    digest = hashlib.blake2b(b"patient\x1f7\x1fp01", digest_size=32).hexdigest()
+    assert stable_hash("patient", 7, "p01") == int(digest, 16)
+    assert digest.startswith("0adbdfdb17082a63")
+
+
+def test_too_many_wordings_are_thinned_evenly() -> None:
+    assert _thinned(range(10)) == tuple(range(10))
+    assert _thinned(range(48)) == tuple(range(0, 48, 2))
+    assert _thinned(range(36)) == tuple(int(1.5 * n) for n in range(24))

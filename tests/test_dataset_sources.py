@@ -115,10 +115,11 @@ def test_missing_labels_are_allowed_and_other_columns_noted(tmp_path: Path) -> N
     assert [wrong["attribute"] for wrong in row["wrong"]] == ["existence"]
 
 
-def test_mimic_images_are_found_by_their_study(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["jpg", "jpeg", "png"])
+def test_mimic_images_are_found_by_their_study(ending: str, tmp_path: Path) -> None:
     folder = tmp_path / "files" / "p10" / "p10000032" / "s50414267"
     folder.mkdir(parents=True)
-    for name in ("b.jpg", "a.jpg"):
+    for name in ("b.jpg", f"a.{ending}", "0.txt"):
         (folder / name).touch()
     header = "subject_id,study_id,Atelectasis,Cardiomegaly,Edema"
     rows = ["10000032,50414267,1.0,0.0,-1.0", "10000032,50414268,1.0,,"]
@@ -128,7 +129,7 @@ def test_mimic_images_are_found_by_their_study(tmp_path: Path) -> None:
     assert card.skipped == {"no_anchor": 1}
     assert card.of("findings") == {"uncertain": 1}
     [row] = everything(tmp_path / "out")
-    assert row["anchor"]["image"].endswith("s50414267/a.jpg")
+    assert row["anchor"]["image"].endswith(f"s50414267/a.{ending}")
     card = build_dataset(source, tmp_path / "texts", DatasetConfig(anchors="text"))
     assert card.counts["records/used"] == 2
 

@@ -159,6 +159,17 @@ def random_states() -> tuple[object, ...]:
     return random.getstate(), (name, keys.tolist(), *rest), torch.random.get_rng_state().tolist()
 
 
+def test_weights_that_were_frozen_are_frozen_again() -> None:
+    encoder = clip()
+    flags = {name: number % 2 == 0 for number, name in enumerate(weights(encoder))}
+    for name, weight in encoder.model.named_parameters():
+        weight.requires_grad_(flags[name])
+    with trainable_weights(encoder, quick(adapter="full")) as trained:
+        after = dict(encoder.model.named_parameters())
+        assert {name for name in after if after[name].requires_grad} == {*trained.named}
+    assert {name: weight.requires_grad for name, weight in after.items()} == flags
+
+
 def test_every_random_state_is_restored() -> None:
     transformers.set_seed(5)
     before = random_states()
@@ -184,12 +195,20 @@ def test_a_text_encoder_is_trained_on_text_anchors() -> None:
 
 
 def test_the_trainer_can_mix_precisions() -> None:
-    encoder = clip()
+    encoder, inside = clip(), set[torch.dtype]()
+    linear = next(m for m in encoder.blocks[0].modules() if isinstance(m, torch.nn.Linear))
+
+    def note(module: torch.nn.Module, _: object, output: torch.Tensor) -> None:
+        if module.training:
+            inside.add(output.dtype)
+
+    linear.register_forward_hook(note)
     mixed = selective_finetune(
         encoder, claim_sets(), ones(encoder), config=quick(), trainer={"bf16": True}
     )
     plain = tuned()
     assert {weight.dtype for weight in encoder.model.parameters()} == {torch.float32}
+    assert inside == {torch.bfloat16}
     assert mixed.losses[0]["loss"] != plain.losses[0]["loss"]
     assert mixed.losses[0]["loss"] == pytest.approx(plain.losses[0]["loss"], rel=0.05)
 

@@ -1,6 +1,7 @@
 """The losses on numbers worked out by hand, and the content of batches."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from small_encoders import bert, clip
 
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
+from negtrace.pairs.anchor import Anchor
 from negtrace.training.batches import Examples, can_be_filled, examples_of
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.losses import claim_loss, contrastive_loss, keeping_loss
@@ -83,7 +85,9 @@ def test_affirmative_captions_are_kept() -> None:
 
 
 def anchor_gradient(encoder: Encoder, *, joint: bool) -> torch.Tensor:
-    examples = examples_of(encoder, claim_sets(6, images=False), joint=joint, keep=False)
+    sets = claim_sets(6, images=False)
+    sets = [replace(each, anchor=Anchor(text=f"{each.anchor.text} mass")) for each in sets]
+    examples = examples_of(encoder, sets, joint=joint, keep=False)
     named = dict(encoder.model.named_parameters())
     objective = Objective(encoder, named, FinetuneConfig())
     batch = examples.collate(examples.rows)
@@ -93,9 +97,11 @@ def anchor_gradient(encoder: Encoder, *, joint: bool) -> torch.Tensor:
 
 def test_text_anchors_take_gradients_only_if_joint() -> None:
     frozen, joint = (anchor_gradient(bert(), joint=joint) for joint in (False, True))
-    dot = bert().tokenize(["."])[0].ids[1]
+    _, dot, only_anchors, _ = bert().tokenize([". mass"])[0].ids
     assert frozen.abs().sum() > 0
     assert not torch.equal(frozen[dot], joint[dot])
+    assert (frozen[only_anchors] == 0).all()
+    assert (joint[only_anchors] != 0).any()
 
 
 def test_anchors_are_embedded_by_the_original_model() -> None:

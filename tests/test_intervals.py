@@ -27,7 +27,7 @@ from negtrace.results.intervals import (
 from negtrace.results.layer_scores import layer_scores
 from negtrace.results.options import Resampling
 from negtrace.results.significance import adjusted, sign_flip_test
-from negtrace.results.statistics import AGGREGATES, PairSums, resample, subsets
+from negtrace.results.statistics import AGGREGATES, PairSums, interval, resample, subsets
 
 AGGREGATE = pytest.mark.parametrize("aggregate", AGGREGATES)
 
@@ -345,3 +345,9 @@ def test_the_page_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> No
     for table in tables(measured):
         assert table in page
     assert f"at least {MIN_PAIRS} pairs" in re.sub(r"\s+", " ", page)
+
+
+def test_one_draw_is_its_own_interval_and_none_has_no_ends() -> None:
+    low, high = interval(np.array([[2.0, 3.0]]), confidence=0.9)
+    assert low.tolist() == high.tolist() == [2.0, 3.0]
+    assert np.isnan(interval(np.empty((0, 2)), confidence=0.9)).all()

@@ -167,6 +167,16 @@ def test_an_adapter_is_read_as_its_base_is_asked_to_be(
     assert loaded.name == "adapter"
 
 
+def test_an_adapter_names_the_folder_its_base_was_loaded_from(
+    folders: dict[str, str], tmp_path: Path
+) -> None:
+    base = folders["text encoder"]
+    write_adapter(attach(load(base), rank=2, alpha=4.0), tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == base
+    assert load(tmp_path / "adapter").family == "text encoder"
+
+
 def test_options_that_do_not_apply_to_the_base_of_an_adapter_are_refused(tmp_path: Path) -> None:
     folder = adapter_folder(tmp_path / "adapter", "phantom", load("phantom", self_check=False))
     assert load(folder, name="mine").name == "mine"

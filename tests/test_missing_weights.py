@@ -14,6 +14,7 @@ from small_encoders import bert, clip
 from small_models import TEXT, build, word_tokenizer
 from test_load import adapter_folder, write
 
+from negtrace.encoders.huggingface.files import holds_whole_weights
 from negtrace.encoders.huggingface.weights import LoadedModel, require_weights
 from negtrace.encoders.load import load
 from negtrace.errors import EncoderError
@@ -197,6 +198,27 @@ def test_whole_weights_beside_an_adapter_are_refused(tmp_path: Path) -> None:
         "their own, and load that folder",
     ):
         load(both)
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        ("model.safetensors", True),
+        ("model.safetensors.index.json", True),
+        ("pytorch_model.bin", True),
+        ("pytorch_model-00001-of-00002.bin", True),
+        ("pytorch_model.bin.index.json", True),
+        ("adapter_model.safetensors", False),
+        ("adapter_model.bin", False),
+        ("optimizer.bin", False),
+        ("config.json", False),
+    ],
+)
+def test_whole_weights_are_known_by_the_names_of_their_files(
+    name: str, whole: bool, tmp_path: Path
+) -> None:
+    (tmp_path / name).touch()
+    assert holds_whole_weights(tmp_path) == whole
 
 
 def test_an_adapter_in_a_trainers_folder_is_an_adapter(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from negtrace.errors import LanguageError
 from negtrace.language.cues import find_cues, read_cues
 from negtrace.language.lexicon import load_lexicon
 from negtrace.language.negation import is_negated, negation_of
-from negtrace.language.words import split
+from negtrace.language.words import split, stops
 
 # Each concept is in brackets, after N for negated, U for uncertain or A for affirmed.
 SENTENCES = """
@@ -209,6 +209,12 @@ SCRIPTS = [
 @pytest.mark.parametrize("text", SCRIPTS)
 def test_texts_in_other_languages_have_no_cue(text: str) -> None:
     assert find_cues(text) == read_cues(text).cues == ()
+
+
+@pytest.mark.parametrize("closer", ['"', "'", ")", "]", "\u201d", "\u2019"])
+def test_a_sentence_may_end_inside_quotes_or_brackets(closer: str) -> None:
+    words = split(f"a mass.{closer} it grew")
+    assert stops(words, frozenset()) == [words.lower.index(".")]
 
 
 def test_newlines_and_quotes_do_not_hide_a_cue() -> None:

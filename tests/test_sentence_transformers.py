@@ -173,6 +173,14 @@ def test_what_is_not_supported_is_refused_by_name(
         load(folder_of(tmp_path / "model", **options))
 
 
+@pytest.mark.parametrize("key", ["unpad_inputs", "transformer_task", "module_output_name"])
+def test_settings_that_leave_the_embedding_as_it_is_are_accepted(key: str, tmp_path: Path) -> None:
+    values = {"unpad_inputs": True, "transformer_task": "feature-extraction"}
+    folder = folder_of(tmp_path, transformer={key: values.get(key, "token_embeddings")})
+    plain = load(folder_of(tmp_path / "plain")).embed_texts(STATEMENTS)
+    torch.testing.assert_close(load(folder).embed_texts(STATEMENTS), plain)
+
+
 def test_tokens_of_a_prompt_are_read_and_have_no_span(tmp_path: Path) -> None:
     encoder = load(folder_of(tmp_path / "model", model=PROMPTED))
     [tokens] = encoder.tokenize(["No effusion."])

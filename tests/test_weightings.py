@@ -61,6 +61,9 @@ def test_of_equal_scores_the_earlier_block_is_on_top() -> None:
     assert plain(Top(k=1), [0.0, 1.0, 1.0, 0.5]) == [0.0, 1.0, 0.0, 0.0]
     assert plain(Top(k=2), [0.5, 0.5, 0.0, 1.0]) == [1.0, 0.0, 0.0, 1.0]
     assert plain(Top(k=3), [0.5] * 4) == [1.0, 1.0, 1.0, 0.0]
+    # NumPy sorts up to 16 values so that equal ones keep their order, whatever it is asked for.
+    many = Top(k=3).multipliers(np.tile([0.0, 1.0], 20))
+    assert many.nonzero()[0].tolist() == [1, 3, 5]
 
 
 def test_permuted_multipliers_are_the_scored_ones_in_another_order() -> None:
