@@ -1,0 +1,76 @@
+"""The self-check of a trace, with the engine broken on purpose: it refuses every broken route."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+import negtrace
+from negtrace.encoders.huggingface import attention
+from negtrace.errors import EncoderError
+from negtrace.tracing.engines import batch as batches
+from negtrace.tracing.engines.batch import Batch
+from negtrace.tracing.engines.patch_sites import PatchSites
+from negtrace.tracing.trace import trace
+
+PAIRS = negtrace.sample(negtrace.radiology_pairs(), 8)
+"""Few, but more than one batch."""
+
+
+def route(window: int = 1) -> str:
+    """Return the route that a trace of the phantom takes."""
+    encoder = negtrace.load("phantom", self_check=False)
+    compared = trace(encoder, PAIRS, window=window, progress=False).provenance.config["self_check"]
+    return str(compared["route"])
+
+
+def all_keys(queries: int, keys: int, device: torch.device) -> torch.Tensor:
+    """Let every token see all tokens."""
+    return torch.ones(1, 1, queries, keys, dtype=torch.bool, device=device)
+
+
+def test_a_wrong_mask_of_the_last_tokens_costs_their_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert route() == "tail, last query"
+    monkeypatch.setattr(attention, "_causal", all_keys)
+    monkeypatch.setattr(attention, "_for_queries", lambda *_: None)
+    assert route() == "from the layer"
+
+
+def alone(self: PatchSites, layer: int) -> PatchSites | None:
+    """Patch the first layer of a window alone."""
+    chosen = self.first == layer
+    return self._select(chosen) if bool(chosen.any()) else None
+
+
+def base_state(self: PatchSites, batch: Batch, layer: int) -> torch.Tensor:
+    """Write the state of the base run."""
+    return batch.base_states[self.kind][layer, self.runs, self.positions]
+
+
+def one_too_early(self: PatchSites, batch: Batch, layer: int) -> torch.Tensor:
+    """Write the source's state of the layer before."""
+    return batch.source_states[self.kind][max(0, layer - 1), self.runs, self.positions]
+
+
+@pytest.mark.parametrize(
+    ("window", "name", "broken"),
+    [
+        (3, "at", alone),
+        (1, "states", base_state),
+        (1, "states", one_too_early),
+    ],
+    ids=["dropped window", "state of the base run", "layer before"],
+)
+def test_wrong_patches_are_refused(
+    window: int, name: str, broken: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert route(window)
+    monkeypatch.setattr(PatchSites, name, broken)
+    with pytest.raises(EncoderError, match="do not agree with plain forwards"):
+        route(window)
+
+
+def test_source_states_at_the_next_position_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "_aligner", lambda _: lambda states: states.roll(1, dims=2))
+    with pytest.raises(EncoderError, match="do not agree with plain forwards"):
+        route()
