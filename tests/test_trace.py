@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_encoders import bert, clip, exact_scores, siglip
+from small_models import word_tokenizer
 
+from negtrace.encoders.base import Encoder
 from negtrace.encoders.toy import ToyEncoder
+from negtrace.encoders.wrap import wrap
 from negtrace.errors import NegtraceWarning, TraceError, UnknownNameError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair, pairs_digest
@@ -348,3 +352,54 @@ def test_an_interrupted_trace_goes_on_to_the_identical_result(tmp_path: Path) ->
     saved.write_bytes(b"damaged")
     with pytest.warns(NegtraceWarning, match="starts anew"):
         trace(encoder, PAIRS[:3], checkpoint=saved, **options)
+
+
+def read_as(read_out: str) -> Encoder:
+    torch.manual_seed(0)
+    tower = torch.nn.Sequential(torch.nn.Embedding(120, 16), Mixing(), Mixing())
+    return wrap(tower, word_tokenizer(), blocks=["1", "2"], read_out=read_out, name="tower")
+
+
+class Mixing(torch.nn.Module):
+    """A block that adds the mean of all tokens, and a buffer that is not saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(16, 16)
+        self.register_buffer("factor", torch.ones(16), persistent=False)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        mixed = hidden.mean(dim=1, keepdim=True) + hidden
+        return hidden + self.factor * torch.tanh(self.linear(mixed))
+
+
+def test_progress_of_another_read_out_is_not_taken(tmp_path: Path) -> None:
+    saved = tmp_path / "progress"
+    trace(read_as("mean"), PAIRS[:3], checkpoint=saved, progress=False)
+    with pytest.warns(NegtraceWarning, match="starts anew"):
+        resumed = trace(read_as("first"), PAIRS[:3], checkpoint=saved, progress=False)
+    assert (
+        resumed.clean.tolist() == trace(read_as("first"), PAIRS[:3], progress=False).clean.tolist()
+    )
+
+
+def test_progress_with_another_buffer_is_not_taken(tmp_path: Path) -> None:
+    saved, encoder = tmp_path / "progress", read_as("mean")
+    trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
+    encoder.model[2].factor.mul_(0.5)
+    with pytest.warns(NegtraceWarning, match="starts anew"):
+        trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
+
+
+def test_progress_with_another_image_is_not_taken(tmp_path: Path) -> None:
+    """Also where the file of the same anchor is written again."""
+    file, saved = tmp_path / "film.png", tmp_path / "progress"
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
+    encoder = clip(torch.float64)
+    Image.fromarray(pixels[0]).save(file)
+    pairs = [replace(pair, anchor=Anchor(image=file)) for pair in PAIRS[:2]]
+    trace(encoder, pairs, checkpoint=saved, progress=False)
+    Image.fromarray(pixels[1]).save(file)
+    with pytest.warns(NegtraceWarning, match="starts anew"):
+        resumed = trace(encoder, pairs, checkpoint=saved, progress=False)
+    assert resumed.clean.tolist() == trace(encoder, pairs, progress=False).clean.tolist()

@@ -171,9 +171,30 @@ def _settings(
 
 def _key(provenance: Provenance, prepared: Sequence[PreparedPair], sweep: Sweep) -> str:
     """Return a digest of everything that the scores and batches of a sweep depend on."""
+    runs = [
+        [run.ids, run.read_out]
+        for contrast in sweep.contrasts
+        for run in (contrast.clean, contrast.corrupt)
+    ]
+    maps = [[each.clean_from_corrupt, each.corrupt_from_clean] for each in sweep.contrasts]
     ids = [each.pair.id for each in prepared]
     how = [sweep.row_tokens, sweep.route.name]
-    return sha256(canonical([asdict(replace(provenance, time="")), ids, how]))
+    numbers = _numbers(sweep)
+    return sha256(canonical([asdict(replace(provenance, time="")), ids, runs, maps, how, numbers]))
+
+
+def _numbers(sweep: Sweep) -> list[str]:
+    """Return what the model makes of the anchors and of one statement, rounded.
+
+    They differ where the weights are the same but an image file, the read-out, the prompt's
+    answers, or a buffer that is not saved with the weights is not.
+    """
+    encoder, [first, *_] = sweep.encoder, sweep.contrasts
+    ids = torch.tensor([first.clean.ids], device=sweep.anchors.device)
+    score = encoder.score(encoder.run(ids, sweep.anchors[:1]), sweep.anchors[:1])
+    anchors = sweep.anchors.double()
+    sums = anchors @ torch.linspace(1, 2, anchors.shape[1]).to(anchors)
+    return [f"{value:.4g}" for value in (*score.tolist(), *sums.tolist())]
 
 
 def _run(
