@@ -18,6 +18,14 @@ torch.set_num_threads(1)
 install_import_hook("negtrace", "beartype.beartype")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that need a GPU where there is none."""
+    left_out = [item for item in items if item.get_closest_marker("gpu")]
+    if left_out and not torch.cuda.is_available():
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder of the public data; in CI its absence is a failure, elsewhere a stated skip."""

@@ -212,7 +212,7 @@ def test_the_arguments_of_a_schedule_reach_it() -> None:
     assert rates == pytest.approx([0.16, 0.09, 0.04, 0.01])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="half precision needs a GPU")
+@pytest.mark.gpu
 def test_the_trainer_can_mix_in_half_precision() -> None:
     half, full = (trained_on_a_gpu({"fp16": mixed}) for mixed in (True, False))
     assert half.losses[0]["loss"] != full.losses[0]["loss"]
@@ -220,7 +220,7 @@ def test_the_trainer_can_mix_in_half_precision() -> None:
     assert (half.change.norms > 0).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="workers read from a model on a GPU")
+@pytest.mark.gpu
 def test_workers_load_the_batches_of_a_model_on_a_gpu() -> None:
     plain, loaded = (trained_on_a_gpu({"dataloader_num_workers": n}) for n in (0, 1))
     assert same(weights(plain.encoder), weights(loaded.encoder))

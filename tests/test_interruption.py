@@ -159,7 +159,7 @@ def test_a_training_changes_nothing_but_the_values_of_the_blocks_weights(
     assert encoder.digest != digest
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is only one device")
+@pytest.mark.gpu
 @ADAPTERS
 def test_the_model_goes_back_to_its_device(adapter: str, tmp_path: Path) -> None:
     encoder = bert()

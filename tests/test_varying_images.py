@@ -1,5 +1,6 @@
 """Vision-language models whose images take different numbers of tokens."""
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -51,7 +52,7 @@ class Plain:
     """Plain forwards of the model over the processor's own inputs, each with some hooks."""
 
     def __init__(self, name: str) -> None:
-        self.model, self.processor = encoder(name).model, small.processor(name)
+        self.model, self.processor = encoder(name).model, small.PROCESSORS[name]
         self.layers = self.model.model.language_model.layers
         self.yes, self.no = small.tokenizer().convert_tokens_to_ids(["yes", "no"])
 
@@ -191,7 +192,7 @@ def test_the_model_keeps_no_positions_of_a_trace() -> None:
 
 
 def test_the_chat_template_says_what_stands_around_an_image() -> None:
-    processor = small.processor("qwen2_vl")
+    processor = copy.copy(small.PROCESSORS["qwen2_vl"])
     processor.chat_template = (
         "{% for m in messages %}user : {% for c in m['content'] %}"
         "{% if c['type'] == 'image' %}<img><image></img>{% else %}{{ c['text'] }}{% endif %}"

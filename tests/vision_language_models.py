@@ -88,20 +88,6 @@ CONFIGS: dict[str, Callable[[], transformers.PreTrainedConfig]] = {
 }
 
 
-def processor(name: str) -> Any:
-    with without_videos():
-        return _processor(name)
-
-
-def save_processor(name: str, folder: Path) -> None:
-    """Write a processor whose tokenizer knows the tokens around an image when it is read again."""
-    with without_videos():
-        _processor(name).save_pretrained(folder)
-    file = folder / "tokenizer_config.json"
-    config = json.loads(file.read_text("utf-8"))
-    file.write_text(json.dumps(config | {"extra_special_tokens": SPECIAL}), "utf-8")
-
-
 def _processor(name: str) -> Any:
     words = tokenizer()
     if name == "internvl":
@@ -114,9 +100,24 @@ def _processor(name: str) -> Any:
     return getattr(transformers, f"{kind}Processor")(pixels, words)
 
 
+# transformers looks some classes up when it first makes a processor, and finds them when no test has
+# run yet.
+with without_videos():
+    PROCESSORS = {name: _processor(name) for name in CONFIGS}
+
+
+def save_processor(name: str, folder: Path) -> None:
+    """Write a processor whose tokenizer knows the tokens around an image when it is read again."""
+    with without_videos():
+        PROCESSORS[name].save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps(config | {"extra_special_tokens": SPECIAL}), "utf-8")
+
+
 def model(name: str, dtype: torch.dtype = torch.float32) -> transformers.PreTrainedModel:
     return build(CONFIGS[name](), dtype, transformers.AutoModelForImageTextToText)
 
 
 def varying(name: str, dtype: torch.dtype = torch.float32) -> VisionLanguageModel:
-    return VisionLanguageModel(model(name, dtype), processor(name), name=name, prompt=PROMPT)
+    return VisionLanguageModel(model(name, dtype), PROCESSORS[name], name=name, prompt=PROMPT)

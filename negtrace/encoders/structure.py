@@ -127,6 +127,9 @@ def is_causal(
 
     A change within rounding counts as none: a mixture of experts adds up its tokens in an order
     that depends on all of them.
+
+    Raises:
+        EncoderError: when the blocks' states have more than one shape.
     """
     count = ids.shape[1]
     changing = torch.tensor(_spread(1, count), device=ids.device)
@@ -145,7 +148,7 @@ def is_causal(
     before = torch.arange(count, device=ids.device) < changing[:, None]
     return not any(
         (_differs_beyond_rounding(one, other) & before).any().item()
-        for one, other in zip(plain.stream, changed.stream, strict=True)
+        for one, other in zip(plain.states(), changed.states(), strict=True)
     )
 
 
