@@ -100,8 +100,6 @@ def _processor(name: str) -> Any:
     return getattr(transformers, f"{kind}Processor")(pixels, words)
 
 
-# transformers looks some classes up when it first makes a processor, and finds them when no test has
-# run yet.
 with without_videos():
     PROCESSORS = {name: _processor(name) for name in CONFIGS}
 

@@ -2,7 +2,6 @@
 
 __all__ = ["ModelFiles", "holds_whole_weights", "two_kinds_of_weights", "without_videos"]
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
 )
 from transformers.processing_utils import ProcessorMixin
-from transformers.utils import cached_file
+from transformers.utils import cached_file, is_torchvision_available
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import extract_commit_hash
 
@@ -310,7 +309,7 @@ def without_videos() -> Iterator[None]:
 
     Only images are read here.
     """
-    if importlib.util.find_spec("torchvision") is not None:
+    if is_torchvision_available():
         yield
         return
     whole = vars(ProcessorMixin)["get_attributes"]
