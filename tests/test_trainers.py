@@ -1,6 +1,7 @@
 """Layer scores in other trainers, on models that negtrace has no class for."""
 
 import csv
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from claim_sets import same, weights
 from golden import results
 from open_clip_models import native
 from open_clip_package import open_clip
-from small_encoders import clip
+from small_encoders import bert, clip
+from small_models import word_tokenizer
 from torch import nn
 
 import negtrace
@@ -186,6 +188,48 @@ def test_scores_of_a_wrapped_model_fit_any_other_wrapping(
         sum(f"b.{k}." in name for name, _ in model.named_parameters()) for k in range(3)
     ]
     assert training.sizes_of(model, names).keys() == multipliers.keys()
+
+
+def with_adapters(model: Any) -> nn.Module:
+    return peft.get_peft_model(model, peft.LoraConfig(target_modules=["query", "value"], r=2))
+
+
+BERTS: dict[str, Callable[[Any], nn.Module]] = {
+    "plain": lambda model: model,
+    "PeftModel": with_adapters,
+    "compiled": lambda model: torch.compile(model, backend="eager"),
+    "compiled PeftModel": lambda model: torch.compile(with_adapters(model), backend="eager"),
+}
+
+
+@functools.cache
+def traced_multipliers(name: str) -> dict[str, float]:
+    """Return the multiplier of each block of a small BERT, from a trace of it as it is wrapped."""
+    encoder = negtrace.wrap(BERTS[name](bert().model), word_tokenizer(mask=True), name="wrapped")
+    cte = negtrace.trace(encoder, negtrace.radiology_pairs()[:8], direction="noising")
+    return training.multipliers(negtrace.layer_scores(cte, "transport"))
+
+
+# peft asks transformers by a name that is to be removed.
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.parametrize("traced", BERTS)
+@pytest.mark.parametrize("trained", BERTS)
+def test_scores_traced_on_a_wrapped_model_reach_the_blocks_of_any_other(
+    traced: str, trained: str
+) -> None:
+    """The blocks are told apart by the modules themselves, not by their names."""
+    multipliers = traced_multipliers(traced)
+    assert len(set(multipliers.values())) == 3
+    bare: Any = bert().model
+    blocks = list(bare.encoder.layer)
+    model = BERTS[trained](bare)
+    groups = training.param_groups(model, multipliers, rate=2.0)
+    rates = {id(weight): group["lr"] for group in groups for weight in group["params"]}
+    for block, multiplier in zip(blocks, multipliers.values(), strict=True):
+        own = [rates.pop(id(weight)) for weight in block.parameters() if weight.requires_grad]
+        count = 4 if "Peft" in trained else 16  # A and B of two maps, or all of the block
+        assert own == [2.0 * multiplier] * count
+    assert set(rates.values()) == (set() if "Peft" in trained else {2.0})  # outside the blocks
 
 
 def test_two_blocks_that_differ_only_by_a_wrapper_are_refused() -> None:
