@@ -13,7 +13,7 @@ from small_models import word_tokenizer
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.encoders.wrap import wrap
-from negtrace.errors import NegtraceWarning, TraceError, UnknownNameError
+from negtrace.errors import NegtraceWarning, PairError, TraceError, UnknownNameError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair, pairs_digest
 from negtrace.pairs.radiology import radiology_pairs
@@ -391,8 +391,44 @@ def test_progress_with_another_buffer_is_not_taken(tmp_path: Path) -> None:
         trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
 
 
+def test_progress_with_other_positions_is_not_taken(tmp_path: Path) -> None:
+    saved, encoder, pair = tmp_path / "progress", read_as("mean"), PAIRS[0]
+    one, other = {pair.id: [1]}, {pair.id: [2]}
+    trace(encoder, [pair], checkpoint=saved, progress=False, positions=one)
+    with pytest.warns(NegtraceWarning, match="starts anew"):
+        resumed = trace(encoder, [pair], checkpoint=saved, progress=False, positions=other)
+    alone = trace(encoder, [pair], progress=False, positions=other)
+    np.testing.assert_array_equal(resumed.patched, alone.patched)
+
+
+class Shifting(Mixing):
+    """A block whose unsaved buffer acts on the positions behind the tenth only."""
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        late = torch.arange(hidden.shape[1])[:, None] >= 10
+        return hidden + torch.where(late, self.factor, 1.0) * torch.tanh(self.linear(hidden))
+
+
+def test_progress_with_a_buffer_that_only_long_statements_meet_is_not_taken(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tower = torch.nn.Sequential(torch.nn.Embedding(120, 16), Shifting(), Shifting())
+    encoder = wrap(tower, word_tokenizer(), blocks=["1", "2"], read_out="mean", name="tower")
+    long = Pair(
+        true="The heart is of normal size, and there is no pleural effusion.",
+        false="The heart is of normal size, and there is some pleural effusion.",
+        anchor=PAIRS[0].anchor,
+    )
+    pairs, saved = [PAIRS[0], long], tmp_path / "progress"
+    first = trace(encoder, pairs, checkpoint=saved, progress=False)
+    encoder.model[2].factor.mul_(0.5)
+    with pytest.warns(NegtraceWarning, match="starts anew"):
+        resumed = trace(encoder, pairs, checkpoint=saved, progress=False)
+    alone = trace(encoder, pairs, progress=False)
+    np.testing.assert_array_equal(resumed.clean, alone.clean)
+    assert first.clean[0] == alone.clean[0] and first.clean[1] != alone.clean[1]
+
+
 def test_progress_with_another_image_is_not_taken(tmp_path: Path) -> None:
-    """Also where the file of the same anchor is written again."""
     file, saved = tmp_path / "film.png", tmp_path / "progress"
     pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
     encoder = clip(torch.float64)
@@ -400,6 +436,9 @@ def test_progress_with_another_image_is_not_taken(tmp_path: Path) -> None:
     pairs = [replace(pair, anchor=Anchor(image=file)) for pair in PAIRS[:2]]
     trace(encoder, pairs, checkpoint=saved, progress=False)
     Image.fromarray(pixels[1]).save(file)
+    with pytest.raises(PairError, match="changed after the pair was made"):
+        trace(encoder, pairs, checkpoint=saved, progress=False)
+    pairs = [replace(pair, anchor=Anchor(image=file)) for pair in PAIRS[:2]]
     with pytest.warns(NegtraceWarning, match="starts anew"):
         resumed = trace(encoder, pairs, checkpoint=saved, progress=False)
     assert resumed.clean.tolist() == trace(encoder, pairs, progress=False).clean.tolist()

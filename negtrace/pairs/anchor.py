@@ -59,31 +59,46 @@ class Anchor:
         """SHA-256 of the text, or of the image's mode, size and pixels."""
         if self.text is not None:
             return hashlib.sha256(f"text|{self.text}".encode()).hexdigest()
-        image = _eight_bit(self.image)
-        head = f"image|{image.mode}|{image.size}|".encode()
-        return hashlib.sha256(head + image.tobytes()).hexdigest()
+        return _pixels_digest(_eight_bit(self.image))
 
     def open_image(self) -> Image:
         """Return the image in RGB.
 
         Raises:
-            PairError: for a text anchor, or a file that cannot be read as an image.
+            PairError: for a text anchor, a file that cannot be read as an image, or an image that
+                is no longer the one that `digest` names.
         """
         if self.text is not None:
             raise PairError("this anchor is a text; only an image anchor can be opened")
-        return _eight_bit(self.image).convert("RGB")
+        return self._unchanged().convert("RGB")
 
     def png(self) -> bytes:
         """Return the image as a PNG file. An anchor of that file has the same digest.
 
         Raises:
-            PairError: for a text anchor, or a file that cannot be read as an image.
+            PairError: as for `open_image`.
         """
         if self.text is not None:
             raise PairError("this anchor is a text; only an image anchor can be saved")
         buffer = BytesIO()
-        _eight_bit(self.image).save(buffer, format="PNG")
+        self._unchanged().save(buffer, format="PNG")
         return buffer.getvalue()
+
+    def _unchanged(self) -> Image:
+        """Return the image; raise a PairError if it changed since the digest was taken."""
+        image = _eight_bit(self.image)
+        if _pixels_digest(image) != self.digest:
+            raise PairError(
+                "the image of an anchor changed after the pair was made, so the pair's digest no "
+                "longer names it; make the pair anew"
+            )
+        return image
+
+
+def _pixels_digest(image: Image) -> str:
+    """Return the SHA-256 of an image's mode, size and pixels."""
+    head = f"image|{image.mode}|{image.size}|".encode()
+    return hashlib.sha256(head + image.tobytes()).hexdigest()
 
 
 def _eight_bit(image: object) -> Image:

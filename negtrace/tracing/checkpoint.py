@@ -38,11 +38,7 @@ class Checkpoint:
         except CTEError:
             header = {}
         if header.get("key") != self._key:
-            warnings.warn(
-                f"{self._path} holds the progress of another trace; it starts anew",
-                NegtraceWarning,
-                stacklevel=2,
-            )
+            self._warn()
             return {}
         return {
             index: ContrastScores(
@@ -50,6 +46,18 @@ class Checkpoint:
             )
             for index, clean, corrupt in header["done"]
         }
+
+    def forget(self) -> None:
+        """Leave out everything that was read, and warn of it."""
+        self.done = {}
+        self._warn()
+
+    def _warn(self) -> None:
+        warnings.warn(
+            f"{self._path} holds the progress of another trace; it starts anew",
+            NegtraceWarning,
+            stacklevel=3,
+        )
 
     def add(self, scores: ContrastScores) -> None:
         """Add the scores of one contrast; write the file if the last write is some time ago."""

@@ -4,13 +4,12 @@ __all__ = ["trace"]
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
 import torch
 
-from negtrace._files import canonical, sha256
 from negtrace._messages import listed
 from negtrace._settings import with_settings
 from negtrace.encoders.base import Encoder
@@ -19,7 +18,6 @@ from negtrace.errors import NegtraceWarning, TraceError
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.cte import CTE
-from negtrace.results.provenance import Provenance
 from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.collect import collected
 from negtrace.tracing.config import TraceConfig, TraceOptions, refuse_to_verify
@@ -32,6 +30,7 @@ from negtrace.tracing.engines.sweep import ContrastScores, Sweep
 from negtrace.tracing.positions import name_of
 from negtrace.tracing.precision import deviation, half_precision
 from negtrace.tracing.prepare import PreparedPair, prepare, require_some, warn_of_differences
+from negtrace.tracing.progress import progress_of
 from negtrace.tracing.provenance import provenance_of
 from negtrace.tracing.sites import plan_for
 from negtrace.tracing.verify import verified
@@ -90,7 +89,7 @@ def trace(
         provenance = provenance_of(encoder, prepared, _settings(config, corruption, engine, sweep))
         agreement = _agreement(sweep, config, engine, provenance.weights_digest)
         sweep = replace(sweep, route=agreement.route)
-        saved = Checkpoint(checkpoint, _key(provenance, prepared, sweep)) if checkpoint else None
+        saved = progress_of(checkpoint, provenance, prepared, sweep) if checkpoint else None
         scores = _run(engine, sweep, saved, agreement.scores)
         measured = _compared(agreement) | _measured(sweep, scores, prepared, config.verify)
     return collected(config, sweep, prepared, scores, dropped, provenance, measured)
@@ -167,34 +166,6 @@ def _settings(
         # An engine that gives the same scores in another way; the key is part of the file format.
         "sweeper": None if engine.name == engine.estimator else engine.name,
     }
-
-
-def _key(provenance: Provenance, prepared: Sequence[PreparedPair], sweep: Sweep) -> str:
-    """Return a digest of everything that the scores and batches of a sweep depend on."""
-    runs = [
-        [run.ids, run.read_out]
-        for contrast in sweep.contrasts
-        for run in (contrast.clean, contrast.corrupt)
-    ]
-    maps = [[each.clean_from_corrupt, each.corrupt_from_clean] for each in sweep.contrasts]
-    ids = [each.pair.id for each in prepared]
-    how = [sweep.row_tokens, sweep.route.name]
-    numbers = _numbers(sweep)
-    return sha256(canonical([asdict(replace(provenance, time="")), ids, runs, maps, how, numbers]))
-
-
-def _numbers(sweep: Sweep) -> list[str]:
-    """Return what the model makes of the anchors and of one statement, rounded.
-
-    They differ where the weights are the same but an image file, the read-out, the prompt's
-    answers, or a buffer that is not saved with the weights is not.
-    """
-    encoder, [first, *_] = sweep.encoder, sweep.contrasts
-    ids = torch.tensor([first.clean.ids], device=sweep.anchors.device)
-    score = encoder.score(encoder.run(ids, sweep.anchors[:1]), sweep.anchors[:1])
-    anchors = sweep.anchors.double()
-    sums = anchors @ torch.linspace(1, 2, anchors.shape[1]).to(anchors)
-    return [f"{value:.4g}" for value in (*score.tolist(), *sums.tolist())]
 
 
 def _run(
