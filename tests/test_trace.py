@@ -425,7 +425,8 @@ def test_progress_with_a_buffer_that_only_long_statements_meet_is_not_taken(tmp_
         resumed = trace(encoder, pairs, checkpoint=saved, progress=False)
     alone = trace(encoder, pairs, progress=False)
     np.testing.assert_array_equal(resumed.clean, alone.clean)
-    assert first.clean[0] == alone.clean[0] and first.clean[1] != alone.clean[1]
+    assert first.clean[0] == alone.clean[0]
+    assert first.clean[1] != alone.clean[1]
 
 
 def test_progress_with_another_image_is_not_taken(tmp_path: Path) -> None:
