@@ -80,7 +80,8 @@ def agreement_with_plain(sweep: Sweep, *, short: bool = False) -> Agreement:
 
     Args:
         sweep: contrasts of its first and of its last batch are compared.
-        short: compare the middle layer alone in the first batch, which holds short statements.
+        short: compare the middle layer alone in the first batch, which holds short statements, and
+            the first and the last layer in the last batch.
 
     Raises:
         EncoderError: when the plainest route does not agree with itself.
@@ -90,7 +91,7 @@ def agreement_with_plain(sweep: Sweep, *, short: bool = False) -> Agreement:
         first, *last = _first_and_last(sweep)
         # Long statements show more than short ones: windows, chunks and masks.
         judged = [_Judged(sweep, first, layers=1 if last and short else 3)]
-        judged += [_Judged(sweep, indices, layers=3) for indices in last]
+        judged += [_Judged(sweep, indices, layers=2 if short else 3) for indices in last]
         rejected: dict[str, str] = {}
         for route in _possible(encoder):
             try:
@@ -157,10 +158,10 @@ class _Judged:
 
 
 def _handful(sweep: Sweep, patching: Patching, layers: int) -> list[Cell]:
-    """Return cells at every kind of site, in the first, the middle and the last layer that it has.
+    """Return cells at every kind of site, in some of the layers that it has.
 
-    Their groups are spread over the positions from the first difference on. With one layer, it is
-    the middle one.
+    Three are the first, the middle and the last one, two the first and the last, one the middle
+    one. The groups are spread over the positions from the first difference on.
     """
     count = len(sweep.encoder.layers)
     members = patching.patched_groups
@@ -171,7 +172,8 @@ def _handful(sweep: Sweep, patching: Patching, layers: int) -> list[Cell]:
     chosen = []
     for of_kind in by_kind.values():
         at = sorted({layer for _, layer, _ in of_kind})
-        wanted = [at[0], at[len(at) // 2], at[-1]] if layers > 1 else [at[len(at) // 2]]
+        middle = at[len(at) // 2]
+        wanted = {1: [middle], 2: [at[0], at[-1]], 3: [at[0], middle, at[-1]]}[layers]
         for number, layer in enumerate(dict.fromkeys(wanted)):
             at_layer = _from_difference([cell for cell in of_kind if cell[1] == layer], patching)
             # The cue at first, a position in the middle, and the last one at last.
