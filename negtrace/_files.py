@@ -1,8 +1,9 @@
-"""Bytes on disk: atomic writes, digests, canonical JSON, arrays with a JSON header."""
+"""Bytes on disk: atomic writes, locks, digests, canonical JSON, arrays with a JSON header."""
 
 __all__ = [
     "as_json",
     "canonical",
+    "locked",
     "pack",
     "pretty_json",
     "read_bytes",
@@ -18,14 +19,19 @@ import hashlib
 import io
 import json
 import os
+import platform
 import re
+import secrets
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -95,24 +101,86 @@ def as_json(value: Any, decimals: int | None = None) -> Any:
 def write_bytes(path: Path, data: bytes) -> Path:
     """Write a file whole or not at all: `data` goes to a temporary file, which is then renamed.
 
-    Every file that the package writes goes through here, but for data sets, which are streams.
+    Every file that the package writes goes through here, but for those that grow: data sets, and
+    the progress of a trace. After a power failure the file holds its old or its new content.
 
     Raises:
         OutputError: when the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Random, because processes of several machines or containers can have the same number.
+    temporary = path.with_name(f".{path.name[:99]}.{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}; choose another path"
         ) from error
     finally:
-        if temporary.exists():
-            temporary.unlink()
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write the names in a folder to the disk, where the system can."""
+    with suppress(OSError):  # Windows opens no folder, and some file systems sync none.
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def locked(file: Path, place: Path) -> Iterator[None]:
+    """Hold `place` for one run at a time, by a lock file that is removed afterwards.
+
+    The system lets go of the lock when the process ends, however it ends.
+
+    Args:
+        file: the lock file.
+        place: folder or file that it stands for, for messages.
+
+    Raises:
+        OutputError: when another run holds it, with its process, machine and time; or when the
+            lock file cannot be written.
+    """
+    lock = FileLock(file, timeout=0)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise OutputError(
+            f"{place} is in use by {_holder(file)}; wait for it to end, or name another place"
+        ) from None
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {file}: {error.strerror or error}; choose another path"
+        ) from error
+    try:
+        holder = [os.getpid(), platform.node(), time.strftime("%Y-%m-%d %H:%M:%S")]
+        with suppress(OSError):  # Windows lets nobody write into a locked file.
+            file.write_text(json.dumps(holder), "utf-8")
+        yield
+    finally:
+        with suppress(OSError):
+            file.unlink()  # while it is held, so that nobody else's is removed
+        lock.release()
+
+
+def _holder(file: Path) -> str:
+    """Return who holds a lock file, as far as it says."""
+    try:
+        process, node, since = json.loads(file.read_bytes())
+    except (OSError, ValueError, TypeError):
+        return "another run"
+    return f"process {process} on {node} since {since}"
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:

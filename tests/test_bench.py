@@ -272,6 +272,7 @@ def test_reports_are_written_without_text_and_read_back(
         "polarity-all-MiniLM-L6-v2.json",
         "polarity-phantom.json",
         "polarity.png",
+        "run.json",
     ]
     text = (tmp_path / "polarity-phantom.json").read_text()
     assert "costophrenic" not in text
@@ -280,7 +281,8 @@ def test_reports_are_written_without_text_and_read_back(
     assert [row.estimate for row in again.rows] == pytest.approx(
         [row.estimate for row in written[0].rows]
     )
-    bench.run(phantom, bench.BenchConfig(count=8, resamples=50, include_text=True), out=tmp_path)
+    told = bench.BenchConfig(count=8, resamples=50, include_text=True)
+    bench.run(phantom, told, out=tmp_path, overwrite=True)
     assert " no " in (tmp_path / "polarity-phantom.json").read_text()
     document = json.loads(text)
     assert set(document) == set(report_schema()["required"])
@@ -386,7 +388,11 @@ def test_a_suite_from_outside_is_run_written_and_drawn(
     odd_suite: str, phantom: Encoder, tmp_path: Path
 ) -> None:
     [report] = run_benchmark(phantom, bench.BenchConfig(suite=odd_suite), tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"odd-phantom.json", "odd.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "odd-phantom.json",
+        "odd.png",
+        "run.json",
+    }
     again = bench.read_report(tmp_path / "odd-phantom.json")
     assert again.find(measure="score").estimate == report.rows[0].estimate == 2.0
     table = bench_table([report])

@@ -615,6 +615,18 @@ def test_a_kill_from_outside_loses_no_checkpoint(tmp_path: Path) -> None:
 
 def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     tuned(out=tmp_path)
-    refused("holds another run: its config, scores", out=tmp_path, rate=0.5, error=OutputError)
+    refused(r"another run; .*config\.rate: 0\.01 / 0\.5", out=tmp_path, rate=0.5, error=OutputError)
     (tmp_path / "run.json").unlink()
     refused(r"no run\.json", out=tmp_path, error=OutputError)
+    refused("delete them yourself", out=tmp_path, overwrite=True, error=OutputError)
+
+
+def test_overwriting_a_run_starts_anew(tmp_path: Path) -> None:
+    tuned(out=tmp_path)
+    other = {"evaluation": NO_EVALUATION, "config": quick(rate=0.5)}
+    encoder = clip()
+    again = selective_finetune(
+        encoder, claim_sets(), ones(encoder), out=tmp_path, overwrite=True, **other
+    )
+    assert again.losses == tuned(rate=0.5).losses
+    assert json.loads((tmp_path / "run.json").read_bytes())["finetune"]["config"]["rate"] == 0.5

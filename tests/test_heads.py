@@ -287,7 +287,7 @@ def test_a_study_of_heads(tmp_path: Path) -> None:
     study = run_heads(encoder, tmp_path, PAIRS, formats=["png"], progress=False)
     assert {path.name for path in tmp_path.iterdir()} == {
         *("heads_noising.json", "heads_noising.safetensors"),
-        *("heads.csv", "heads.json", "head_heatmap.png"),
+        *("heads.csv", "heads.json", "head_heatmap.png", "run.json"),
     }
     assert set(study.files) == set(tmp_path.iterdir())
     cte = trace(encoder, PAIRS, direction="noising", sites=["head"], positions="all")

@@ -1,5 +1,6 @@
 """Traces: corruptions, what is dropped and why, and what is refused."""
 
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from PIL import Image
 from small_encoders import bert, clip, exact_scores, siglip
 from small_models import word_tokenizer
 
+from negtrace._files import locked
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.encoders.wrap import wrap
-from negtrace.errors import NegtraceWarning, PairError, TraceError, UnknownNameError
+from negtrace.errors import NegtraceWarning, OutputError, PairError, TraceError, UnknownNameError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair, pairs_digest
 from negtrace.pairs.radiology import radiology_pairs
@@ -347,11 +349,14 @@ def test_an_interrupted_trace_goes_on_to_the_identical_result(tmp_path: Path) ->
     assert after < len(forwards)
     np.testing.assert_array_equal(resumed.patched, whole.patched)
     np.testing.assert_array_equal(resumed.clean, whole.clean)
-    with pytest.warns(NegtraceWarning, match="the progress of another trace; it starts anew"):
+    with pytest.raises(OutputError, match=r"another run; it differs in .*pairs: '.*' / '.*'"):
         trace(encoder, PAIRS[:29], checkpoint=saved, **options)
+    with pytest.raises(OutputError, match=r"config.window: 1 / 2 \(.*\).* delete the file"):
+        trace(encoder, PAIRS[:30], checkpoint=saved, window=2, **options)
     saved.write_bytes(b"damaged")
-    with pytest.warns(NegtraceWarning, match="starts anew"):
+    with pytest.raises(OutputError, match=r"is damaged, or no progress .* delete the file"):
         trace(encoder, PAIRS[:3], checkpoint=saved, **options)
+    assert [path.name for path in tmp_path.iterdir()] == [saved.name]
 
 
 def read_as(read_out: str) -> Encoder:
@@ -373,32 +378,41 @@ class Mixing(torch.nn.Module):
         return hidden + self.factor * torch.tanh(self.linear(mixed))
 
 
-def test_progress_of_another_read_out_is_not_taken(tmp_path: Path) -> None:
+def test_progress_of_another_read_out_is_refused(tmp_path: Path) -> None:
     saved = tmp_path / "progress"
     trace(read_as("mean"), PAIRS[:3], checkpoint=saved, progress=False)
-    with pytest.warns(NegtraceWarning, match="starts anew"):
-        resumed = trace(read_as("first"), PAIRS[:3], checkpoint=saved, progress=False)
-    assert (
-        resumed.clean.tolist() == trace(read_as("first"), PAIRS[:3], progress=False).clean.tolist()
-    )
+    with pytest.raises(OutputError, match=r"config\.reading\.read_out: 'mean' / 'first'"):
+        trace(read_as("first"), PAIRS[:3], checkpoint=saved, progress=False)
 
 
-def test_progress_with_another_buffer_is_not_taken(tmp_path: Path) -> None:
+def test_progress_with_another_buffer_is_refused(tmp_path: Path) -> None:
     saved, encoder = tmp_path / "progress", read_as("mean")
     trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
     encoder.model[2].factor.mul_(0.5)
-    with pytest.warns(NegtraceWarning, match="starts anew"):
+    with pytest.raises(OutputError, match="scores that the model no longer gives"):
         trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
 
 
-def test_progress_with_other_positions_is_not_taken(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:hooks of your own")
+def test_progress_is_resumed_with_a_hook_only_if_it_changes_no_score(tmp_path: Path) -> None:
+    saved, encoder = tmp_path / "progress", read_as("mean")
+    whole = trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
+    with encoder.model[2].register_forward_hook(lambda *_: None):
+        resumed = trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
+    np.testing.assert_array_equal(resumed.patched, whole.patched)
+    with (
+        encoder.model[2].register_forward_hook(lambda *call: call[-1] * torch.arange(16)),
+        pytest.raises(OutputError, match="scores that the model no longer gives"),
+    ):
+        trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
+
+
+def test_progress_with_other_positions_is_refused(tmp_path: Path) -> None:
     saved, encoder, pair = tmp_path / "progress", read_as("mean"), PAIRS[0]
     one, other = {pair.id: [1]}, {pair.id: [2]}
     trace(encoder, [pair], checkpoint=saved, progress=False, positions=one)
-    with pytest.warns(NegtraceWarning, match="starts anew"):
-        resumed = trace(encoder, [pair], checkpoint=saved, progress=False, positions=other)
-    alone = trace(encoder, [pair], progress=False, positions=other)
-    np.testing.assert_array_equal(resumed.patched, alone.patched)
+    with pytest.raises(OutputError, match="tokens: "):
+        trace(encoder, [pair], checkpoint=saved, progress=False, positions=other)
 
 
 class Shifting(Mixing):
@@ -409,7 +423,7 @@ class Shifting(Mixing):
         return hidden + torch.where(late, self.factor, 1.0) * torch.tanh(self.linear(hidden))
 
 
-def test_progress_with_a_buffer_that_only_long_statements_meet_is_not_taken(tmp_path: Path) -> None:
+def test_progress_with_a_buffer_that_only_long_statements_meet_is_refused(tmp_path: Path) -> None:
     torch.manual_seed(0)
     tower = torch.nn.Sequential(torch.nn.Embedding(120, 16), Shifting(), Shifting())
     encoder = wrap(tower, word_tokenizer(), blocks=["1", "2"], read_out="mean", name="tower")
@@ -421,15 +435,46 @@ def test_progress_with_a_buffer_that_only_long_statements_meet_is_not_taken(tmp_
     pairs, saved = [PAIRS[0], long], tmp_path / "progress"
     first = trace(encoder, pairs, checkpoint=saved, progress=False)
     encoder.model[2].factor.mul_(0.5)
-    with pytest.warns(NegtraceWarning, match="starts anew"):
-        resumed = trace(encoder, pairs, checkpoint=saved, progress=False)
-    alone = trace(encoder, pairs, progress=False)
-    np.testing.assert_array_equal(resumed.clean, alone.clean)
-    assert first.clean[0] == alone.clean[0]
-    assert first.clean[1] != alone.clean[1]
+    with pytest.raises(OutputError, match="scores that the model no longer gives"):
+        trace(encoder, pairs, checkpoint=saved, progress=False)
+    now = trace(encoder, pairs, progress=False)
+    assert first.clean[0] == now.clean[0]
+    assert first.clean[1] != now.clean[1]
 
 
-def test_progress_with_another_image_is_not_taken(tmp_path: Path) -> None:
+def test_a_damaged_record_is_run_again_and_the_ones_before_it_are_kept(tmp_path: Path) -> None:
+    saved, encoder = tmp_path / "progress", read_as("mean")
+    whole = trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
+    data = saved.read_bytes()
+    for place in (-1, -50, len(data) // 2):
+        flipped = bytearray(data)
+        flipped[place] ^= 4
+        saved.write_bytes(flipped)
+        with pytest.warns(NegtraceWarning, match="is damaged behind .* are run again"):
+            resumed = trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
+        np.testing.assert_array_equal(resumed.patched, whole.patched)
+        assert len(saved.read_bytes()) == len(data)
+    for length in (len(data) - 1, len(data) // 2):
+        saved.write_bytes(data[:length])  # the process ended while it wrote
+        resumed = trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
+        np.testing.assert_array_equal(resumed.patched, whole.patched)
+    for length in (1, 20, 100):
+        saved.write_bytes(data[:length])
+        with pytest.raises(OutputError, match="is damaged, or no progress of a trace"):
+            trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
+
+
+def test_a_checkpoint_is_held_by_one_trace_at_a_time(tmp_path: Path) -> None:
+    saved, encoder = tmp_path / "progress", read_as("mean")
+    with (
+        locked(tmp_path / ".progress.lock", saved),
+        pytest.raises(OutputError, match=rf"in use by process {os.getpid()} on .* since 20"),
+    ):
+        trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
+    trace(encoder, PAIRS[:3], checkpoint=saved, progress=False)
+
+
+def test_progress_with_another_image_is_refused(tmp_path: Path) -> None:
     file, saved = tmp_path / "film.png", tmp_path / "progress"
     pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
     encoder = clip(torch.float64)
@@ -440,6 +485,5 @@ def test_progress_with_another_image_is_not_taken(tmp_path: Path) -> None:
     with pytest.raises(PairError, match="changed after the pair was made"):
         trace(encoder, pairs, checkpoint=saved, progress=False)
     pairs = [replace(pair, anchor=Anchor(image=file)) for pair in PAIRS[:2]]
-    with pytest.warns(NegtraceWarning, match="starts anew"):
-        resumed = trace(encoder, pairs, checkpoint=saved, progress=False)
-    assert resumed.clean.tolist() == trace(encoder, pairs, progress=False).clean.tolist()
+    with pytest.raises(OutputError, match="pairs_digest: "):
+        trace(encoder, pairs, checkpoint=saved, progress=False)

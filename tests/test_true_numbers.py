@@ -256,8 +256,9 @@ def test_weights_that_changed_give_another_digest_and_other_scores(
     with torch.no_grad():
         encoder.model.logit_scale.add_(1)
         encoder.model.text_model.encoder.layers[0].mlp.fc1.weight.data.mul_(1.5)
-    with pytest.warns(negtrace.errors.NegtraceWarning, match="starts anew"):
-        second = trace(encoder, [PAIR], checkpoint=saved, progress=False)
+    with pytest.raises(negtrace.errors.OutputError, match="weights_digest: "):
+        trace(encoder, [PAIR], checkpoint=saved, progress=False)
+    second = trace(encoder, [PAIR], progress=False)
     assert first.provenance.weights_digest != second.provenance.weights_digest
     assert second.clean[0] == trace(encoder, [PAIR], progress=False).clean[0]
     assert encoder.scale == pytest.approx(encoder.model.logit_scale.exp().item())

@@ -40,6 +40,8 @@ class Bench(Loading):
     """Folder to write into."""
     formats: tuple[Format, ...] = ("png",)
     """Formats of the figure."""
+    overwrite: bool = False
+    """Measure again, and replace reports that the folder holds."""
     config: OmitArgPrefixes[BenchOptions] = field(default_factory=BenchOptions)
 
     def run(self) -> None:
@@ -53,7 +55,10 @@ class Bench(Loading):
                 f"{len(self.names)} names for {len(self.models)} models; give one for each"
             )
         encoders = self.load_all(self.models, self.names)
-        for report in run_benchmark(encoders, self.config, self.out, formats=self.formats):
+        reports = run_benchmark(
+            encoders, self.config, self.out, formats=self.formats, overwrite=self.overwrite
+        )
+        for report in reports:
             _print_report(report)
         say_written(self.out)
 

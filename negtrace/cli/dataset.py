@@ -28,13 +28,15 @@ class Dataset:
     """Label files (CheXpert, MIMIC-CXR, NIH), CAD-Chest, claims (JSONL), reports or folders."""
     out: Path = Path("negtrace-data")
     """Folder to write into. A run that was stopped goes on when it is started again."""
+    overwrite: bool = False
+    """Start anew, and remove the data set that the folder holds."""
     config: OmitArgPrefixes[Settings] = field(default_factory=Settings)
 
     def run(self) -> None:
         """Build the data set, and print how much it holds and what was left out."""
         from negtrace.datasets import SPLITS, build_dataset
 
-        card = build_dataset(self.sources, self.out, self.config)
+        card = build_dataset(self.sources, self.out, self.config, overwrite=self.overwrite)
         for kind in ("claims", "captions", "pairs"):
             counts = card.of(kind)
             say(f"{kind}: {', '.join(f'{counts.get(split, 0)} {split}' for split in SPLITS)}")

@@ -40,6 +40,8 @@ class Finetune(Model):
     phantom, and texts for every other model."""
     trainer: tuple[str, ...] = ()
     """Further arguments of transformers' Trainer, such as bf16=true report_to=wandb."""
+    overwrite: bool = False
+    """Start anew, and remove the run that the folder holds."""
     config: OmitArgPrefixes[FinetuneOptions] = field(default_factory=FinetuneOptions)
 
     def run(self) -> None:
@@ -57,6 +59,7 @@ class Finetune(Model):
             out=self.out,
             evaluation=evaluation if self.count else NO_EVALUATION,
             trainer=settings(self.trainer),
+            overwrite=self.overwrite,
         )
         say(*result.lines())
         say_written(self.out)

@@ -43,6 +43,8 @@ class Demo:
     """Number of synthetic radiographs, each with a true and a false statement."""
     seed: int = 0
     """Seed of the radiographs."""
+    overwrite: bool = False
+    """Start anew, and remove the trace that the folder holds."""
 
     def run(self) -> None:
         """Trace both directions, write the results, and print a summary."""
@@ -53,7 +55,8 @@ class Demo:
 
         require_writable(self.out)
         pairs = phantom_pairs(n=self.pairs, seed=self.seed)
-        _report(run_trace(load("phantom"), self.out, pairs), self.out)
+        documents = run_trace(load("phantom"), self.out, pairs, overwrite=self.overwrite)
+        _report(documents, self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,9 @@ class _Traced(Model):
     """Folder to write into."""
     formats: tuple[Format, ...] = FORMATS
     """Formats of the figures."""
+    overwrite: bool = False
+    """Start anew, and remove what this command has written into the folder. Without it the same
+    command goes on where it stopped, and another one is refused."""
 
     def _configured(self, config: TraceConfig, **changes: Unpack[TraceOptions]) -> TraceConfig:
         """Return the settings of the trace, after a check of all that needs no model."""
@@ -133,7 +139,13 @@ class Trace(_Traced):
         config, pairs = self._configured(self.config), self._pairs()
         directions = DIRECTIONS if self.direction == "both" else (self.direction,)
         documents = run_trace(
-            self.load(), self.out, pairs, config, directions=directions, formats=self.formats
+            self.load(),
+            self.out,
+            pairs,
+            config,
+            directions=directions,
+            formats=self.formats,
+            overwrite=self.overwrite,
         )
         _report(documents, self.out)
 
@@ -157,7 +169,13 @@ class Heads(_Traced):
         config = self._configured(self.config, direction=self.direction)
         pairs = self._pairs()
         study = run_heads(
-            self.load(), self.out, pairs, config, queries=self.queries, formats=self.formats
+            self.load(),
+            self.out,
+            pairs,
+            config,
+            queries=self.queries,
+            formats=self.formats,
+            overwrite=self.overwrite,
         )
         say(*summary_of_heads(study.effect, study.selectivity))
         if study.refused:

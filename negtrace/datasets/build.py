@@ -47,6 +47,8 @@ def build_dataset(
     sources: Path | str | Sequence[Path | str],
     out: Path | str,
     config: DatasetConfig | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Card:
     """Build a contextual negation data set from one or several sources, in the folder `out`.
 
@@ -62,11 +64,13 @@ def build_dataset(
         sources: label files, structured claims, reports, or folders of reports.
         out: the folder to write.
         config: the settings; by default, `DatasetConfig()`.
+        overwrite: start anew, and remove the data set that the folder holds.
 
     Raises:
         DatasetError: for sources or settings that cannot be used.
         UnknownNameError: for a layout that is not registered.
-        OutputError: for a folder that cannot be written or holds something else.
+        OutputError: for a folder that cannot be written, holds something else (the differences are
+            shown), holds progress that is damaged, or that another run is writing into.
     """
     config, out = config or DatasetConfig(), Path(out)
     paths = [sources] if isinstance(sources, str | Path) else sources
@@ -75,7 +79,7 @@ def build_dataset(
         trouble = "two sources have one name" if plan else "no source"
         raise DatasetError(f"{trouble}; give label files, claims or reports of distinct names")
     names = [f"{kind}-{split}.jsonl" for kind in ROW_KINDS for split in SPLITS]
-    folder = DatasetFolder(out, names, _identity(plan, config))
+    folder = DatasetFolder(out, names, _identity(plan, config), overwrite=overwrite)
     if card := folder.card():
         return Card(**card)
     extra = [name.replace(".jsonl", ".parquet") for name in names] if config.parquet else []

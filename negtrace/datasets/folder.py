@@ -2,7 +2,9 @@
 
 __all__ = ["DatasetFolder", "Progress"]
 
+import hashlib
 import json
+import os
 import shutil
 import sqlite3
 from collections import Counter
@@ -13,11 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from negtrace._files import require_writable, write_bytes
+from negtrace._files import canonical, sha256, write_bytes
 from negtrace.datasets.splits import stable_hash
 from negtrace.errors import OutputError
+from negtrace.results.run_folder import RunFolder, require_same
 
 CARD = "card.json"
+PROGRESS = "progress.json"
 PARTIAL = ".partial"
 
 
@@ -33,27 +37,48 @@ class Progress:
     """File and row of the first notes of each code."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes of each file at the last checkpoint."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of these bytes."""
     whole: bool = False
     """True once all records have been gone through, and only the files are left to move."""
 
 
 class DatasetFolder:
-    """Folder in which a data set is written; a context that closes its files.
+    """Folder in which a data set is written; a context that holds it and closes its files.
+
+    Args:
+        out: the folder.
+        names: names of the files that grow.
+        identity: JSON values of all that the bytes of the data set depend on.
+        overwrite: start anew, and remove the data set that the folder holds.
 
     Raises:
-        OutputError: when it cannot be written, or holds another data set or other files.
+        OutputError: when it cannot be written, holds another data set or other files, holds
+            progress that is damaged, or another run is writing there.
     """
 
-    def __init__(self, out: Path, names: Iterable[str], identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        names: Iterable[str],
+        identity: Mapping[str, Any],
+        *,
+        overwrite: bool = False,
+    ) -> None:
         self.out, self.partial = out, out / PARTIAL
         self.names = tuple(names)
-        self.identity = identity
+        self.identity: dict[str, Any] = json.loads(canonical(identity))
+        self.progress = Progress()
+        self._overwrite = overwrite
+        self._held = ExitStack()
         self._open = ExitStack()
         self._files: dict[str, BinaryIO] = {}
-        self.progress = Progress()
+        self._hashes: dict[str, Any] = {}
 
     def card(self) -> dict[str, Any] | None:
         """Return the card of a data set that is complete, or None."""
+        if self._overwrite:
+            return None
         try:
             card = json.loads((self.out / CARD).read_bytes())
         except OSError:
@@ -64,51 +89,102 @@ class DatasetFolder:
         return dict(card)
 
     def __enter__(self) -> "DatasetFolder":
-        require_writable(self.out)
-        state = self.partial / "progress.json"
+        with ExitStack() as undo:
+            undo.enter_context(self._held)
+            undo.enter_context(self._open)
+            self._held.enter_context(RunFolder(self.out, "dataset").held())
+            self._begin()
+            undo.pop_all()
+        return self
+
+    def _begin(self) -> None:
+        """Read how far an earlier run came, and open the files."""
+        state = self.partial / PROGRESS
+        if self._overwrite:
+            self._clear()
         if state.exists():
-            progress = json.loads(state.read_bytes())
-            self._require_same(progress.pop("identity"))
-            self.progress = Progress(**{**progress, "counts": Counter(progress["counts"])})
+            self.progress = self._read(state)
         elif strays := [name for name in self.names if (self.out / name).exists()]:
             raise OutputError(f"{self.out} holds {strays[0]}, which has no data card; {_WAY_OUT}")
         else:
             shutil.rmtree(self.partial, ignore_errors=True)
             self.partial.mkdir()
         if not self.progress.whole:
-            self._reopen()
+            for name in self.names:
+                self._reopen(name)
+            self._connect()
             self.checkpoint(self.progress.done)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, _: object, trace: TracebackType | None
     ) -> None:
         self._open.close()
+        self._held.close()
+
+    def _clear(self) -> None:
+        """Remove the data set that the folder holds, the card first."""
+        for name in (CARD, "card.md", *self.names):
+            (self.out / name).unlink(missing_ok=True)
+            (self.out / name).with_suffix(".parquet").unlink(missing_ok=True)
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _read(self, state: Path) -> Progress:
+        """Return the progress of an earlier run of the same identity."""
+        try:
+            stored = json.loads(state.read_bytes())
+            checksum = stored.pop("checksum")
+            if checksum != sha256(canonical(stored)):
+                raise ValueError("its checksum is another")
+            identity, counts = stored.pop("identity"), Counter(stored.pop("counts"))
+            progress = Progress(**stored, counts=counts)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise self._damaged(PROGRESS, str(error)) from error
+        self._require_same(identity)
+        return progress
 
     def _require_same(self, identity: Any) -> None:
         """Raise an OutputError if the folder holds the data set of another identity."""
-        if identity != json.loads(json.dumps(self.identity)):
-            other = [k for k in self.identity if (identity or {}).get(k) != self.identity[k]]
-            raise OutputError(
-                f"{self.out} holds a data set of another {' and '.join(other) or 'kind'}; "
-                f"{_WAY_OUT}"
-            )
+        there = identity if isinstance(identity, dict) else {}
+        require_same(self.out, there, self.identity, _WAY_OUT)
 
-    def _reopen(self) -> None:
-        """Open the files, and cut off what was written after the last checkpoint."""
-        for name in self.names:
-            file = self._open.enter_context((self.partial / name).open("ab", buffering=1 << 18))
-            file.seek(file.truncate(self.progress.sizes.get(name, 0)))
-            self._files[name] = file
+    def _reopen(self, name: str) -> None:
+        """Open a file behind what stood in it at the last checkpoint; cut off what follows."""
+        path, size = self.partial / name, self.progress.sizes.get(name, 0)
+        path.touch()
+        file = self._open.enter_context(path.open("r+b", buffering=1 << 18))
+        hashed, left = hashlib.sha256(), size
+        while left and (part := file.read(min(left, 1 << 20))):
+            hashed.update(part)
+            left -= len(part)
+        if left:
+            raise self._damaged(name, f"it has {size - left} bytes, expected {size}")
+        if size and hashed.hexdigest() != self.progress.digests.get(name):
+            raise self._damaged(name, "its checksum is another")
+        file.seek(file.truncate(size))
+        self._files[name], self._hashes[name] = file, hashed
+
+    def _connect(self) -> None:
+        """Open the table of the studies that have occurred."""
         path = self.partial / "studies.sqlite"
-        self._studies = sqlite3.connect(path, isolation_level=None)
-        self._open.callback(self._studies.close)
-        for line in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=OFF", _TABLE, "BEGIN"):
-            self._studies.execute(line)
+        try:
+            self._studies = sqlite3.connect(path, isolation_level=None)
+            self._open.callback(self._studies.close)
+            # Committed at checkpoints only, so that waiting for the disk costs nothing.
+            for line in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", _TABLE, "BEGIN"):
+                self._studies.execute(line)
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(path.name, str(error)) from error
+
+    def _damaged(self, name: str, reason: str) -> OutputError:
+        return OutputError(
+            f"{self.partial / name} is damaged ({reason}), so the build cannot go on; delete "
+            f"{self.partial} to start anew"
+        )
 
     def write(self, name: str, line: bytes) -> None:
         """Append to a file."""
         self._files[name].write(line)
+        self._hashes[name].update(line)
 
     def is_new(self, number: int, *study: str) -> bool:
         """Tell whether the study of record `number` has not occurred in an earlier record."""
@@ -122,15 +198,28 @@ class DatasetFolder:
         return bool(first == number)
 
     def checkpoint(self, done: int, *, whole: bool = False) -> None:
-        """Save the state of what was written so far."""
-        for name, file in self._files.items():
-            file.flush()
-            self.progress.sizes[name] = file.tell()
-        self._studies.execute("COMMIT")
-        self._studies.execute("BEGIN")
+        """Save the state of what was written so far, once that is on the disk.
+
+        Raises:
+            OutputError: when it cannot be written.
+        """
+        try:
+            for name, file in self._files.items():
+                file.flush()
+                os.fsync(file.fileno())
+                self.progress.sizes[name] = file.tell()
+                self.progress.digests[name] = self._hashes[name].hexdigest()
+            self._studies.execute("COMMIT")
+            self._studies.execute("BEGIN")
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(f"cannot write into {self.partial} ({error}); free some space") from (
+                error
+            )
         self.progress.done, self.progress.whole = done, whole
         state = {**vars(self.progress), "identity": self.identity}
-        write_bytes(self.partial / "progress.json", json.dumps(state).encode())
+        write_bytes(
+            self.partial / PROGRESS, canonical({**state, "checksum": sha256(canonical(state))})
+        )
 
     def current(self, name: str) -> Path:
         """Return the path of a file, before or after it was moved to its place."""
@@ -149,5 +238,5 @@ class DatasetFolder:
         shutil.rmtree(self.partial)
 
 
-_WAY_OUT = "name an empty folder, or delete this one"
+_WAY_OUT = "name another folder, or overwrite it (--overwrite)"
 _TABLE = "CREATE TABLE IF NOT EXISTS seen (key INTEGER PRIMARY KEY, number INTEGER) WITHOUT ROWID"

@@ -365,6 +365,14 @@ class Encoder(ABC):
         return next(self.model.parameters(), torch.empty(0)).device
 
     @property
+    def reading(self) -> dict[str, Any]:
+        """Settings that decide the scores besides the weights, as JSON values; results keep them.
+
+        Numbers are rounded to ten digits, so that every machine writes the same.
+        """
+        return {"scale": float(f"{self.scale:.10g}"), "bias": float(f"{self.bias:.10g}")}
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the weights as they are now."""
         return weights_digest(self.model)

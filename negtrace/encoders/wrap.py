@@ -168,6 +168,13 @@ class ModuleEncoder(Encoder):
             )
         return replace(tokens, read_out=positions[0])
 
+    @property
+    @override
+    def reading(self) -> dict[str, Any]:
+        tokenizer = self._tokenizer
+        padded = {} if tokenizer.pad_to is None else {"pad_to": tokenizer.pad_to}
+        return {**super().reading, "read_out": tokenizer.read_out, **padded}
+
     @override
     def tokenize(self, statements: Sequence[str]) -> list[Tokens]:
         return self._tokenizer(statements)

@@ -5,13 +5,13 @@ __all__ = ["NO_EVALUATION", "Evaluation", "Measurements", "measure"]
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from negtrace import bench
 from negtrace.bench.report import Report, write_report
 from negtrace.encoders.base import Encoder
 from negtrace.experiments.trace import run_trace
-from negtrace.pairs.pair import Pair
+from negtrace.pairs.pair import Pair, ordered_digest
 from negtrace.pairs.phantom import phantom_pairs
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.pairs.sample import sample
@@ -36,6 +36,12 @@ class Evaluation:
     """Pairs to trace, or how many of the built-in pairs; 0 leaves the trace out."""
     seed: int = 0
     """Seed of the questions and the built-in pairs."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return every setting as JSON values: a file by its name, given pairs by their digest."""
+        pairs = self.pairs if isinstance(self.pairs, int) else ordered_digest(self.pairs)
+        data = self.data.name if isinstance(self.data, Path) else self.data
+        return {**vars(self), "suites": list(self.suites), "data": data, "pairs": pairs}
 
 
 NO_EVALUATION = Evaluation(suites=(), pairs=0)

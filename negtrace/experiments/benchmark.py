@@ -19,6 +19,7 @@ def run_benchmark(
     out: Path,
     *,
     formats: Sequence[str] = ("png",),
+    overwrite: bool = False,
 ) -> list[Report]:
     """Run a suite, write `<suite>-<model>.json` for each model and draw `<suite>.<format>`.
 
@@ -27,6 +28,7 @@ def run_benchmark(
         config: suite and settings.
         out: folder to write into.
         formats: formats of the figure: png, svg, pdf.
+        overwrite: measure again, and replace reports that the folder holds.
 
     Returns:
         One report for each model, in order.
@@ -34,8 +36,8 @@ def run_benchmark(
     Raises:
         UnknownNameError: for a suite that is not registered.
         BenchError: for data that cannot be used. No report of that model is written.
-        OutputError: when `out` cannot be written. It is raised before anything is measured.
+        OutputError: as for `negtrace.bench.run`. It is raised before anything is measured.
     """
-    reports = run(encoders, config, out=out)
+    reports = run(encoders, config, out=out, overwrite=overwrite)
     save_figure(bench_figure(reports), out / config.suite, formats)
     return reports

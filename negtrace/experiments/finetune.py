@@ -23,10 +23,10 @@ from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.experiments.before_after import NO_EVALUATION, Evaluation, measure
-from negtrace.experiments.finetune_report import Finetuned, write_finetuned
-from negtrace.experiments.run_folder import RunFolder
+from negtrace.experiments.finetune_report import REPORT, TABLE, Finetuned, write_finetuned
 from negtrace.results.cte_json import Document, read_json
 from negtrace.results.layer_scores import LayerScores
+from negtrace.results.run_folder import RunFolder
 from negtrace.training.adapters import require_no_adapters
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.data import training_sets, usable
@@ -35,8 +35,13 @@ from negtrace.training.multipliers import require_names
 from negtrace.training.trainer import training_arguments
 from negtrace.version import __version__
 
+CHECKPOINTS = "checkpoints"
 
-def selective_finetune(
+FILES = (CHECKPOINTS, "adapter", "model", "before", "after", REPORT, TABLE)
+"""Files and folders of a run, besides its figures."""
+
+
+def selective_finetune(  # noqa: PLR0913 - every argument is a choice of the user's
     encoder: Encoder,
     data: str | Path | Sequence[ClaimSet],
     scores: BlockScores | Document | Path | str,
@@ -46,6 +51,7 @@ def selective_finetune(
     evaluation: Evaluation | None = None,
     trainer: Mapping[str, Any] | None = None,
     progress: bool | None = None,
+    overwrite: bool = False,
     **settings: Any,
 ) -> Finetuned:
     """Fine-tune the text tower of an encoder in place, each block scaled by its layer score.
@@ -68,6 +74,7 @@ def selective_finetune(
         trainer: further `transformers.TrainingArguments`, such as `{"bf16": True}`. Those that are
             settings of the config under another name are refused: `steps=`, not `max_steps`.
         progress: show bars; None shows them on a terminal only.
+        overwrite: start anew, and remove the run that `out` holds.
         settings: fields of the config by name, such as `beta=2.0` or `adapter="full"`. They win
             over those of `config`.
 
@@ -76,7 +83,8 @@ def selective_finetune(
             settings that cannot be used, or when the loss or a weight becomes NaN or infinite.
         CTEError: when the CTE JSON cannot be read, or has no such layer scores.
         UnknownNameError: for a setting that is no field of `FinetuneConfig`.
-        OutputError: when `out` holds another run, or cannot be written.
+        OutputError: when `out` holds another run (the differences are shown) or cannot be written,
+            or another run is writing there.
     """
     require_no_adapters(encoder)
     config = with_settings(config or FinetuneConfig(), settings, "setting of a fine-tuning")
@@ -94,15 +102,18 @@ def selective_finetune(
         folder = Path(out) if out else Path(stack.enter_context(TemporaryDirectory()))
         args = training_arguments(
             config,
-            RunFolder(folder).checkpoints,
+            folder / CHECKPOINTS,
             cpu=encoder.device.type == "cpu",
             save=out is not None,
             progress=sys.stderr.isatty() if progress is None else progress,
             overrides=trainer,
         )
-        RunFolder(folder).lock(run, write=args.should_save)
         default = Evaluation() if out else NO_EVALUATION
         evaluation = evaluation or default if args.should_save else NO_EVALUATION
+        if args.should_save:  # one of several processes
+            runs = RunFolder(folder, "finetune")
+            stack.enter_context(runs.held())
+            runs.reserve({**run, "evaluation": evaluation.as_json()}, FILES, overwrite=overwrite)
         before = measure(encoder, evaluation, folder / "before", progress=progress)
         fitted = fit(encoder, sets, block_scores, config, args, folder if out else None)
         after = measure(encoder, evaluation, folder / "after", progress=progress)

@@ -1,6 +1,6 @@
 """Result of a fine-tuning, and its report: multipliers, change of the blocks, before and after."""
 
-__all__ = ["Finetuned", "write_finetuned"]
+__all__ = ["REPORT", "TABLE", "Finetuned", "write_finetuned"]
 
 import json
 from collections.abc import Mapping, Sequence

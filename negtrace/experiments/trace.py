@@ -2,23 +2,42 @@
 
 __all__ = ["HEADS", "HeadStudy", "run_heads", "run_trace"]
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from negtrace._files import pretty_json, require_writable, write_bytes, write_csv
+from negtrace._files import canonical, pretty_json, sha256, write_bytes, write_csv
 from negtrace.encoders.base import Encoder
 from negtrace.errors import SiteError
 from negtrace.experiments.gallery import draw_documents
-from negtrace.pairs.pair import Pair
+from negtrace.pairs.pair import Pair, ordered_digest
+from negtrace.pairs.radiology import radiology_pairs
 from negtrace.plots.heads import heads_side_by_side
 from negtrace.plots.save import FORMATS, save_figure
 from negtrace.results.cte_json import Document, read_json, write_json
 from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity
 from negtrace.results.options import DIRECTIONS
+from negtrace.results.run_folder import RunFolder
 from negtrace.tracing.config import TraceConfig
 from negtrace.tracing.selectivity import head_selectivity
 from negtrace.tracing.trace import trace
+from negtrace.version import __version__
+
+ENDINGS = ("json", "safetensors", "partial")
+
+FILES = (
+    *(f"{direction}.{end}" for direction in DIRECTIONS for end in ENDINGS),
+    *(f"{name}.{end}" for name in ("heatmap*", "layer_importance*") for end in FORMATS),
+)
+"""Patterns of the files of a trace."""
+
+HEAD_FILES = (
+    *(f"heads_{name}" for name in FILES[: len(DIRECTIONS) * len(ENDINGS)]),
+    *("heads.csv", "heads.json"),
+    *(f"head_heatmap.{end}" for end in FORMATS),
+)
+"""Patterns of the files of a study of heads."""
 
 HEADS = TraceConfig(direction="noising", sites=("head",), positions="all")
 """The settings of a study of heads, when none are given."""
@@ -33,11 +52,13 @@ def run_trace(
     directions: Sequence[str] = DIRECTIONS,
     formats: Sequence[str] = FORMATS,
     progress: bool | None = None,
+    overwrite: bool = False,
 ) -> list[Document]:
     """Trace every direction, write the JSON of each as soon as it is finished, then draw figures.
 
     Until a direction is finished, its work is in `<direction>.partial`. After an interruption, run
-    the same again: it resumes where it stopped.
+    the same again: it goes on where it stopped, and a direction that is finished is read from its
+    JSON. `run.json` says which trace the folder holds.
 
     Args:
         encoder: the model.
@@ -48,34 +69,69 @@ def run_trace(
         directions: `denoising`, `noising` or both.
         formats: of the figures: png, svg, pdf.
         progress: show a progress bar; None shows it on a terminal only.
+        overwrite: start anew, and remove the trace that the folder holds.
 
     Returns:
         A document for each direction, as it was written.
 
     Raises:
-        OutputError: when `out` cannot be written; nothing has been traced then.
+        OutputError: when `out` cannot be written, holds another trace (the differences are shown),
+            or another run is writing there; nothing has been traced then.
     """
-    require_writable(out)
-    config = config or TraceConfig()
-    documents = [
-        _traced(encoder, pairs, replace(config, direction=direction), out / direction, progress)
-        for direction in directions
-    ]
-    draw_documents(documents, out, formats)
+    folder = RunFolder(out, "trace")
+    pairs = radiology_pairs() if pairs is None else list(pairs)
+    configs = [replace(config or TraceConfig(), direction=direction) for direction in directions]
+    with folder.held():
+        run = _run(encoder, pairs, configs[0])
+        del run["config"]["direction"]  # the other direction may be added later
+        folder.reserve(run, FILES, overwrite=overwrite)
+        documents = [
+            _traced(encoder, pairs, config, out / config.direction, progress) for config in configs
+        ]
+        draw_documents(documents, out, formats)
     return documents
+
+
+def _run(encoder: Encoder, pairs: Sequence[Pair], config: TraceConfig) -> dict[str, Any]:
+    """Return everything that decides the result of a trace, as JSON values."""
+    return {
+        "version": __version__,
+        "model": encoder.name,
+        "weights_digest": encoder.digest,
+        "reading": encoder.reading,
+        "pairs": {"count": len(pairs), "digest": ordered_digest(pairs)},
+        "config": _settings(config),
+    }
+
+
+def _settings(config: TraceConfig) -> dict[str, Any]:
+    """Return every setting as JSON values; positions that are given by pair as their digest."""
+    corruption, method, positions = config.corruption, config.method, config.positions
+    return {
+        **vars(config),
+        "corruption": corruption if isinstance(corruption, str) else corruption.settings(),
+        "method": method if isinstance(method, str) else repr(method),
+        "positions": sha256(canonical({name: list(at) for name, at in positions.items()}))
+        if isinstance(positions, Mapping)
+        else positions,
+    }
 
 
 def _traced(
     encoder: Encoder,
-    pairs: Sequence[Pair] | None,
+    pairs: Sequence[Pair],
     config: TraceConfig,
     path: Path,
     progress: bool | None,
 ) -> Document:
-    """Trace, and write `path`.json; `path`.partial holds unfinished work."""
-    partial = path.with_name(f"{path.name}.partial")
-    cte = trace(encoder, pairs, config, checkpoint=partial, progress=progress)
-    written = write_json(cte, path.with_name(f"{path.name}.json"), include_text=config.include_text)
+    """Trace, and write `path`.json; `path`.partial holds unfinished work.
+
+    A finished trace is read: the folder is reserved for this very run.
+    """
+    partial, written = (path.with_name(f"{path.name}.{end}") for end in ("partial", "json"))
+    if not written.is_file():
+        cte = trace(encoder, pairs, config, checkpoint=partial, progress=progress)
+        write_json(cte, written, include_text=config.include_text)
     partial.unlink(missing_ok=True)
     return read_json(written)
 
@@ -102,11 +158,12 @@ def run_heads(
     queries: str = "after_cue",
     formats: Sequence[str] = FORMATS,
     progress: bool | None = None,
+    overwrite: bool = False,
 ) -> HeadStudy:
     """Trace every head, measure its attention to the negator, and draw both side by side.
 
     The trace is on disk before attention is measured. After an interruption, run the same again: it
-    resumes where it stopped.
+    goes on where it stopped, and a trace that is finished is read from its JSON.
 
     Args:
         encoder: the model.
@@ -119,14 +176,33 @@ def run_heads(
         queries: as for `negtrace.head_selectivity`.
         formats: of the figure: png, svg, pdf.
         progress: show a progress bar; None shows it on a terminal only.
+        overwrite: start anew, and remove the study that the folder holds.
 
     Raises:
-        OutputError: when `out` cannot be written; nothing has been traced then.
+        OutputError: when `out` cannot be written, holds another study (the differences are shown),
+            or another run is writing there; nothing has been traced then.
         SiteError: when the model's heads cannot be patched, with the reason.
     """
-    require_writable(out)
+    folder = RunFolder(out, "heads")
+    pairs = radiology_pairs() if pairs is None else list(pairs)
     config = replace(config, sites=("head",))
-    document = _traced(encoder, pairs, config, out / f"heads_{config.direction}", progress)
+    with folder.held():
+        run = {**_run(encoder, pairs, config), "queries": queries}
+        folder.reserve(run, HEAD_FILES, overwrite=overwrite)
+        document = _traced(encoder, pairs, config, out / f"heads_{config.direction}", progress)
+        return _head_study(encoder, pairs, document, out, queries, formats, progress)
+
+
+def _head_study(
+    encoder: Encoder,
+    pairs: Sequence[Pair],
+    document: Document,
+    out: Path,
+    queries: str,
+    formats: Sequence[str],
+    progress: bool | None,
+) -> HeadStudy:
+    """Measure the attention of every head, and write tables and figure."""
     effect, selectivity, refused = document.head_effect(), None, None
     try:
         selectivity = head_selectivity(encoder, pairs, queries=queries, progress=progress)

@@ -1,6 +1,6 @@
 """Pairs: a true and a false statement about one anchor, one of them negated."""
 
-__all__ = ["Pair", "pairs_digest"]
+__all__ = ["Pair", "ordered_digest", "pairs_digest"]
 
 import hashlib
 import json
@@ -140,6 +140,12 @@ def _derived(text: str, cue: Span) -> str | None:
         (subject_of(text, found) for found in find_cues(text) if (found.start, found.end) == cue),
         None,
     )
+
+
+def ordered_digest(pairs: Iterable[Pair]) -> str:
+    """Return one SHA-256 over id, digest and subject of all pairs, in their order."""
+    content = [[pair.id, pair.digest, pair.subject] for pair in pairs]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def pairs_digest(pairs: Iterable[Pair]) -> str:

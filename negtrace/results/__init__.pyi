@@ -27,6 +27,8 @@ from .options import Direction as Direction
 from .options import Resampling as Resampling
 from .provenance import Dropped as Dropped
 from .provenance import Provenance as Provenance
+from .run_folder import RunFolder as RunFolder
+from .run_folder import require_same as require_same
 from .significance import ALPHA as ALPHA
 from .statistics import interval as interval
 from .statistics import rank_of_correct as rank_of_correct

@@ -101,8 +101,7 @@ class CTE:
         if len(self.layers) < 2 or self.layers[0] != "embed":
             raise CTEError(f"layers must be 'embed', then the blocks' names, not {self.layers}")
         for kind, names in (("pair id", self.ids), ("layer", self.layers), ("site", self.sites)):
-            repeated = [name for name, count in Counter(names).items() if count > 1]
-            if repeated:
+            if repeated := [name for name, count in Counter(names).items() if count > 1]:
                 raise CTEError(f"every {kind} must occur once; repeated: {listed(repeated)}")
         for name in COLUMNS:
             column = getattr(self, name)
@@ -341,8 +340,7 @@ class CTE:
 
     def _require_alike(self, other: "CTE", index: int) -> None:
         ours, theirs = self._identity(), other._identity()
-        unlike = [f"{k}: {ours[k]!r} / {theirs[k]!r}" for k in ours if ours[k] != theirs[k]]
-        if unlike:
+        if unlike := [f"{k}: {ours[k]!r} / {theirs[k]!r}" for k in ours if ours[k] != theirs[k]]:
             raise CTEError(
                 f"results 0 and {index} are not alike; they differ in {'; '.join(unlike)}"
             )
@@ -356,11 +354,14 @@ class CTE:
         }
 
     def save(self, path: Path | str, *, include_text: bool = False) -> Path:
-        """Write everything to one `.safetensors` file; statements only with `include_text`.
+        """Write the file of `to_bytes`; raise an OutputError when it cannot be written."""
+        return write_bytes(Path(path), self.to_bytes(include_text=include_text))
+
+    def to_bytes(self, *, include_text: bool = False) -> bytes:
+        """Return everything as one safetensors file; statements only with `include_text`.
 
         Raises:
             CTEError: when `include_text` is asked for and the result holds no statements.
-            OutputError: when the file cannot be written.
         """
         if include_text and self.texts is None:
             raise CTEError("this result holds no statements to include; trace with them kept")
@@ -372,8 +373,7 @@ class CTE:
             "texts": self.texts if include_text else None,
             **({} if self.differing is None else {"differing": self.differing}),
         }
-        data = to_bytes({name: getattr(self, name) for name in ARRAYS}, description)
-        return write_bytes(Path(path), data)
+        return to_bytes({name: getattr(self, name) for name in ARRAYS}, description)
 
     @staticmethod
     def load(path: Path | str) -> "CTE":

@@ -191,13 +191,14 @@ def write_json(
             f"a CTE JSON holds every segment and condition, not only {options.segment!r} and "
             f"{options.condition!r}; leave both out, or write cte.select(...) instead"
         )
-    raw = cte.save(path.with_suffix(".safetensors"), include_text=include_text)
+    data = cte.to_bytes(include_text=include_text)
+    raw = write_bytes(path.with_suffix(".safetensors"), data)
     every = [replace(options, aggregate=name) for name in aggregates or (options.aggregate,)]
     try:
         content = _content(cte, every, axes, include_text=include_text)
     except CTEError as error:
         raise CTEError(f"{error} (the raw scores are safe in {raw})") from error
-    content["raw"] = {"file": raw.name, "sha256": sha256(raw.read_bytes())}
+    content["raw"] = {"file": raw.name, "sha256": sha256(data)}
     content["checksum"] = sha256(canonical(content))
     return write_bytes(path, pretty_json(content))
 
@@ -351,8 +352,7 @@ def _array(place: str, name: str, entry: dict[str, Any], shape: tuple[int, ...])
 
 def schema() -> dict[str, Any]:
     """Return the published JSON Schema of this version."""
-    text = files("negtrace.results").joinpath("cte-2.schema.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
+    return dict(json.loads(files("negtrace.results").joinpath("cte-2.schema.json").read_bytes()))
 
 
 def _verified(path: Path, data: bytes) -> dict[str, Any]:

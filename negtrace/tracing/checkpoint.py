@@ -2,76 +2,126 @@
 
 __all__ = ["Checkpoint"]
 
+import json
 import time
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from negtrace._files import pack, unpack, write_bytes
-from negtrace.errors import CTEError, NegtraceWarning
+from negtrace._files import canonical, locked, pack, unpack
+from negtrace.errors import NegtraceWarning, OutputError
+from negtrace.results.run_folder import require_same
 from negtrace.tracing.engines.sweep import ContrastScores
+from negtrace.tracing.records import RecordFile
 
 SECONDS_BETWEEN_WRITES = 15.0
 """The most work that an interruption loses."""
 
+FORMAT = {"format": "negtrace.progress", "version": 2}
+
+_WAY_OUT = "or delete the file to start anew"
+
 
 class Checkpoint:
-    """The finished scores of one sweep, in one safetensors file.
+    """The finished scores of one sweep, in one file that grows by appending.
 
     A resumed sweep repeats its batches as they were and leaves out those that are done as a whole,
     so its result is identical.
+
+    Args:
+        path: path of the file, for messages.
+        file: the file.
+        header: its first record, if it is of this sweep.
+
+    Raises:
+        OutputError: when the file holds the progress of another trace, or is no such file.
     """
 
-    def __init__(self, path: Path, key: str) -> None:
-        self._path = path
-        self._key = key
-        """Digest of everything the scores depend on. A file with another key is not resumed."""
-        self.done = self._read()
+    def __init__(self, path: Path, file: RecordFile, header: bytes) -> None:
+        self.path, self._file = path, file
+        self.done: dict[int, ContrastScores] = {}
+        self._new: list[ContrastScores] = []
         self._written = time.monotonic()
-
-    def _read(self) -> dict[int, ContrastScores]:
-        if not self._path.exists():
-            return {}
-        try:
-            arrays, header = unpack(self._path.read_bytes())
-        except CTEError:
-            header = {}
-        if header.get("key") != self._key:
-            self._warn()
-            return {}
-        return {
-            index: ContrastScores(
-                index=index, clean=clean, corrupt=corrupt, patched=arrays[str(index)]
+        records = file.records()
+        _require_same(path, next(records, b""), header)
+        for record in records:
+            self.done |= {scores.index: scores for scores in _unpacked(record)}
+        if file.damaged:
+            warnings.warn(
+                f"{path} is damaged behind {len(self.done)} finished runs; they are kept, and the "
+                "others are run again",
+                NegtraceWarning,
+                stacklevel=4,
             )
-            for index, clean, corrupt in header["done"]
-        }
 
-    def forget(self) -> None:
-        """Leave out everything that was read, and warn of it."""
-        self.done = {}
-        self._warn()
+    @staticmethod
+    @contextmanager
+    def held(path: Path, trace: Mapping[str, Any]) -> Iterator["Checkpoint"]:
+        """Hold a file for one trace at a time, and write what is finished in the end.
 
-    def _warn(self) -> None:
-        warnings.warn(
-            f"{self._path} holds the progress of another trace; it starts anew",
-            NegtraceWarning,
-            stacklevel=3,
-        )
+        Args:
+            path: the file.
+            trace: everything that the scores depend on, as JSON values.
+
+        Raises:
+            OutputError: when another trace holds the file, it holds the progress of another trace
+                or something else, or it cannot be written.
+        """
+        header = canonical({**FORMAT, "trace": trace})
+        with (
+            locked(path.with_name(f".{path.name}.lock"), path),
+            RecordFile(path, header) as file,
+        ):
+            checkpoint = Checkpoint(path, file, header)
+            try:
+                yield checkpoint
+            finally:
+                checkpoint.write()
 
     def add(self, scores: ContrastScores) -> None:
-        """Add the scores of one contrast; write the file if the last write is some time ago."""
+        """Add the scores of one contrast; write them if the last write is some time ago."""
         self.done[scores.index] = scores
+        self._new.append(scores)
         if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self.write()
 
     def write(self) -> None:
-        """Write all finished scores.
+        """Append the scores that were added since the last write.
 
         Raises:
-            OutputError: when the file cannot be written.
+            OutputError: when they cannot be written.
         """
-        arrays = {str(index): np.asarray(scores.patched) for index, scores in self.done.items()}
-        rows = [[scores.index, scores.clean, scores.corrupt] for scores in self.done.values()]
-        write_bytes(self._path, pack(arrays, {"key": self._key, "done": rows}))
+        if self._new:
+            self._file.append(_packed(self._new))
+        self._new = []
         self._written = time.monotonic()
+
+
+def _packed(scores: Sequence[ContrastScores]) -> bytes:
+    arrays = {str(each.index): np.asarray(each.patched) for each in scores}
+    return pack(arrays, {"done": [[each.index, each.clean, each.corrupt] for each in scores]})
+
+
+def _unpacked(record: bytes) -> Iterator[ContrastScores]:
+    arrays, header = unpack(record)
+    for index, clean, corrupt in header["done"]:
+        yield ContrastScores(index=index, clean=clean, corrupt=corrupt, patched=arrays[str(index)])
+
+
+def _require_same(path: Path, first: bytes, header: bytes) -> None:
+    """Raise an OutputError unless a file begins with this header."""
+    if first == header:
+        return
+    wanted, stored = json.loads(header), {}
+    with suppress(ValueError, RecursionError):
+        stored = json.loads(first)
+    if not isinstance(stored, dict) or any(stored.get(name) != FORMAT[name] for name in FORMAT):
+        raise OutputError(
+            f"{path} is damaged, or no progress of a trace by this version; name another file, "
+            f"{_WAY_OUT}"
+        )
+    require_same(path, stored["trace"], wanted["trace"], _WAY_OUT)

@@ -3,14 +3,18 @@
 __all__ = ["progress_of"]
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from negtrace._files import canonical, sha256
 from negtrace.encoders.base import Encoder
+from negtrace.errors import OutputError
+from negtrace.pairs.pair import ordered_digest
 from negtrace.results.provenance import Provenance
 from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.engines.exact import batch_indices, rerun
@@ -28,33 +32,62 @@ ROUNDING = 64
 """Units of rounding of the score that are allowed besides."""
 
 
+@contextmanager
 def progress_of(
-    path: Path, provenance: Provenance, prepared: Sequence[PreparedPair], sweep: Sweep
-) -> Checkpoint:
-    """Return the checkpoint in a file, without scores that this model would not give.
+    path: Path | None, provenance: Provenance, prepared: Sequence[PreparedPair], sweep: Sweep
+) -> Iterator[Checkpoint | None]:
+    """Hold the checkpoint in a file, after a check that this model would give its scores.
 
-    The file's key holds the settings, the weights, the pairs and their tokens. Besides, the clean
-    and the corrupted run of every finished contrast is run again: these scores change where the
-    weights are the same but an image file, an answer of the prompt, or a buffer that is not saved
-    with the weights is not.
+    The file holds the settings, the weights, the pairs and their tokens. Besides, the clean and the
+    corrupted run of every finished contrast is run again: these scores change where the weights are
+    the same but a setting of the model's own, a hook, or a buffer that is not saved with the
+    weights is not.
+
+    Args:
+        path: the file; None for no checkpoint.
+        provenance: how the trace is made.
+        prepared: the pairs.
+        sweep: what is run.
+
+    Raises:
+        OutputError: when the file holds the progress of another trace, or another run holds it.
     """
-    saved = Checkpoint(path, _key(provenance, prepared, sweep))
-    if any(_differ(sweep, saved.done[again.index], again) for again in _again(sweep, saved.done)):
-        saved.forget()
-    return saved
+    if path is None:
+        yield None
+        return
+    with Checkpoint.held(path, _identity(provenance, prepared, sweep)) as saved:
+        _require_same_scores(sweep, saved)
+        yield saved
 
 
-def _key(provenance: Provenance, prepared: Sequence[PreparedPair], sweep: Sweep) -> str:
-    """Return a digest of everything known beforehand that the scores of a sweep depend on."""
+def _identity(
+    provenance: Provenance, prepared: Sequence[PreparedPair], sweep: Sweep
+) -> dict[str, Any]:
+    """Return everything known beforehand that the scores of a sweep depend on, as JSON values."""
     runs = [
         [run.ids, run.read_out, run.groups]
         for contrast in sweep.contrasts
         for run in (contrast.clean, contrast.corrupt)
     ]
     maps = [[each.clean_from_corrupt, each.corrupt_from_clean] for each in sweep.contrasts]
-    ids = [each.pair.id for each in prepared]
-    how = [sweep.row_tokens, sweep.route.name]
-    return sha256(canonical([asdict(replace(provenance, time="")), ids, runs, maps, how]))
+    made = {name: value for name, value in asdict(provenance).items() if name != "time"}
+    return {
+        **made,
+        "pairs": ordered_digest(each.pair for each in prepared),
+        "tokens": sha256(canonical([runs, maps])),
+        "row_tokens": sweep.row_tokens,
+        "route": sweep.route.name,
+    }
+
+
+def _require_same_scores(sweep: Sweep, saved: Checkpoint) -> None:
+    """Raise an OutputError where the model no longer gives a finished contrast its scores."""
+    if any(_differ(sweep, saved.done[again.index], again) for again in _again(sweep, saved.done)):
+        raise OutputError(
+            f"{saved.path} holds scores that the model no longer gives: something besides its "
+            "weights has changed, such as a buffer or a hook. Make the model as it was, or delete "
+            "the file to start anew"
+        )
 
 
 def _again(sweep: Sweep, done: Mapping[int, ContrastScores]) -> Iterator[ContrastScores]:

@@ -41,5 +41,5 @@ def provenance_of(
         weights_digest=encoder.digest,
         tokenizer=encoder.tokenizer_name,
         pairs_digest=pairs_digest([each.pair for each in prepared]),
-        config=dict(config),
+        config={**config, "reading": encoder.reading},
     )

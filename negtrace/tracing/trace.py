@@ -5,6 +5,7 @@ __all__ = ["trace"]
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Unpack
 
@@ -53,6 +54,7 @@ def trace(
         config: what is corrupted, what is patched, and how scores are computed.
         checkpoint: file for finished work. If it exists, the trace resumes from it, and the result
             is identical to that of an uninterrupted trace. It is left for the caller to delete.
+            One trace at a time can hold it.
         progress: show a progress bar; None shows it on a terminal only.
         options: fields of `TraceConfig`, such as `direction="noising"`. They replace those of
             `config`.
@@ -66,6 +68,8 @@ def trace(
             model is deep.
         TraceError: when no pair can be traced, or the model gives every clean run the score of its
             corrupted run.
+        OutputError: when the checkpoint holds the progress of another trace (the differences are
+            shown) or cannot be written, or another run holds it.
     """
     pairs = radiology_pairs() if pairs is None else list(pairs)
     config = with_settings(config or TraceConfig(), options, "setting of a trace")
@@ -89,8 +93,8 @@ def trace(
         provenance = provenance_of(encoder, prepared, _settings(config, corruption, engine, sweep))
         agreement = _agreement(sweep, config, engine, provenance.weights_digest)
         sweep = replace(sweep, route=agreement.route)
-        saved = progress_of(checkpoint, provenance, prepared, sweep) if checkpoint else None
-        scores = _run(engine, sweep, saved, agreement.scores)
+        with progress_of(checkpoint, provenance, prepared, sweep) as saved:
+            scores = _run(engine, sweep, saved, agreement.scores)
         measured = _compared(agreement) | _measured(sweep, scores, prepared, config.verify)
     return collected(config, sweep, prepared, scores, dropped, provenance, measured)
 
@@ -175,16 +179,13 @@ def _run(
     compared: Mapping[int, ContrastScores],
 ) -> dict[int, ContrastScores]:
     """Return the scores of every contrast; finished ones are saved whatever happens."""
-    done = saved.done if saved else {}
-    done |= compared
-    try:
-        for scores in engine.run(replace(sweep, done=frozenset(done))):
-            done[scores.index] = scores
-            if saved:
-                saved.add(scores)
-    finally:
+    earlier = saved.done if saved else {}
+    done = {**compared, **earlier}
+    new = [compared[index] for index in compared if index not in earlier]
+    for scores in chain(new, engine.run(replace(sweep, done=frozenset(done)))):
+        done[scores.index] = scores
         if saved:
-            saved.write()
+            saved.add(scores)
     _require_all(engine, sweep, done)
     return done
 

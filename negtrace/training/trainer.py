@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_model
 from torch import Tensor, nn
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from negtrace.errors import FinetuneError, require
 from negtrace.training.batches import Examples
@@ -142,8 +144,15 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)
     last = _last_checkpoint(Path(args.output_dir))
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
-    return [entry for entry in trainer.state.log_history if "loss" in entry]
+    state = TrainerState.load_from_json(str(last / STATE)) if last else TrainerState()
+    if last and state.global_step >= args.max_steps:
+        # A finished training: the Trainer would take one more step before it looks at the count.
+        load_model(objective, last / SAFE_WEIGHTS_NAME)
+    else:
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+        state = trainer.state
+    # Sorted, as a checkpoint stores them.
+    return [dict(sorted(entry.items())) for entry in state.log_history if "loss" in entry]
 
 
 class _Trainer(Trainer):  # type: ignore[misc]

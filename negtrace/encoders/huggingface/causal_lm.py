@@ -7,6 +7,7 @@ __all__ = ["CausalLanguageModel", "context_window", "position_inputs"]
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import torch
@@ -69,6 +70,11 @@ class CausalLanguageModel(ModuleEncoder):
             embed_images=embed_images,
             encode_at=self._answer_logits,
         )
+
+    @property
+    @override
+    def reading(self) -> dict[str, Any]:
+        return {**super().reading, "prompt": asdict(self.prompt)}
 
     @override
     def _probe_ids(self, tokenizer: Any) -> tuple[int, ...]:

@@ -58,6 +58,8 @@ class TextEncoder(ModuleEncoder):
             one_of("read-out", read_out, READ_OUTS)
             settings = replace(settings, pooling=(POOLING.get(read_out, "mean"),))
         self._prompt = settings.prompt
+        self._settings = settings
+        self._reads_pooler = read_out == "pooler"
         if settings.lower_case:
             _lower_case(tokenizer)
         encode = embedding_of(model, settings, _prompt_tokens(tokenizer, settings.prompt))
@@ -73,6 +75,19 @@ class TextEncoder(ModuleEncoder):
             ),
         )
         self._tokenizer = replace(self._tokenizer, prompt=settings.prompt)
+
+    @property
+    @override
+    def reading(self) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            **super().reading,
+            "pooling": ["pooler"] if self._reads_pooler else list(settings.pooling),
+            "pool_prompt": settings.pool_prompt,
+            "prompt": settings.prompt,
+            "lower_case": settings.lower_case,
+            "truncate_dim": settings.truncate_dim,
+        }
 
     @override
     def _probe_ids(self, tokenizer: Any) -> tuple[int, ...]:
