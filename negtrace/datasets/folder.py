@@ -8,8 +8,8 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -90,10 +90,10 @@ class DatasetFolder:
 
     def __enter__(self) -> "DatasetFolder":
         with ExitStack() as undo:
-            undo.enter_context(self._held)
-            undo.enter_context(self._open)
+            undo.push(self.__exit__)
             self._held.enter_context(RunFolder(self.out, "dataset").held())
-            self._begin()
+            with self._writing():
+                self._begin()
             undo.pop_all()
         return self
 
@@ -118,8 +118,27 @@ class DatasetFolder:
     def __exit__(
         self, kind: type[BaseException] | None, _: object, trace: TracebackType | None
     ) -> None:
-        self._open.close()
-        self._held.close()
+        try:
+            with self._writing():
+                self._open.close()
+        except OutputError:
+            if kind is None:  # else the reason is known already
+                raise
+        finally:
+            self._held.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn an error of the disk into an OutputError."""
+        try:
+            yield
+        except OutputError:
+            raise
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(
+                f"cannot write into {self.out}: {getattr(error, 'strerror', None) or error}; make "
+                "room there, and give the same command again to go on"
+            ) from error
 
     def _clear(self) -> None:
         """Remove the data set that the folder holds, the card first."""
@@ -182,20 +201,26 @@ class DatasetFolder:
         )
 
     def write(self, name: str, line: bytes) -> None:
-        """Append to a file."""
-        self._files[name].write(line)
+        """Append to a file.
+
+        Raises:
+            OutputError: when it cannot be written.
+        """
+        with self._writing():
+            self._files[name].write(line)
         self._hashes[name].update(line)
 
     def is_new(self, number: int, *study: str) -> bool:
         """Tell whether the study of record `number` has not occurred in an earlier record."""
         key = stable_hash(*study) >> 193
-        if self._studies.execute(
-            "INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, number)
-        ).rowcount:
-            return True
-        # After a stop, the records since the last checkpoint come again.
-        [first] = self._studies.execute("SELECT number FROM seen WHERE key = ?", (key,)).fetchone()
-        return bool(first == number)
+        with self._writing():
+            if self._studies.execute(
+                "INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, number)
+            ).rowcount:
+                return True
+            # After a stop, the records since the last checkpoint come again.
+            found = self._studies.execute("SELECT number FROM seen WHERE key = ?", (key,))
+            return bool(found.fetchone() == (number,))
 
     def checkpoint(self, done: int, *, whole: bool = False) -> None:
         """Save the state of what was written so far, once that is on the disk.
@@ -203,7 +228,7 @@ class DatasetFolder:
         Raises:
             OutputError: when it cannot be written.
         """
-        try:
+        with self._writing():
             for name, file in self._files.items():
                 file.flush()
                 os.fsync(file.fileno())
@@ -211,10 +236,6 @@ class DatasetFolder:
                 self.progress.digests[name] = self._hashes[name].hexdigest()
             self._studies.execute("COMMIT")
             self._studies.execute("BEGIN")
-        except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"cannot write into {self.partial} ({error}); free some space") from (
-                error
-            )
         self.progress.done, self.progress.whole = done, whole
         state = {**vars(self.progress), "identity": self.identity}
         write_bytes(
@@ -227,15 +248,20 @@ class DatasetFolder:
         return path if path.exists() else self.out / name
 
     def publish(self, extra: Iterable[str], card: bytes, text: str) -> None:
-        """Move every file to its place, the card last, and remove `.partial`."""
-        self._open.close()
-        for name in (*self.names, *extra):
-            # An earlier run that was stopped here has already moved some of them.
-            if (self.partial / name).exists():
-                (self.partial / name).replace(self.out / name)
-        write_bytes(self.out / "card.md", text.encode())
-        write_bytes(self.out / CARD, card)
-        shutil.rmtree(self.partial)
+        """Move every file to its place, the card last, and remove `.partial`.
+
+        Raises:
+            OutputError: when that fails; the same run again goes on.
+        """
+        with self._writing():
+            self._open.close()
+            for name in (*self.names, *extra):
+                # An earlier run that was stopped here has already moved some of them.
+                if (self.partial / name).exists():
+                    (self.partial / name).replace(self.out / name)
+            write_bytes(self.out / "card.md", text.encode())
+            write_bytes(self.out / CARD, card)
+            shutil.rmtree(self.partial)
 
 
 _WAY_OUT = "name another folder, or overwrite it (--overwrite)"

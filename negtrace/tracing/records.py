@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 from negtrace._files import write_bytes
 from negtrace.errors import OutputError
@@ -40,7 +39,8 @@ class RecordFile:
         try:
             if not path.exists() or not path.stat().st_size:
                 write_bytes(path, _framed(first))
-            self._file: BinaryIO = path.open("r+b")
+            # Not buffered: what could not be written is not tried again when the file is closed.
+            self._file = path.open("r+b", buffering=0)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -55,18 +55,18 @@ class RecordFile:
     def records(self) -> Iterator[bytes]:
         """Yield every record from the first one on, up to a damaged one."""
         self._end = 0
-        self._file.seek(0)
-        size = os.fstat(self._file.fileno()).st_size
-        while len(head := self._file.read(LENGTH + CHECKSUM)) == LENGTH + CHECKSUM:
-            length = int.from_bytes(head[:LENGTH], "big")
-            if length > size - self._file.tell():  # cut off, or the length itself is damaged
-                return
-            record = self._file.read(length)
-            if hashlib.sha256(record).digest() != head[LENGTH:]:
-                self.damaged = True
-                return
-            self._end = self._file.tell()
-            yield record
+        with self._path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            while len(head := file.read(LENGTH + CHECKSUM)) == LENGTH + CHECKSUM:
+                length = int.from_bytes(head[:LENGTH], "big")
+                if length > size - file.tell():  # cut off, or the length itself is damaged
+                    return
+                record = file.read(length)
+                if hashlib.sha256(record).digest() != head[LENGTH:]:
+                    self.damaged = True
+                    return
+                self._end = file.tell()
+                yield record
 
     def append(self, record: bytes) -> None:
         """Write a record behind those that were read or written, and wait until it is on the disk.
@@ -78,8 +78,9 @@ class RecordFile:
         try:
             self._file.truncate(self._end)
             self._file.seek(self._end)
-            self._file.write(framed)
-            self._file.flush()
+            left = memoryview(framed)
+            while left:
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             raise self._failed(error) from error

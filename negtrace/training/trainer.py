@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from negtrace.errors import FinetuneError, require
+from negtrace.errors import FinetuneError, OutputError, require
 from negtrace.training.batches import Examples
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.objective import LOSSES, Objective
@@ -156,7 +157,10 @@ def train(
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
-    """A Trainer that stops at a loss that is not finite, and logs the terms of the loss."""
+    """A Trainer that stops at a loss that is not finite, and logs the terms of the loss.
+
+    A checkpoint that cannot be written is an OutputError, whatever library was writing.
+    """
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
         losses = model(**inputs)
@@ -168,6 +172,16 @@ class _Trainer(Trainer):  # type: ignore[misc]
             )
         self.terms = {name: losses[name] for name in LOSSES}
         return (loss, losses) if options.get("return_outputs") else loss
+
+    def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+        try:
+            super()._save_checkpoint(*args, **options)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise OutputError(
+                f"cannot write a checkpoint into {self.args.output_dir}: "
+                f"{str(error).splitlines()[0]}; make room there, and give the same call again to "
+                "go on"
+            ) from error
 
     def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
         if "loss" in logs:
