@@ -21,7 +21,7 @@ from negtrace.results.intervals import MIN_PAIRS, confidence_interval, studentis
 from negtrace.results.options import ReduceOptions, Resampling, flat_fields
 from negtrace.results.provenance import Dropped, Provenance
 from negtrace.results.significance import adjusted, sign_flip_test
-from negtrace.results.statistics import AGGREGATES, resample
+from negtrace.results.statistics import AGGREGATES, resample, units
 
 
 class Head(NamedTuple):
@@ -235,7 +235,9 @@ def selectivity_of(
     ordered = by_pair[order]
     low, high = (np.full(ordered.shape[1:], np.nan) for _ in range(2))
     if len(order) >= MIN_PAIRS and resampling.resamples:
-        drawn = resample(len(order), resamples=resampling.resamples, seed=resampling.seed)[1:]
+        drawn = resample(units(len(order)), resamples=resampling.resamples, seed=resampling.seed)[
+            1:
+        ]
         ones = np.ones_like(ordered)
         low, high = studentised(ordered, ones, drawn=drawn, confidence=resampling.confidence)
     return HeadSelectivity(

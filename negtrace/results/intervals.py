@@ -18,9 +18,11 @@ from negtrace.results.statistics import (
     AGGREGATES,
     PairSums,
     Quotient,
+    grouped,
     interval,
     resample,
     subsets,
+    units,
 )
 
 MIN_PAIRS = 8
@@ -71,12 +73,12 @@ def confidence_interval(sums: PairSums, aggregate: str, options: Resampling) -> 
         function = AGGREGATES[aggregate]
         named = {"resamples": options.resamples, "seed": options.seed}
         if isinstance(function, Quotient):
-            drawn = resample(len(sums.d), **named)[1:]
+            drawn = resample(units(len(sums.d)), **named)[1:]
             low, high = studentised(
                 *function.terms(sums), drawn=drawn, confidence=options.confidence
             )
         else:
-            draws = function(sums, subsets(len(sums.d), **named))
+            draws = function(sums, subsets(units(len(sums.d)), **named))
             low, high = interval(draws, confidence=options.confidence)
     return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
 
@@ -85,7 +87,7 @@ def studentised(
     over: Float[np.ndarray, " pair *cell"],
     under: Float[np.ndarray, " pair *cell"],
     *,
-    drawn: Float[np.ndarray, "draw pair"],
+    drawn: Float[np.ndarray, "draw unit"],
     confidence: float,
 ) -> Ends:
     """Studentised bootstrap interval of sum(over) / sum(under), cell by cell.
@@ -103,13 +105,14 @@ def studentised(
     Args:
         over: contribution of each pair to the upper sum; 0 where the pair lacks the cell.
         under: contribution to the lower sum, 0 or more; 0 where the pair lacks the cell.
-        drawn: number of times each pair is drawn.
+        drawn: number of times each pair, or unit of pairs, is drawn.
         confidence: probability of covering, between 0 and 1.
 
     Returns:
         Lower and upper ends; NaN where a draw that matters has no spread, since it holds one
         distinct effect only.
     """
+    over, under = (grouped(term, drawn.shape[1]) for term in (over, under))
     shape = over.shape[1:]
     columns = over.reshape(len(over), -1), under.reshape(len(under), -1)
     ends = np.full((2, columns[0].shape[1]), np.nan)

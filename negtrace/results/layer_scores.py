@@ -38,10 +38,12 @@ from negtrace.results.options import ReduceOptions, flat_fields
 from negtrace.results.statistics import (
     AGGREGATES,
     Quotient,
+    grouped,
     interval,
     resample,
     spearman,
     subsets,
+    units,
 )
 
 STABLE = 0.9
@@ -132,8 +134,9 @@ class Draws:
     """Result of the pairs that the reduction counts."""
     aggregate: str
     """Name of the aggregate over pairs."""
-    weights: Float[np.ndarray, "draw pair"]
-    """Number of times each pair counts, by draw."""
+    weights: Float[np.ndarray, "draw unit"]
+    """Number of times each pair counts, by draw; each group of pairs, where there are more than
+    2,000 (`negtrace.results.statistics.grouped` adds up what belongs to pairs)."""
 
     def effect(self, site: str, groups: Groups) -> Float[np.ndarray, "draw layer label"]:
         """Return the effect at one site for each group of tokens.
@@ -246,9 +249,10 @@ def std(draws: Draws) -> Float[np.ndarray, "draw block"]:
     """
     cte = draws.cte
     roles = np.where(_from_the_cue_on(cte), cte.roles, -1)
-    grouped = token_groups if len(np.unique(roles, axis=0)) == 1 else role_groups
-    groups = grouped(roles, cte.role_names)
-    tokens = draws.weights @ groups.member.sum(axis=1)
+    one_template = len(np.unique(roles, axis=0)) == 1
+    groups = (token_groups if one_template else role_groups)(roles, cte.role_names)
+    counts = groups.member.sum(axis=1).astype(float)
+    tokens = draws.weights @ grouped(counts, draws.weights.shape[1])
     effect = draws.effect("resid", groups)[:, 1:]
     weights = np.where(np.isnan(effect), 0.0, tokens[:, None])
     return _weighted_std(np.nan_to_num(effect), weights)
@@ -316,7 +320,7 @@ def layer_scores(
     n, options = reduction.n, reduction.options
     if lack := scoring.lacks(kept):
         raise CTEError(f"layer score {method!r} needs what these {n} pairs lack: {lack}")
-    drawn = resample(n, resamples=options.resamples, seed=options.seed)
+    drawn = resample(units(n), resamples=options.resamples, seed=options.seed)
     further = _further_draws(reduction)
     weights = np.concatenate([drawn, further])
     draws = scoring.score(Draws(cte=kept, aggregate=options.aggregate, weights=weights))
@@ -340,9 +344,9 @@ def layer_scores(
     )
 
 
-def _further_draws(reduction: Reduction) -> Float[np.ndarray, "draw pair"]:
+def _further_draws(reduction: Reduction) -> Float[np.ndarray, "draw unit"]:
     """Return the draws that intervals need beside the bootstrap; none without intervals."""
-    n, options = reduction.n, reduction.options
+    n, options = units(reduction.n), reduction.options
     if n < MIN_PAIRS or not options.resamples:
         return np.zeros((0, n))
     if isinstance(AGGREGATES[options.aggregate], Quotient):
@@ -354,7 +358,7 @@ def _interval(
     reduction: Reduction,
     draws: Float[np.ndarray, "row block"],
     others: Float[np.ndarray, "other block"],
-    drawn: Float[np.ndarray, "draw pair"],
+    drawn: Float[np.ndarray, "draw unit"],
 ) -> tuple[Float[np.ndarray, " block"], Float[np.ndarray, " block"]]:
     """Return the ends of the intervals of scores; `others` are those of `_further_draws`."""
     options = reduction.options

@@ -2,10 +2,12 @@
 
 __all__ = ["ALPHA", "adjusted", "sign_flip_test"]
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Float
 
-from negtrace.results.statistics import AGGREGATES, PairSums, Quotient
+from negtrace.results.statistics import AGGREGATES, PairSums, Quotient, grouped, units
 
 ALPHA = 0.05
 """Largest q at which a cell counts as clear of 0."""
@@ -13,8 +15,8 @@ ALPHA = 0.05
 FLIPS = 9999
 """Random patterns of signs; where pairs have no more patterns than that, all of them are used."""
 
-CELLS = 256
-"""Cells that are tested at once, which bounds the memory."""
+CELLS, AT_ONCE = 256, 1000
+"""Cells and patterns of signs that are tested at once, which bounds the memory."""
 
 ROUNDING = 1e-4
 """Largest distance of an effect from 0 or 1 that rounding can make, in single precision."""
@@ -38,18 +40,21 @@ def sign_flip_test(
         p by cell. NaN where there is nothing to test: no pair has the cell, or its effect is 0 in
         every pair, or 1 in every pair, up to rounding, as laws of tracing say of some cells.
     """
+    tested = _open(sums)
     terms = _contributions(sums, aggregate)
-    shape = terms.shape[1:]
-    columns = terms.reshape(len(terms), -1)
-    signs, exact = _sign_patterns(len(terms), seed)
-    p = np.full(columns.shape[1], np.nan)
-    tested = np.flatnonzero(_open(sums).ravel())
-    for start in range(0, len(tested), CELLS):
-        part = tested[start : start + CELLS]
-        reached = np.abs(columns[:, part].sum(axis=0)) * (1 - 1e-9)  # equal sums differ by rounding
-        extreme = (np.abs(signs @ columns[:, part]) >= reached).sum(axis=0)
-        p[part] = extreme / len(signs) if exact else (1 + extreme) / (1 + len(signs))
-    return p.reshape(shape)
+    columns = grouped(terms, units(len(terms)))[:, tested]
+    reached = np.abs(columns.sum(axis=0)) * (1 - 1e-9)  # equal sums differ by rounding
+    extreme, count = np.zeros(columns.shape[1]), 0
+    every = 2 ** (len(columns) - 1) <= FLIPS
+    for signs in _every_pattern(len(columns)) if every else _random_patterns(len(columns), seed):
+        for start in range(0, len(extreme), CELLS):
+            part = slice(start, start + CELLS)
+            flipped = np.abs(signs @ columns[:, part])
+            extreme[part] += (flipped >= reached[part]).sum(axis=0)
+        count += len(signs)
+    p = np.full(tested.shape, np.nan)
+    p[tested] = extreme / count if every else (1 + extreme) / (1 + count)
+    return p
 
 
 def adjusted(p: Float[np.ndarray, "*cell"]) -> Float[np.ndarray, "*cell"]:
@@ -89,10 +94,15 @@ def _open(sums: PairSums) -> Bool[np.ndarray, "site layer label"]:
     return np.asarray(present.any(axis=0) & ~lawful[0] & ~lawful[1])
 
 
-def _sign_patterns(pairs: int, seed: int) -> tuple[Float[np.ndarray, "flip pair"], bool]:
-    """Return patterns of signs, and whether they are all that there are up to a turn of all."""
-    if 2 ** (pairs - 1) <= FLIPS:
-        bits = np.arange(2 ** (pairs - 1))[:, None] >> np.arange(pairs) & 1
-        return 1.0 - 2.0 * bits, True
-    drawn = np.random.default_rng([seed, 1]).integers(0, 2, size=(FLIPS, pairs))
-    return 1.0 - 2.0 * drawn, False
+def _every_pattern(count: int) -> Iterator[Float[np.ndarray, "flip unit"]]:
+    """Yield all patterns of signs up to a turn of all."""
+    bits = np.arange(2 ** (count - 1))[:, None] >> np.arange(count) & 1
+    yield 1.0 - 2.0 * bits
+
+
+def _random_patterns(count: int, seed: int) -> Iterator[Float[np.ndarray, "flip unit"]]:
+    """Yield random patterns of signs, some at a time."""
+    rng = np.random.default_rng([seed, 1])
+    for start in range(0, FLIPS, AT_ONCE):
+        drawn = rng.integers(0, 2, size=(min(AT_ONCE, FLIPS - start), count))
+        yield 1.0 - 2.0 * drawn

@@ -1,19 +1,23 @@
 """Aggregates over pairs, draws of pairs, ranks and rank correlation.
 
 The cells of each pair are summed first. An aggregate then sees a pair only through how often it is
-drawn, so a bootstrap over pairs is one matrix product.
+drawn, so a bootstrap over pairs is one matrix product. More than `MOST_UNITS` pairs are drawn in
+that many groups, so neither time nor memory of the draws grows with them: the sums of groups of
+independent pairs are independent too, and a standard error over 2,000 of them is known to 2 %.
 """
 
 __all__ = [
     "AGGREGATES",
     "PairSums",
     "Quotient",
+    "grouped",
     "interval",
     "mid_ranks",
     "rank_of_correct",
     "resample",
     "spearman",
     "subsets",
+    "units",
 ]
 
 from collections.abc import Callable
@@ -23,6 +27,31 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from negtrace._registry import Registry
+
+MOST_UNITS = 2000
+"""Largest number of pairs that are drawn one by one."""
+
+
+def units(pairs: int) -> int:
+    """Return how many units of pairs are drawn: the pairs, or groups where there are very many."""
+    return min(pairs, MOST_UNITS)
+
+
+def grouped(
+    values: Float[np.ndarray, " pair *cell"], count: int
+) -> Float[np.ndarray, " unit *cell"]:
+    """Add up the values of all pairs of a unit; pair i belongs to unit i modulo `count`.
+
+    >>> grouped(np.arange(5.0), 3)
+    array([3., 5., 2.])
+    """
+    if len(values) <= count:
+        return values
+    sums = values[:count].copy()
+    for start in range(count, len(values), count):
+        part = values[start : start + count]
+        sums[: len(part)] += part
+    return sums
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,8 +66,8 @@ class PairSums:
     """Clean minus corrupt, never 0; score units."""
 
 
-Weights = Float[np.ndarray, "draw pair"]
-"""Number of times each pair counts, by bootstrap draw."""
+Weights = Float[np.ndarray, "draw unit"]
+"""Number of times each unit of pairs counts, by draw."""
 
 Aggregated = Float[np.ndarray, "draw site layer label"]
 
@@ -64,7 +93,8 @@ class Quotient:
 
     def __call__(self, sums: PairSums, weights: Weights) -> Aggregated:
         """Return the quotient in every draw; NaN where no drawn pair has the cell."""
-        return _quotient(weights, *self.terms(sums))
+        over, under = (grouped(term, weights.shape[1]) for term in self.terms(sums))
+        return _quotient(weights, over, under)
 
 
 @AGGREGATES.register("ratio_of_means")
@@ -93,6 +123,7 @@ def median(sums: PairSums, weights: Weights) -> Aggregated:
     scale = np.where(sums.tokens > 0, sums.tokens, np.nan) * sums.d[:, None, None, None]
     ratios = (sums.numerators / scale).reshape(len(sums.d), -1)
     tokens = sums.tokens.reshape(len(sums.d), -1)
+    weights = weights[:, np.arange(len(sums.d)) % weights.shape[1]]
     columns = [_weighted_median(r, weights, t) for r, t in zip(ratios.T, tokens.T, strict=True)]
     return np.stack(columns, axis=-1).reshape(len(weights), *shape)
 
@@ -112,8 +143,8 @@ def _weighted_median(
 
 def _quotient(
     weights: Weights,
-    over: Float[np.ndarray, "pair site layer label"],
-    under: Float[np.ndarray, "pair site layer label"],
+    over: Float[np.ndarray, "unit site layer label"],
+    under: Float[np.ndarray, "unit site layer label"],
 ) -> Aggregated:
     top = weights @ over.reshape(len(over), -1)
     bottom = weights @ under.reshape(len(under), -1)
