@@ -1,7 +1,9 @@
 """The command line: every command on real input, and what it says of bad input."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -333,3 +335,67 @@ def test_finetune_is_measured_with_the_number_of_questions_that_is_asked_for(
     paths = ["--cte", "cte.json", "--data", "sets.jsonl", "--out", str(tmp_path / "out")]
     assert main(["finetune", "toy", *paths, *options]) == 1
     assert given == [expected]
+
+
+def started(*command: str, prefix: str = "pass", **environment: str) -> "subprocess.Popen[str]":
+    code = f"import sys; from negtrace.cli import main; {prefix}; sys.exit(main(sys.argv[1:]))"
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+SLOW = """
+import time, negtrace.tracing.engines.exact as exact
+def run(self, sweep, real=exact.Exact.run):
+    for scores in real(self, sweep):
+        yield scores
+        print('one', flush=True)
+        time.sleep(60)
+exact.Exact.run = run
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_ends_a_command_in_order_and_the_same_command_goes_on(
+    name: str, tmp_path: Path
+) -> None:
+    number = signal.Signals[name]
+    command = ["trace", "toy", "--limit", "8", "--out", str(tmp_path), "--direction", "noising"]
+    with started(*command, "--no-self-check", prefix=f"exec({SLOW!r})") as process:
+        assert process.stdout is not None
+        while "one" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        _, told = process.communicate()
+    assert process.returncode == 128 + number
+    assert told.splitlines()[-1].startswith(f"negtrace: stopped by {name}; ")
+    assert "Traceback" not in told
+    assert {path.name for path in tmp_path.iterdir()} == {"noising.partial", "run.json"}
+    assert main([*command, "--no-self-check", "--formats", "png"]) == 0
+
+
+def test_a_reader_that_goes_away_and_a_terminal_without_letters_are_no_errors(
+    tmp_path: Path,
+) -> None:
+    with started("models", PYTHONUNBUFFERED="1") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        told = process.stderr.read()
+    assert (told, process.returncode) == ("", 128 + signal.SIGPIPE)
+    ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    file = tmp_path / "texts.txt"
+    file.write_text("Kein Erguss, \u00b5 \u2265 3: no effusion \u2713", "utf-8")
+    with started("cues", str(file), **ascii_only) as process:
+        _, told = process.communicate()
+    assert (told, process.returncode) == ("", 0)
+
+
+def test_a_closed_stdout_is_no_error() -> None:
+    with started("models", prefix="import os; os.close(1); sys.stdout = None") as process:
+        _, told = process.communicate()
+    assert (told, process.returncode) == ("", 0)

@@ -218,3 +218,12 @@ def test_a_notebook_runs_and_its_figures_are_stored(path: Path, tmp_path: Path) 
         fresh, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     ).execute()
     assert drawn(fresh) == drawn(stored)
+
+
+def test_the_page_on_reliability_shows_what_was_tried() -> None:
+    page = (DOCS / "explanation" / "reliability.md").read_text("utf-8")
+    found = json.loads((RESULTS / "faults.json").read_text("utf-8"))["commands"]
+    assert f"broke {sum(sum(row['trials'].values()) for row in found.values())} runs" in page
+    for command, row in found.items():
+        cells = [f"{row['survived'][fault]} of {row['trials'][fault]}" for fault in row["trials"]]
+        assert f"| `{command}` | {' | '.join(cells)} |" in page

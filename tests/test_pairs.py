@@ -332,3 +332,16 @@ def test_a_byte_order_mark_and_crlf_are_read(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(ROW).encode() + b"\r\n")
     assert len(read_pairs(path)) == 1
+
+
+def test_an_image_that_is_too_large_or_of_another_format_is_refused(tmp_path: Path) -> None:
+    large, other, cut = (tmp_path / name for name in ("large.png", "drawing.png", "cut.png"))
+    Image.new("1", (20_000, 20_000)).save(large)
+    Image.new("L", (8, 8)).save(other, format="EPS")
+    Image.new("L", (64, 64)).save(cut)
+    cut.write_bytes(cut.read_bytes()[:50])
+    with pytest.raises(PairError, match=r"large\.png is too large an image .*; make it smaller"):
+        Anchor(image=large).open_image()
+    for file in (other, cut):
+        with pytest.raises(PairError, match=rf"{file.name} cannot be read as an image"):
+            Anchor(image=file).open_image()

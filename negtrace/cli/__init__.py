@@ -7,6 +7,7 @@ command, write such a class with a `run` method and list it in `COMMANDS`.
 
 __all__ = ["COMMANDS", "main"]
 
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -20,8 +21,9 @@ from negtrace.cli.dataset import Dataset
 from negtrace.cli.finetune import Finetune
 from negtrace.cli.language import Cues, MakePairs
 from negtrace.cli.models import CheckModel, Models
-from negtrace.cli.printing import once_each
+from negtrace.cli.printing import flush, once_each, printable, unread
 from negtrace.cli.results import Plot, Scores
+from negtrace.cli.signals import Stopped, stopped_by_signals
 from negtrace.cli.tracing import Demo, Heads, Trace
 from negtrace.errors import NegtraceError, NegtraceWarning
 
@@ -50,19 +52,32 @@ def main(args: Sequence[str] | None = None) -> int:
         args: the arguments; those of the process when not given.
 
     Returns:
-        0 after success, 1 after an error that negtrace raised on purpose. Its message is printed as
-        one line to stderr, and so is every warning, once.
+        0 after success; 1 after an error that negtrace raised on purpose; 128 + n after signal n:
+        Ctrl-C, SIGTERM, SIGHUP, or SIGPIPE when nobody reads the output any more. A message of one
+        line goes to stderr, and so does every warning, once.
 
     Raises:
         SystemExit: for `--help`, and for arguments that do not fit the command.
     """
+    printable()
     try:
         command = tyro.cli(COMMANDS, prog="negtrace", args=args, description=negtrace.__doc__)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), stopped_by_signals():
             warnings.simplefilter("always", NegtraceWarning)
             warnings.showwarning = once_each()
             command.run()
+            flush()
     except NegtraceError as error:
         sys.stderr.write(f"negtrace: {error}\n")
         return 1
+    except BrokenPipeError:
+        return unread()
+    except KeyboardInterrupt as error:
+        number = error.number if isinstance(error, Stopped) else signal.SIGINT
+        name = signal.Signals(number).name
+        sys.stderr.write(
+            f"negtrace: stopped by {name}; what is finished is kept where there is a folder, and "
+            "the same command goes on\n"
+        )
+        return 128 + number
     return 0

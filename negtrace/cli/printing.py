@@ -1,15 +1,38 @@
 """Printing, as all commands do it: results to stdout, warnings to stderr."""
 
-__all__ = ["once_each", "say", "say_written"]
+__all__ = ["flush", "once_each", "printable", "say", "say_written", "unread"]
 
+import io
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
+def printable() -> None:
+    """Let stdout print characters that the terminal does not know, as escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def say(*lines: object) -> None:
-    """Print lines to stdout."""
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    """Print lines to stdout, if it is open."""
+    if sys.stdout is not None:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def flush() -> None:
+    """Print what waits to be printed, if stdout is open."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def unread() -> int:
+    """Let nothing more be printed, since nobody reads it; return the exit status that says so."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    return 128 + getattr(signal, "SIGPIPE", 13)
 
 
 def say_written(out: Path, files: Iterable[Path] | None = None) -> None:

@@ -1,8 +1,12 @@
 """Anchors: the text or image that the statements of a pair are about."""
 
-__all__ = ["Anchor", "require_text"]
+__all__ = ["IMAGE_FORMATS", "Anchor", "opened", "require_text"]
 
 import hashlib
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 else:
     Image = Any  # Pillow is imported only where an image is opened.
+
+IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
+"""Formats of image files that are opened. Others can run programs (EPS) or hide text."""
 
 _EIGHT_BIT = {"1": "L", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
 _EIGHT_BIT |= {mode: mode for mode in ("L", "RGB", "RGBA")}
@@ -105,22 +112,44 @@ def _eight_bit(image: object) -> Image:
     """Return the image in a mode that a PNG file keeps exactly: L, RGB or RGBA."""
     from PIL import Image as pillow  # noqa: N813
 
-    try:
-        if isinstance(image, np.ndarray):
-            return pillow.fromarray(_require_pixels(image))
-        if isinstance(image, Path):
-            with pillow.open(image) as file:
-                return _convert(file)
-    except OSError as error:
-        raise PairError(
-            f"{image} cannot be read as an image ({error}); give a PNG or JPEG file"
-        ) from error
+    if isinstance(image, np.ndarray):
+        return pillow.fromarray(_require_pixels(image))
+    if isinstance(image, Path):
+        with opened(image) as file:
+            return _convert(file)
     if isinstance(image, pillow.Image):
         return _convert(image)
     raise PairError(
         f"an anchor image of type {type(image).__name__}; "
         "expected a pathlib.Path, a Pillow image or a uint8 array"
     )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image]:
+    """Open an image file of one of the `IMAGE_FORMATS`.
+
+    Raises:
+        PairError: for a file that is no such image, is damaged, or has more pixels than Pillow
+            takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`).
+    """
+    from PIL import Image as pillow  # noqa: N813
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pillow.DecompressionBombWarning)
+            with pillow.open(path, formats=IMAGE_FORMATS) as file:
+                file.load()
+                yield file
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        raise PairError(f"{path} is too large an image ({error}); make it smaller") from error
+    except PairError:
+        raise
+    # Pillow's decoders raise all kinds of errors on damaged files.
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error) as error:
+        raise PairError(
+            f"{path} cannot be read as an image ({error}); give a PNG or JPEG file"
+        ) from error
 
 
 def _require_pixels(image: NDArray[Any]) -> NDArray[Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from negtrace.errors import PairError
-from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.anchor import IMAGE_FORMATS, Anchor
 
 UNUSABLE = ("missing_image", "unreadable_image", "huge_image")
 """Codes of images that cannot be used. Images noted as `sixteen_bit` or `transparent` are read."""
@@ -28,7 +28,7 @@ def check_image(image: Path) -> tuple[str, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(image) as opened:
+            with Image.open(image, formats=IMAGE_FORMATS) as opened:
                 mode = opened.mode
                 brightest = int(np.asarray(opened).max()) if mode.startswith("I") else 0
             Anchor(image=image).open_image()
