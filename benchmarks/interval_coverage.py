@@ -1,7 +1,8 @@
-"""Share of intervals that cover the true effect, by method and number of pairs.
+"""Share of intervals that cover the true value, by method and number of pairs or of groups.
 
 Pairs are drawn from a distribution whose effect is known, or with replacement from a trace, which
-then is the whole population. An interval of 95 % should cover the true effect in 95 % of cases.
+then is the whole population. Answers to questions are drawn from models of known accuracy. An
+interval of 95 % should cover the true value in 95 % of cases.
 
     python benchmarks/interval_coverage.py --out benchmarks/results/interval_coverage.json
 """
@@ -22,13 +23,17 @@ from negtrace.pairs.phantom import phantom_pairs
 from negtrace.results import layer_scores
 from negtrace.results.cte import CTE
 from negtrace.results.effect import gather
-from negtrace.results.intervals import studentised
+from negtrace.results.intervals import share_interval, studentised
 from negtrace.results.options import Resampling
 from negtrace.results.statistics import AGGREGATES, PairSums, interval, resample, subsets
 
 PAIRS = (4, 6, 8, 12, 16, 32, 64)
 EFFECT, SPREAD = 0.4, 0.3
 """Mean of the effect of a pair, and its standard deviation."""
+GROUPS = (8, 16, 32, 100)
+ACCURACIES = (0.5, 0.8, 0.95, 0.99)
+GAPS = (0.0, 0.25)
+"""Accuracy in affirmative wording, .8, minus that in negated wording."""
 BLOCKS = 10
 """Seeds of the bootstrap, each with its share of the data sets."""
 
@@ -232,13 +237,73 @@ def scored(cte: CTE, methods: Sequence[str], sets: int) -> Iterator[dict[str, ob
             yield {"method": method, "pairs": pairs, "covers": float(np.nanmean(hits))}
 
 
+def answers(
+    accuracy: float, size: int, together: float, shape: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
+    """Return the number of right answers by group and data set; `shape` is groups, data sets.
+
+    Args:
+        accuracy: the true share of right answers.
+        size: number of questions in a group.
+        together: correlation of the answers in a group.
+        shape: number of groups and number of data sets.
+        rng: source of the draws.
+    """
+    scale = 1 / together - 1 if together else 0
+    chance = rng.beta(accuracy * scale, (1 - accuracy) * scale, shape) if together else accuracy
+    return rng.binomial(size, chance, shape)
+
+
+def gaps(gap: float, size: int, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Return the sum of the gaps of a group's questions, scaled from -1 .. 1 to 0 .. 1.
+
+    Groups differ in difficulty. Seven of ten questions have the same luck in both wordings.
+    """
+    chance = rng.beta(4.8, 1.2, shape)[None]
+    luck, other = rng.random((2, size, *shape))
+    same = rng.random((size, *shape)) < 0.7
+    affirmative = luck < chance
+    negated = np.where(same, luck, other) < chance * (1 - gap / 0.8)
+    return ((affirmative.astype(float) - negated + 1) / 2).sum(axis=0)
+
+
+def shares(sets: int) -> Iterator[dict[str, object]]:
+    """Yield a row for each accuracy, kind of group and number of groups, then for each gap."""
+    for groups in GROUPS:
+        shape, rng = (groups, sets), np.random.default_rng(groups)
+        for size, together in ((1, 0.0), (4, 0.0), (4, 0.3)):
+            for accuracy in ACCURACIES:
+                kind = ", correlated" * (together > 0)
+                name = f"accuracy {str(accuracy)[1:]}, groups of {size}{kind}"
+                right = answers(accuracy, size, together, shape, rng)
+                yield {"share": name, **_covering_share(right.astype(float), size, accuracy)}
+        for gap in GAPS:
+            name = f"gap {str(gap)[1:]}, groups of 4, correlated"
+            yield {"share": name, **_covering_share(gaps(gap, 4, shape, rng), 4, (gap + 1) / 2)}
+
+
+def _covering_share(right: np.ndarray, size: int, truth: float) -> dict[str, object]:
+    """Return by method how often intervals of 95 % cover the true share."""
+    drawn = resample(len(right), resamples=1000, seed=0)[1:]
+    sizes = np.full(right.shape, float(size))
+    ends = {
+        "percentile": interval(drawn @ right / drawn.sum(axis=1)[0] / size, confidence=0.95),
+        "negtrace": share_interval(right, sizes, confidence=0.95),
+    }
+    covers = {  # Sums of floats may miss an end that is the truth itself.
+        name: float(((low <= truth + 1e-12) & (truth - 1e-12 <= high)).mean())
+        for name, (low, high) in ends.items()
+    }
+    return {"groups": len(right), "covers": covers}
+
+
 def _renamed(cte: CTE, chosen: np.ndarray) -> CTE:
     """Return a result of pairs of which some occur twice, under new ids."""
     from dataclasses import replace
 
     names = ("clean", "corrupt", "patched", "roles", "negated")
     arrays = {name: getattr(cte, name)[chosen] for name in names}
-    return replace(cte, **arrays, ids=tuple(f"{n:04}" for n in range(len(chosen))))
+    return replace(cte, **arrays, differing=None, ids=tuple(f"{n:04}" for n in range(len(chosen))))
 
 
 def _covers(cte: CTE, method: str, truth: np.ndarray, seed: int) -> np.ndarray:
@@ -248,7 +313,7 @@ def _covers(cte: CTE, method: str, truth: np.ndarray, seed: int) -> np.ndarray:
 
 
 def tables(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the tables of the page: by distribution, by method, from traces, of layer scores."""
+    """Yield the tables of the page: by distribution, by method, of traces, scores, shares."""
     for aggregate in ("ratio_of_means", "mean_of_ratios", "median"):
         rows: dict[str, dict[int, Any]] = {}
         for row in found["simulated"]:
@@ -282,12 +347,17 @@ def tables(found: Mapping[str, Any]) -> Iterator[str]:
             for method in dict.fromkeys(row["method"] for row in rows)
         ],
     )
+    for method in ("negtrace", "percentile"):
+        lines: dict[str, list[str | float]] = {}
+        for row in found["shares"]:
+            lines.setdefault(row["share"], [row["share"]]).append(row["covers"][method])
+        yield _table(["groups", *map(str, GROUPS)], list(lines.values()))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
     """Return a table in Markdown; shares have three decimals."""
     lines = [head, ["---"] * len(head)]
-    lines += [[row[0], *(f"{share:.3f}"[-4:] for share in row[1:])] for row in rows]
+    lines += [[row[0], *(f"{share:.3f}".removeprefix("0") for share in row[1:])] for row in rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
@@ -313,6 +383,7 @@ def main() -> None:
         "layer_scores": {
             name: list(scored(cte, scores, options.sets // 20)) for name, cte in traces.items()
         },
+        "shares": list(shares(options.sets)),
     }
     record(figures, options.out)
 

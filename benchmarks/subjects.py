@@ -27,7 +27,7 @@ from negtrace.bench.cases import CaseSource, PhantomCases, TextCases
 from negtrace.bench.items import Item
 from negtrace.bench.polarity import WORDINGS, polarity_items, polarity_questions
 from negtrace.bench.question_files import read_choices
-from negtrace.bench.result import Bootstrap
+from negtrace.bench.result import Intervals
 from negtrace.bench.retrieval import retrieval_rows
 from negtrace.bench.scoring import is_correct, score_items
 from negtrace.datasets.claim_sets import ClaimSet
@@ -160,7 +160,7 @@ class Phantom(Subject):
 
     def kept(self, encoder: Encoder) -> float:
         """R@5 on reports that negate nothing, the mean of both directions."""
-        rows = retrieval_rows(encoder, self.candidates, Bootstrap(resamples=1))
+        rows = retrieval_rows(encoder, self.candidates, Intervals())
         return float(np.mean([row.estimate for row in rows if row.level == "R@5"]))
 
 

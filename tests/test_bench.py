@@ -18,8 +18,9 @@ from negtrace.bench.claims import ATTRIBUTES, WHOLE_SET
 from negtrace.bench.items import Item, drop_long_items
 from negtrace.bench.polarity import PATTERNS, WORDINGS, polarity_items, polarity_questions
 from negtrace.bench.report import report_schema
-from negtrace.bench.result import Bootstrap
+from negtrace.bench.result import Intervals
 from negtrace.bench.scoring import is_correct, score_items, shortness
+from negtrace.cli import main
 from negtrace.datasets.claim_sets import read_claim_sets, wrongs
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError, DatasetError, UnknownNameError
@@ -119,14 +120,65 @@ def test_labelled_cases_are_drawn_equally_often() -> None:
     assert all(max(counts) - min(counts) <= 1 for counts in by_pattern.values())
 
 
-def test_the_bootstrap_draws_whole_groups() -> None:
+def test_intervals_take_groups_whole() -> None:
     values = np.array([1.0, 0, 0, 0] * 20)
-    groups = [str(index // 4) for index in range(80)]
-    assert Bootstrap().mean(values, groups) == (0.25, 0.25, 0.25)
-    mean, low, high = Bootstrap().mean(values, [str(index) for index in range(80)])
-    assert mean == 0.25
-    assert low < 0.2 < 0.3 < high
-    assert np.isnan(Bootstrap().mean(values, ["one"] * 80)[1])
+    groups, singles = ([str(index // size) for index in range(80)] for size in (4, 1))
+    assert Intervals().mean(values, groups) == (0.25, 0.25, 0.25)
+    share, low, high = Intervals().share(values, groups)
+    assert 0.2 < low < share == 0.25 < high < 0.3
+    for method in (Intervals().mean, Intervals().share):
+        estimate, low, high = method(values, singles)
+        assert low < 0.2 < estimate == 0.25 < 0.3 < high
+    # Answers that are all the same within groups tell as much as one answer of each.
+    alike = np.repeat(values[:40], 4)
+    by_group = Intervals().share(alike, [str(index // 4) for index in range(160)])
+    assert by_group == pytest.approx(Intervals().share(values[:40], singles[:40]), abs=0.02)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_share_of_all_or_none_has_an_interval(size: int) -> None:
+    groups = [str(index // size) for index in range(20 * size)]
+    share, low, high = Intervals().share(np.ones(20 * size), groups)
+    assert (share, high) == (1, 1)
+    assert low == pytest.approx(0.806, abs=1e-3)  # each group counts as one answer
+    assert Intervals().share(np.zeros(20 * size), groups) == pytest.approx((0, 0, 1 - low))
+    gap = Intervals().share(np.zeros(20 * size), groups, lowest=-1.0)
+    assert -0.2 < gap[1] < gap[0] == 0 < gap[2] < 0.2
+    assert gap[2] == pytest.approx(-gap[1])
+
+
+def test_weights_count_items_more_than_once() -> None:
+    """An item of weight 3 counts as three items, and one of weight 0 as none."""
+    groups = [str(index // 3) for index in range(30)]
+    weights = np.tile([3.0, 1.0, 0.0], 10)
+    weighted = Intervals().share(np.tile([1.0, 0.0, 1.0], 10), groups, weights=weights)
+    assert weighted[0] == 0.75
+    groups = [str(index // 4) for index in range(40)]
+    assert weighted == pytest.approx(Intervals().share(np.tile([1.0, 1.0, 1.0, 0.0], 10), groups))
+
+
+@pytest.mark.parametrize("name", ["share", "mean"])
+def test_too_few_groups_have_no_interval_and_say_so(name: str) -> None:
+    values = np.linspace(0, 1, 80)
+    for count, has_ends in ((1, False), (7, False), (8, True)):
+        groups = [str(index % count) for index in range(80)]
+        estimate, *ends = getattr(Intervals(), name)(values, groups)
+        assert estimate == pytest.approx(0.5)
+        assert np.isfinite(ends).all() == has_ends
+
+
+def test_rows_without_an_interval_say_so_in_print_and_figure(
+    phantom: Encoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["bench", "phantom", "--count", "24", "--out", str(tmp_path)]
+    assert main([*args, "--formats"]) == 0
+    assert "too few groups for an interval, chance 0.250" in capsys.readouterr().out
+    few, enough = (
+        bench_figure(bench.run(phantom, bench.BenchConfig(suite="claims", count=count)))
+        for count in (8, 140)
+    )
+    said = [[text.get_text() for text in figure.legends[0].texts] for figure in (few, enough)]
+    assert [any("too few groups" in text for text in texts) for texts in said] == [True, False]
 
 
 @pytest.mark.parametrize("wording", WORDINGS)
@@ -336,9 +388,7 @@ def test_a_figure_needs_reports_of_one_suite(phantom: Encoder) -> None:
 def test_a_figure_marks_levels_that_a_model_was_not_asked_about(
     phantom: Encoder, minilm: Encoder
 ) -> None:
-    reports = bench.run(
-        [phantom, minilm], bench.BenchConfig(suite="claims", count=12, resamples=20)
-    )
+    reports = bench.run([phantom, minilm], bench.BenchConfig(suite="claims", count=40))
     figure = bench_figure(reports)
     [ax], [legend] = figure.axes, figure.legends
     assert [text.get_text() for text in ax.texts] == ["not asked"] * 2
@@ -406,3 +456,15 @@ def test_settings_are_checked(phantom: Encoder) -> None:
     for settings_ in ({"count": 0}, {"resamples": 0}, {"limit": 0}, {"confidence": 1.0}):
         with pytest.raises(BenchError, match="expected"):
             bench.BenchConfig(**settings_)
+
+
+def test_the_results_page_shows_the_intervals_that_were_measured() -> None:
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "results.md").read_text("utf-8")
+    measured = json.loads((root / "benchmarks" / "results" / "polarity.json").read_text("utf-8"))
+    rows = [row for report in measured["reports"][:2] for row in report["rows"]]
+    shown = [row for row in rows if (row["scorer"], row["axis"]) == ("model", "all")]
+    assert len(shown) == 6
+    for row in shown:
+        estimate, low, high = (f"{row[name]:.3f}"[1:] for name in ("estimate", "low", "high"))
+        assert f"{estimate} [{low}, {high}]" in page

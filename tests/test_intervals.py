@@ -18,9 +18,11 @@ from negtrace.experiments.gallery import summary
 from negtrace.results.cte_json import read_json, write_json
 from negtrace.results.heads import head_effect
 from negtrace.results.intervals import (
+    MIN_GROUPS,
     MIN_PAIRS,
     confidence_interval,
     jackknife_interval,
+    share_interval,
     studentised,
     too_few,
 )
@@ -174,6 +176,74 @@ def test_an_effect_that_two_of_eight_pairs_have_is_not_determined() -> None:
     over[:2, 0] = [0.5, 0.9]
     ends = confidence_interval(sums_of(over, np.ones((8, 1))), "ratio_of_means", Resampling())
     assert np.isnan(ends).all()
+
+
+def share_by_hand(right: list[float], size: list[float]) -> tuple[float, float]:
+    """Return the 95 % interval of a share, written out group by group."""
+    n, groups = sum(size), len(size)
+    p, m, z = sum(right) / n, sum(s * s for s in size) / n, stats.norm.ppf(0.975)
+    c = 0.25 * (p * p + (1 - p) ** 2)
+    spread = groups / (groups - 1) * sum((r - p * s) ** 2 for r, s in zip(right, size, strict=True))
+    k = n * (n * n / (n - 1) * p * (1 - p) + c * m) / (spread + c * m * m)
+    a = 2 * (z / 1.96) ** 2
+    q = (p * k + a) / (k + 2 * a)
+    reach = z * math.sqrt(q * (1 - q) / (k + 2 * a))
+    return max(q - reach, 0), min(q + reach, 1)
+
+
+def test_the_interval_of_a_share_is_that_written_out_group_by_group() -> None:
+    rng = np.random.default_rng(0)
+    size = rng.integers(1, 5, (9, 3)).astype(float)
+    right = rng.binomial(size.astype(int), [0.2, 0.6, 1.0]).astype(float)
+    low, high = share_interval(right, size, confidence=0.95)
+    for cell in range(3):
+        by_hand = share_by_hand(right[:, cell].tolist(), size[:, cell].tolist())
+        assert (low[cell], high[cell]) == pytest.approx(by_hand)
+
+
+def test_the_interval_of_independent_answers_is_that_of_agresti_and_coull() -> None:
+    """With 17 of 20 right, 19 of 24 are right after two right and two wrong ones are added."""
+    right = np.repeat([1.0, 0.0], [17, 3])
+    ends = share_interval(right, np.ones(20), confidence=0.95)
+    reach = 1.96 * math.sqrt(19 / 24 * 5 / 24 / 24)
+    assert ends == pytest.approx((19 / 24 - reach, 19 / 24 + reach), abs=1e-4)
+
+
+@given(
+    right=arrays(float, 12, elements=st.integers(0, 4).map(float)),
+    confidence=st.floats(0.01, 0.999),
+)
+def test_the_interval_of_a_share_holds_the_share_and_mirrors(
+    right: np.ndarray, confidence: float
+) -> None:
+    size, share = np.full(12, 4.0), right.mean() / 4
+    low, high = share_interval(right, size, confidence=confidence)
+    assert 0 <= low <= share <= high <= 1
+    assert high > low
+    mirrored = share_interval(size - right, size, confidence=confidence)
+    assert 1 - np.array(mirrored[::-1]) == pytest.approx(np.array([low, high]))
+
+
+def test_intervals_of_few_independent_answers_cover_the_truth() -> None:
+    """From 16 answers on, they cover 92 % or more at every share, and 97 % at most in the mean."""
+    truth = np.linspace(0.5, 0.999, 400)
+    for n in (16, 32, 100):
+        answers = (np.arange(n)[:, None] < np.arange(n + 1)).astype(float)
+        low, high = share_interval(answers, np.ones_like(answers), confidence=0.95)
+        inside = (low[:, None] <= truth) & (truth <= high[:, None])
+        covers = (inside * stats.binom.pmf(np.arange(n + 1)[:, None], n, truth)).sum(axis=0)
+        assert covers.min() > 0.92
+        assert covers.mean() < 0.97
+
+
+@pytest.mark.parametrize("groups", [8, 16, 100])
+@pytest.mark.parametrize("accuracy", [0.5, 0.8, 0.95])
+def test_intervals_of_few_correlated_answers_cover_the_truth(groups: int, accuracy: float) -> None:
+    rng = np.random.default_rng(0)
+    chance = rng.beta(2 * accuracy, 2 - 2 * accuracy, (groups, 4000))
+    right = rng.binomial(4, chance).astype(float)
+    low, high = share_interval(right, np.full(right.shape, 4.0), confidence=0.95)
+    assert 0.93 < np.mean((low <= accuracy) & (accuracy <= high)) < 0.985
 
 
 def test_pairs_that_all_agree_have_an_interval_of_no_length() -> None:
@@ -344,7 +414,9 @@ def test_the_page_shows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> No
     page = (ROOT / "docs" / "explanation" / "intervals.md").read_text("utf-8")
     for table in tables(measured):
         assert table in page
-    assert f"at least {MIN_PAIRS} pairs" in re.sub(r"\s+", " ", page)
+    words = re.sub(r"\s+", " ", page)
+    assert f"at least {MIN_PAIRS} pairs" in words
+    assert f"at least {MIN_GROUPS} groups" in words
 
 
 def test_one_draw_is_its_own_interval_and_none_has_no_ends() -> None:

@@ -11,13 +11,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Num
-
 from negtrace.bench.config import BenchConfig
 from negtrace.bench.items import require_any, too_long
 from negtrace.bench.report import ReportRow
-from negtrace.bench.result import Bootstrap, SuiteResult, describe_data
+from negtrace.bench.result import Intervals, SuiteResult, describe_data
 from negtrace.bench.scoring import text_similarities
 from negtrace.bench.suites import SUITES
 from negtrace.datasets.note import NOWHERE, Note, Origin
@@ -43,7 +40,7 @@ class Triple:
     unrelated: str | None = None
     """The same sentence about something else."""
     group: str
-    """The bootstrap draws triples of one group together."""
+    """Intervals take triples of one group together."""
     source: Origin = NOWHERE
     """File and line, for notes."""
 
@@ -71,7 +68,7 @@ def collapse_suite(encoder: Encoder, config: BenchConfig) -> SuiteResult:
     triples, too_long_notes = _drop_long_triples(encoder, triples[: config.count])
     questions = [{k: v for k, v in asdict(t).items() if k != "source"} for t in triples]
     return SuiteResult(
-        rows=tuple(_rows(encoder, triples, Bootstrap.from_config(config))),
+        rows=tuple(_rows(encoder, triples, Intervals.from_config(config))),
         notes=(*notes, *too_long_notes),
         data=describe_data(name, (), questions, len(triples)),
     )
@@ -144,7 +141,7 @@ def _drop_long_triples(
     return short, notes
 
 
-def _rows(encoder: Encoder, triples: Sequence[Triple], bootstrap: Bootstrap) -> list[ReportRow]:
+def _rows(encoder: Encoder, triples: Sequence[Triple], intervals: Intervals) -> list[ReportRow]:
     """Rows of mean similarities, of paraphrase minus negation, and of how often that is <= 0."""
     groups = [triple.group for triple in triples]
     captions = [triple.caption for triple in triples]
@@ -157,31 +154,26 @@ def _rows(encoder: Encoder, triples: Sequence[Triple], bootstrap: Bootstrap) -> 
     if len(unrelated) == len(triples):
         similarities["unrelated"] = text_similarities(encoder, captions, unrelated)
     rows = [
-        _row("similarity", series, values, groups, bootstrap)
+        _row("similarity", series, intervals.mean(values, groups), len(triples))
         for series, values in similarities.items()
     ]
-    rows.append(_row("margin", "paraphrase - negation", margin, groups, bootstrap))
-    no_margin = (margin <= 0).astype(float)
-    rows.append(_row("share", "negation as near as paraphrase", no_margin, groups, bootstrap))
+    of_margin = intervals.mean(margin, groups)
+    of_none = intervals.share((margin <= 0).astype(float), groups)
+    rows.append(_row("margin", "paraphrase - negation", of_margin, len(triples)))
+    rows.append(_row("share", "negation as near as paraphrase", of_none, len(triples)))
     return rows
 
 
-def _row(
-    measure: str,
-    series: str,
-    values: Num[np.ndarray, " row"],
-    groups: Sequence[str],
-    bootstrap: Bootstrap,
-) -> ReportRow:
-    mean, low, high = bootstrap.mean(values, groups)
+def _row(measure: str, series: str, ends: tuple[float, float, float], n: int) -> ReportRow:
+    estimate, low, high = ends
     return ReportRow(
         measure=measure,
         scorer="model",
         series=series,
         axis="all",
         level="all",
-        estimate=mean,
+        estimate=estimate,
         low=low,
         high=high,
-        n=len(groups),
+        n=n,
     )

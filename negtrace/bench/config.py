@@ -35,7 +35,7 @@ class BenchConfig:
     seed: int = 0
     """Seed of the questions, of the order of their options, and of the intervals."""
     resamples: int = 2000
-    """Number of bootstrap draws."""
+    """Number of bootstrap draws for intervals of similarities. Those of shares need none."""
     confidence: float = 0.95
     """Confidence level of the intervals."""
     include_text: bool = False

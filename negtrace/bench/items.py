@@ -35,7 +35,7 @@ class Item:
     answer: int
     """Index of the right statement."""
     group: str
-    """Items with the same group share statements or a source. The bootstrap draws them together."""
+    """Items with the same group share statements or a source. Intervals take them together."""
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Levels that accuracy is broken down by, such as `{"finding": ("effusion", "edema")}`."""
     source: Origin = NOWHERE

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from negtrace.bench.config import BenchConfig
 from negtrace.bench.items import Item, drop_long_items
 from negtrace.bench.report import ReportRow
-from negtrace.bench.result import Bootstrap, SuiteResult, describe_items, item_records
+from negtrace.bench.result import Intervals, SuiteResult, describe_items, item_records
 from negtrace.bench.scoring import correct_by_scorer
 from negtrace.datasets.note import Note
 from negtrace.encoders.base import Encoder
@@ -50,12 +50,12 @@ def answer_items(
     """
     items, too_long = drop_long_items(encoder, items)
     correct = correct_by_scorer(encoder, items, seed=config.seed)
-    bootstrap = Bootstrap.from_config(config)
+    intervals = Intervals.from_config(config)
     rows: list[ReportRow] = []
     for scorer, values in correct.items():
-        rows += accuracy_rows(items, values, bootstrap, scorer=scorer, series=series, axes=axes)
+        rows += accuracy_rows(items, values, intervals, scorer=scorer, series=series, axes=axes)
         if balance is not None:
-            rows.append(_balanced(items, values, bootstrap, scorer, series, balance))
+            rows.append(_balanced(items, values, intervals, scorer, series, balance))
     return SuiteResult(
         rows=tuple(rows),
         notes=(*notes, *too_long),
@@ -67,7 +67,7 @@ def answer_items(
 def accuracy_rows(
     items: Sequence[Item],
     correct: Float[np.ndarray, " item"],
-    bootstrap: Bootstrap,
+    intervals: Intervals,
     *,
     scorer: str,
     series: str,
@@ -78,7 +78,7 @@ def accuracy_rows(
     Args:
         items: the items.
         correct: 1 for each item that was answered correctly, else 0.
-        bootstrap: settings of the intervals.
+        intervals: settings of the intervals.
         scorer: `model`, or the name of a baseline.
         series: name of the rows.
         axes: tags of the items.
@@ -90,7 +90,7 @@ def accuracy_rows(
         for level in ["all"] if axis == "all" else _levels(items, axis):
             chosen = [axis == "all" or level in item.tags.get(axis, ()) for item in items]
             some = [item for item, is_chosen in zip(items, chosen, strict=True) if is_chosen]
-            ends = bootstrap.mean(correct[np.array(chosen)], [item.group for item in some])
+            ends = intervals.share(correct[np.array(chosen)], [item.group for item in some])
             rows.append(_row(some, ends, scorer=scorer, series=series, at=(axis, level)))
     return rows
 
@@ -102,7 +102,7 @@ def _levels(items: Sequence[Item], axis: str) -> list[str]:
 def _balanced(
     items: Sequence[Item],
     correct: Float[np.ndarray, " item"],
-    bootstrap: Bootstrap,
+    intervals: Intervals,
     scorer: str,
     series: str,
     tag: str,
@@ -111,7 +111,7 @@ def _balanced(
     levels = [item.tags[tag][0] for item in items]
     counts = Counter(levels)
     weights = np.array([len(items) / (len(counts) * counts[level]) for level in levels])
-    ends = bootstrap.mean(correct * weights, [item.group for item in items])
+    ends = intervals.share(correct, [item.group for item in items], weights=weights)
     return _row(items, ends, scorer=scorer, series=series, at=("balanced", "balanced"))
 
 

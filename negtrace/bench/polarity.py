@@ -31,7 +31,7 @@ from negtrace.bench.config import BenchConfig
 from negtrace.bench.items import Item, require_any, token_counts, too_long
 from negtrace.bench.multiple_choice import accuracy_rows
 from negtrace.bench.report import ReportRow
-from negtrace.bench.result import Bootstrap, SuiteResult, describe_items, item_records
+from negtrace.bench.result import Intervals, SuiteResult, describe_items, item_records
 from negtrace.bench.scoring import correct_by_scorer
 from negtrace.bench.suites import SUITES
 from negtrace.datasets.note import Note
@@ -94,7 +94,7 @@ def polarity_suite(encoder: Encoder, config: BenchConfig) -> SuiteResult:
     }
     by_model = {series: by_scorer["model"] for series, by_scorer in correct.items()}
     return SuiteResult(
-        rows=tuple(polarity_rows(questions, correct, Bootstrap.from_config(config))),
+        rows=tuple(polarity_rows(questions, correct, Intervals.from_config(config))),
         notes=(*notes, *too_long_notes),
         data=describe_items(Path(data_name(encoder, config)).name, items["negated"]),
         items=item_records(items["negated"], by_model, include_text=config.include_text),
@@ -205,7 +205,7 @@ def _drop_long_quartets(
 def polarity_rows(
     questions: Sequence[PolarityQuestion],
     correct: Mapping[str, Mapping[str, Float[np.ndarray, " item"]]],
-    bootstrap: Bootstrap,
+    intervals: Intervals,
 ) -> list[ReportRow]:
     """Rows of accuracy in both wordings, of the baselines, and of the gap.
 
@@ -213,30 +213,31 @@ def polarity_rows(
         questions: the questions.
         correct: by wording (`affirmative`, `negated`), then by scorer, 1 for each question that was
             answered correctly, else 0.
-        bootstrap: settings of the intervals.
+        intervals: settings of the intervals.
     """
     rows: list[ReportRow] = []
     for series, by_scorer in correct.items():
         items = polarity_items(questions, WORDINGS[series])
         for scorer, values in by_scorer.items():
             axes = AXES if scorer == "model" else ()
-            rows += accuracy_rows(items, values, bootstrap, scorer=scorer, series=series, axes=axes)
+            rows += accuracy_rows(items, values, intervals, scorer=scorer, series=series, axes=axes)
     by_model = {series: by_scorer["model"] for series, by_scorer in correct.items()}
-    return [*rows, _gap(by_model, [question.group for question in questions], bootstrap)]
+    return [*rows, _gap(by_model, [question.group for question in questions], intervals)]
 
 
 def _gap(
-    correct: Mapping[str, Float[np.ndarray, " item"]], groups: Sequence[str], bootstrap: Bootstrap
+    correct: Mapping[str, Float[np.ndarray, " item"]], groups: Sequence[str], intervals: Intervals
 ) -> ReportRow:
-    """Affirmative minus negated accuracy, paired by question; the bootstrap draws quartets."""
-    mean, low, high = bootstrap.mean(correct["affirmative"] - correct["negated"], groups)
+    """Affirmative minus negated accuracy, paired by question, over quartets."""
+    difference = correct["affirmative"] - correct["negated"]
+    estimate, low, high = intervals.share(difference, groups, lowest=-1.0)
     return ReportRow(
         measure="gap",
         scorer="model",
         series="affirmative - negated",
         axis="all",
         level="all",
-        estimate=mean,
+        estimate=estimate,
         low=low,
         high=high,
         n=len(groups),

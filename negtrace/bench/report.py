@@ -22,6 +22,7 @@ from negtrace.errors import BenchError
 
 REPORT_NAME = "negtrace.bench"
 REPORT_VERSION = 1
+TOO_FEW = "too few groups for an interval"
 DECIMALS = 10
 """Decimals that numbers are rounded to in JSON."""
 
@@ -42,13 +43,25 @@ class ReportRow:
     """Level of the axis, such as `effusion`."""
     estimate: float
     low: float
-    """Lower end of the bootstrap interval; NaN with fewer than two groups."""
+    """Lower end of the interval; NaN with fewer than eight groups of items."""
     high: float
-    """Upper end of the bootstrap interval; NaN with fewer than two groups."""
+    """Upper end of the interval; NaN with fewer than eight groups of items."""
     n: int
     """Number of items behind the estimate."""
     chance: float | None = None
     """Expected value of guessing; None when there is none."""
+
+    @property
+    def interval(self) -> str:
+        """The interval with three decimals, or "too few groups for an interval".
+
+        >>> about = {"measure": "gap", "scorer": "model", "series": "s", "axis": "all"}
+        >>> ReportRow(**about, level="all", estimate=0.5, low=0.25, high=0.75, n=80).interval
+        '[0.250, 0.750]'
+        """
+        if not isfinite(self.low):
+            return TOO_FEW
+        return f"[{self.low:.3f}, {self.high:.3f}]"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Result of a suite on one model: rows, notes on its data, and each item with its answer."""
 
-__all__ = ["Bootstrap", "SuiteResult", "describe_data", "describe_items", "item_records"]
+__all__ = ["Intervals", "SuiteResult", "describe_data", "describe_items", "item_records"]
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from negtrace.bench.items import Item
 from negtrace.bench.report import ReportRow
 from negtrace.datasets.note import Note
 from negtrace.pairs.anchor import Anchor
-from negtrace.results.statistics import interval, resample
+from negtrace.results.intervals import MIN_GROUPS, share_interval, studentised
+from negtrace.results.statistics import resample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,38 +33,68 @@ class SuiteResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bootstrap:
-    """Percentile bootstrap over groups of items: whole groups are drawn with replacement."""
+class Intervals:
+    """Confidence intervals over groups of items, which share statements or a source.
+
+    The ends are NaN with fewer than `MIN_GROUPS` groups.
+    """
 
     resamples: int = 2000
-    """Number of draws."""
+    """Number of bootstrap draws for the interval of a mean; a share needs none."""
     confidence: float = 0.95
     """Confidence level of the intervals."""
     seed: int = 0
     """Seed of the draws."""
 
     @classmethod
-    def from_config(cls, config: BenchConfig) -> "Bootstrap":
-        """Bootstrap with the settings of a benchmark."""
+    def from_config(cls, config: BenchConfig) -> "Intervals":
+        """Intervals with the settings of a benchmark."""
         return cls(resamples=config.resamples, confidence=config.confidence, seed=config.seed)
+
+    def share(
+        self,
+        values: Num[np.ndarray, " item"],
+        groups: Sequence[str],
+        *,
+        lowest: float = 0.0,
+        weights: Num[np.ndarray, " item"] | None = None,
+    ) -> tuple[float, float, float]:
+        """Share of items, then the lower and the upper end of its interval: see `share_interval`.
+
+        Args:
+            values: 1 for each item that counts, else 0; or any numbers from `lowest` to 1.
+            groups: the group of each item.
+            lowest: least value that an item can have, -1 for a difference of shares.
+            weights: how much each item counts; each counts 1 when not given.
+        """
+        weights = np.ones(len(values)) if weights is None else weights
+        scaled = (values - lowest) / (1 - lowest)
+        right, size = _sums(groups, scaled * weights, weights)
+        ends = share_interval(right, size, confidence=self.confidence)
+        low, high = (float(lowest + (1 - lowest) * end) for end in ends)
+        return float(np.average(values, weights=weights)), low, high
 
     def mean(
         self, values: Num[np.ndarray, " item"], groups: Sequence[str]
     ) -> tuple[float, float, float]:
-        """Mean over items, then the lower and the upper end of its interval.
+        """Mean over items, then the lower and the upper end of its interval: see `studentised`.
 
         Args:
             values: one number for each item.
-            groups: the group of each item. With a single group the ends are NaN.
+            groups: the group of each item. The bootstrap draws whole groups.
         """
-        names, indices = np.unique(np.asarray(groups), return_inverse=True)
-        sums = np.bincount(indices, weights=values.astype(float), minlength=len(names))
-        counts = np.bincount(indices, minlength=len(names)).astype(float)
-        resamples = self.resamples if len(names) > 1 else 0
-        drawn = resample(len(names), resamples=resamples, seed=self.seed)
-        means = (drawn @ sums) / (drawn @ counts)
-        low, high = interval(means[1:], confidence=self.confidence)
-        return float(means[0]), float(low), float(high)
+        over, under = _sums(groups, values, np.ones(len(values)))
+        low = high = np.array(np.nan)
+        if len(over) >= MIN_GROUPS:
+            drawn = resample(len(over), resamples=self.resamples, seed=self.seed)[1:]
+            low, high = studentised(over, under, drawn=drawn, confidence=self.confidence)
+        return float(np.mean(values)), float(low), float(high)
+
+
+def _sums(groups: Sequence[str], *values: Num[np.ndarray, " item"]) -> list[np.ndarray]:
+    """Sum numbers over the items of each group."""
+    names, indices = np.unique(np.asarray(groups), return_inverse=True)
+    return [np.bincount(indices, weights=numbers, minlength=len(names)) for numbers in values]
 
 
 def describe_data(

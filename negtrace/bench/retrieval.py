@@ -18,7 +18,7 @@ from negtrace.bench.config import BenchConfig
 from negtrace.bench.items import require_any, token_counts, too_long
 from negtrace.bench.question_files import read_candidates
 from negtrace.bench.report import ReportRow
-from negtrace.bench.result import Bootstrap, SuiteResult, describe_data
+from negtrace.bench.result import Intervals, SuiteResult, describe_data
 from negtrace.bench.scoring import score_matrix
 from negtrace.bench.suites import SUITES
 from negtrace.datasets.note import NOWHERE, Note
@@ -69,7 +69,7 @@ def _retrieve(
     }
     count = max(len(candidates.texts) for candidates in sets.values())
     return SuiteResult(
-        rows=tuple(retrieval_rows(encoder, sets, Bootstrap.from_config(config))),
+        rows=tuple(retrieval_rows(encoder, sets, Intervals.from_config(config))),
         notes=(*notes, *too_long_notes),
         data=describe_data(name, anchors, questions, count),
     )
@@ -101,26 +101,26 @@ def _drop_long_candidates(
 
 
 def retrieval_rows(
-    encoder: Encoder, sets: Mapping[str, CandidateSet], bootstrap: Bootstrap
+    encoder: Encoder, sets: Mapping[str, CandidateSet], intervals: Intervals
 ) -> list[ReportRow]:
     """Rows of recall at 1, 5 and 10 of each set of candidates, in both directions."""
     rows = []
     for series, candidates in sets.items():
         scores = score_matrix(encoder, candidates.texts, candidates.anchors)
         for axis, table in (("anchor to text", scores), ("text to anchor", scores.T)):
-            rows += _recall_rows(table, bootstrap, series=series, axis=axis)
+            rows += _recall_rows(table, intervals, series=series, axis=axis)
     return rows
 
 
 def _recall_rows(
-    scores: Float[np.ndarray, "row row"], bootstrap: Bootstrap, *, series: str, axis: str
+    scores: Float[np.ndarray, "row row"], intervals: Intervals, *, series: str, axis: str
 ) -> list[ReportRow]:
     n = len(scores)
     ranks = rank_of_correct(scores, np.arange(n))
     groups = [str(index) for index in range(n)]
     rows = []
     for k in KS:
-        mean, low, high = bootstrap.mean((ranks <= k).astype(float), groups)
+        share, low, high = intervals.share((ranks <= k).astype(float), groups)
         rows.append(
             ReportRow(
                 measure="recall",
@@ -128,7 +128,7 @@ def _recall_rows(
                 series=series,
                 axis=axis,
                 level=f"R@{k}",
-                estimate=mean,
+                estimate=share,
                 low=low,
                 high=high,
                 n=n,

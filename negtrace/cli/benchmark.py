@@ -77,6 +77,5 @@ def _print_report(report: "Report") -> None:
 def _print_row(row: "ReportRow") -> None:
     parts = dict.fromkeys((row.series, row.axis, row.level))
     label = " ".join(part for part in parts if part not in ("all", "claims", "questions"))
-    ends = f"[{row.low:.3f}, {row.high:.3f}]"
     chance = "" if row.chance is None else f", chance {row.chance:.3f}"
-    say(f"  {row.measure:10} {label:42} {row.estimate:.3f} {ends}{chance}")
+    say(f"  {row.measure:10} {label:42} {row.estimate:.3f} {row.interval}{chance}")

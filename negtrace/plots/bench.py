@@ -233,6 +233,8 @@ def _legend_entries(table: BenchTable, colours: Mapping[Column, Colour]) -> list
         marks.append(Line2D([], [], color=INK, lw=0.9, ls=":", label="chance"))
     if any(bar.prior is not None for bar in bars):
         marks.append(Line2D([], [], label="without the anchor", **PRIOR_MARK))
+    reasons = _distinct(bar.row.interval for bar in bars if not isfinite(bar.row.low))
+    marks += [Line2D([], [], ls="", label=f"no error bar: {reason}") for reason in reasons]
     return [*patches.values(), *marks]
 
 

@@ -20,7 +20,10 @@ from .heads import HeadEffect as HeadEffect
 from .heads import HeadGrid as HeadGrid
 from .heads import HeadSelectivity as HeadSelectivity
 from .heads import selectivity_of as selectivity_of
+from .intervals import MIN_GROUPS as MIN_GROUPS
 from .intervals import MIN_PAIRS as MIN_PAIRS
+from .intervals import share_interval as share_interval
+from .intervals import studentised as studentised
 from .layer_scores import LayerScores as LayerScores
 from .options import DIRECTIONS as DIRECTIONS
 from .options import Direction as Direction
@@ -30,7 +33,6 @@ from .provenance import Provenance as Provenance
 from .run_folder import RunFolder as RunFolder
 from .run_folder import require_same as require_same
 from .significance import ALPHA as ALPHA
-from .statistics import interval as interval
 from .statistics import rank_of_correct as rank_of_correct
 from .statistics import resample as resample
 from .statistics import spearman as spearman
