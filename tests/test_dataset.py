@@ -22,6 +22,7 @@ from negtrace.bench.claims import claim_items
 from negtrace.datasets import SPLITS, Card, DatasetConfig, read_card
 from negtrace.datasets.claim_sets import read_claim_sets
 from negtrace.datasets.compose import _companions
+from negtrace.datasets.pseudonyms import Pseudonyms, key_of
 from negtrace.datasets.splits import Splits, _pools, frame, stable_hash
 from negtrace.datasets.wording import SeededDraws, _thinned
 from negtrace.errors import DatasetError
@@ -130,10 +131,16 @@ def _changed(claim: Claim, other: Claim) -> str:
     return {"present": "existence", "side": "location", "zone": "location"}.get(name, name)
 
 
+def by_pseudonym(source: Path) -> dict[str, str]:
+    """Return the lines of a source by the pseudonyms that rows made of them have."""
+    names, lines = Pseudonyms(key_of(None)), source.read_text("utf-8").splitlines()
+    return {names.of("study", f"{source.name}:{n}"): line for n, line in enumerate(lines, 1)}
+
+
 def test_the_right_statement_follows_from_the_source(tmp_path: Path) -> None:
     source = source_files.claims(tmp_path / "c.jsonl", 120)
     build_dataset(source, tmp_path / "out", DatasetConfig(per_study=0))
-    known = {f"c.jsonl:{n}": line for n, line in enumerate(source.read_text().splitlines(), 1)}
+    known = by_pseudonym(source)
     kinds = Counter[str]()
     for split in SPLITS:
         for row in source_files.lines(tmp_path / "out", "claims", split):
@@ -198,10 +205,11 @@ def test_denials_are_right_about_half_of_the_time(tmp_path: Path) -> None:
 def test_a_statement_about_several_findings_states_and_denies(tmp_path: Path) -> None:
     source = source_files.chexpert(tmp_path / "t.csv", 150)
     build_dataset(source, tmp_path / "out", DatasetConfig(val=0.0, test=0.0))
+    known = by_pseudonym(source)
     mixed = alike = 0
     for row in source_files.lines(tmp_path / "out", "claims", "train"):
         polarities = {claim.present for claim in parse_claims(row["right"])}
-        cells = source.read_text("utf-8").splitlines()[int(row["id"].split(":")[1][:-2]) - 1]
+        cells = known[row["id"].rpartition("-")[0]]
         if {"1.0", "0.0"} <= set(cells.split(",")):
             mixed += len(polarities) == 2
             alike += len(polarities) == 1

@@ -187,7 +187,7 @@ def test_a_folder_with_another_data_set_is_refused(sources: list[Path], tmp_path
     before = source_files.content(out)
     with pytest.raises(OutputError, match=r"another run; it differs in config\.seed: 0 / 1"):
         build_dataset(sources, out, DatasetConfig(seed=1))
-    with pytest.raises(OutputError, match=r"sources\.1\.file: 'claims\.jsonl' / none"):
+    with pytest.raises(OutputError, match=r"sources\.1\.layout: 'claims' / none"):
         build_dataset(sources[:1], out)
     sources[0].write_text(sources[0].read_text("utf-8").replace("1.0", "0.0"), "utf-8")
     with pytest.raises(OutputError, match=r"sources\.0\.digest: "):

@@ -53,20 +53,26 @@ def run(
         return [_report(encoder, config, suite(encoder, config)) for encoder in models]
     names = [f"{config.suite}-{name}" for name in _file_names(models)]
     with RunFolder(Path(out), "bench").held():
-        for encoder, name in zip(models, names, strict=True):
-            folder = RunFolder(Path(out), f"bench {name}")
-            folder.reserve(_run(encoder, config), [f"{name}.json"], overwrite=overwrite)
+        if not overwrite:
+            for encoder, name in zip(models, names, strict=True):
+                folder = RunFolder(Path(out), f"bench {name}")
+                folder.require(_run(encoder, config), [f"{name}.json"])
         return [
-            _reported(encoder, config, Path(out) / f"{name}.json")
+            _reported(encoder, config, Path(out), name, overwrite=overwrite)
             for encoder, name in zip(models, names, strict=True)
         ]
 
 
-def _reported(encoder: Encoder, config: BenchConfig, path: Path) -> Report:
-    """Return the report in a file; measure the model and write it if there is none."""
-    if path.is_file():
+def _reported(
+    encoder: Encoder, config: BenchConfig, out: Path, name: str, *, overwrite: bool
+) -> Report:
+    """Return the report in a folder; measure the model and write it if there is none."""
+    path = out / f"{name}.json"
+    if path.is_file() and not overwrite:
         return read_report(path)
     report = _report(encoder, config, SUITES[config.suite](encoder, config))
+    folder = RunFolder(out, f"bench {name}")
+    folder.reserve(_run(encoder, config), [path.name], overwrite=overwrite)
     write_report(report, path, include_text=config.include_text)
     return report
 

@@ -19,6 +19,7 @@ from negtrace.datasets.compose import ROW_KINDS, Composer
 from negtrace.datasets.config import DatasetConfig
 from negtrace.datasets.folder import DatasetFolder
 from negtrace.datasets.note import Note, image_note
+from negtrace.datasets.pseudonyms import Pseudonyms, key_of
 from negtrace.datasets.readers.base import Layout, layout_of
 from negtrace.datasets.splits import SPLITS, Splits, stable_hash
 from negtrace.datasets.study import Study
@@ -29,7 +30,7 @@ EVERY = 20_000
 """Records between checkpoints."""
 
 EXAMPLES = 20
-"""Notes of each code whose file and row the card names."""
+"""Notes of each code whose source and row the card names."""
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -79,13 +80,16 @@ def build_dataset(
         trouble = "two sources have one name" if plan else "no source"
         raise DatasetError(f"{trouble}; give label files, claims or reports of distinct names")
     names = [f"{kind}-{split}.jsonl" for kind in ROW_KINDS for split in SPLITS]
-    folder = DatasetFolder(out, names, _identity(plan, config), overwrite=overwrite)
+    _require_elsewhere(config.key_file, out)
+    pseudonyms = Pseudonyms(key_of(config.key_file))
+    identity = _identity(plan, config, pseudonyms)
+    folder = DatasetFolder(out, names, identity, overwrite=overwrite)
     if card := folder.card():
         return Card(**card)
     extra = [name.replace(".jsonl", ".parquet") for name in names] if config.parquet else []
     with folder:
         if not folder.progress.whole:
-            _Builder(folder, config).run(plan)
+            _Builder(folder, config, pseudonyms).run(plan)
         return _finish(folder, extra)
 
 
@@ -99,17 +103,33 @@ def _source(path: Path, config: DatasetConfig, out: Path) -> Source:
     return Source(path, layout, root)
 
 
-def _identity(plan: Sequence[Source], config: DatasetConfig) -> dict[str, Any]:
-    """Return all that the bytes of a data set depend on."""
+def _require_elsewhere(key_file: Path | None, out: Path) -> None:
+    """Refuse a key beside the data that it protects."""
+    if key_file is not None and key_file.resolve().is_relative_to(out.resolve()):
+        raise DatasetError(
+            "the key file is in the folder of the data set, so whoever gets the data gets the key; "
+            "name a file elsewhere with key_file"
+        )
+
+
+def _identity(
+    plan: Sequence[Source], config: DatasetConfig, pseudonyms: Pseudonyms
+) -> dict[str, Any]:
+    """Return all that the bytes of a data set depend on, without names of files."""
     roots = "\n".join(source.root for source in plan)
-    # The card tells folders of images apart by a hash, and does not name them.
-    settings = asdict(config) | {"images": hashlib.sha256(roots.encode()).hexdigest()[:12]}
+    settings = asdict(config) | {"images": pseudonyms.of("images", roots)}
+    del settings["key_file"]
     return {
         "version": __version__,
         "config": settings,
+        "key": pseudonyms.check,
         "sources": [
-            {"file": path.name, "layout": layout.name, "digest": _digest(path)}
-            for path, layout, _ in plan
+            {
+                "source": number,
+                "layout": layout.name,
+                "digest": pseudonyms.of("source", f"{path.name} {_digest(path)}"),
+            }
+            for number, (path, layout, _) in enumerate(plan, 1)
         ],
     }
 
@@ -137,17 +157,21 @@ def _sha256(path: Path) -> str:
 class _Builder:
     """Reads sources and writes the rows made of them."""
 
-    def __init__(self, folder: DatasetFolder, config: DatasetConfig) -> None:
+    def __init__(
+        self, folder: DatasetFolder, config: DatasetConfig, pseudonyms: Pseudonyms
+    ) -> None:
         self._folder = folder
+        self._pseudonyms = pseudonyms
         self._progress = folder.progress
         self._config = config
         splits = Splits(seed=config.seed, val=config.val, test=config.test)
-        self._composer = Composer(config, splits)
+        self._composer = Composer(config, splits, pseudonyms)
         self._shift = lru_cache(maxsize=64)(lambda *turn: stable_hash("answer", config.seed, *turn))
 
     def run(self, plan: Sequence[Source]) -> None:
         """Go through every record that earlier runs have not gone through."""
         done = self._progress.done
+        self._source = 1
         records = islice(self._records(plan), done, None)
         for root, item in tqdm(records, desc="records", initial=done, disable=None):
             if isinstance(item, Note):
@@ -160,7 +184,7 @@ class _Builder:
         self._folder.checkpoint(done, whole=True)
 
     def _records(self, plan: Sequence[Source]) -> Iterator[tuple[str, Study | Note]]:
-        for source in plan:
+        for self._source, source in enumerate(plan, 1):
             for item in source.layout.read(source.path, self._config):
                 yield source.root, item
 
@@ -170,7 +194,10 @@ class _Builder:
         counts["records/read"] += note.skipped
         rows = self._progress.examples.setdefault(note.code, [])
         if len(rows) < EXAMPLES:
-            rows.append([note.file, note.row])
+            # A file in a folder may be named after a patient.
+            named = "/" in note.file
+            place = self._pseudonyms.of("study", f"{note.file}:{note.row}") if named else note.row
+            rows.append([self._source, place])
 
     def _take(self, study: Study, root: str, number: int) -> None:
         """Write the rows of a study, or count a note on why there are none."""

@@ -19,12 +19,14 @@ class Card:
     """Counts and provenance of a data set; without statements, paths and patients."""
 
     identity: Mapping[str, Any]
-    """Version, settings, and name, layout and digest of each source: all the bytes depend on."""
+    """Version, settings, a check of the key, and number, layout and keyed digest of each source:
+    all that the bytes depend on."""
     counts: Mapping[str, int]
     """Counts by names such as `claims/train`, `claims/train/finding/effusion` and
     `records/skipped/label`."""
     examples: Mapping[str, list[list[Any]]]
-    """File and row of the first notes of each code."""
+    """Source and row of the first notes of each code; in a folder of reports, the pseudonym of the
+    file in place of the row."""
     files: Mapping[str, Mapping[str, Any]]
     """Size in bytes and SHA-256 of each file."""
 
@@ -69,7 +71,7 @@ class Card:
         )
         yield from ("", "| source | layout | digest |", "|---|---|---|")
         for source in self.identity["sources"]:
-            yield f"| {source['file']} | {source['layout']} | {source['digest'][:19]} |"
+            yield f"| {source['source']} | {source['layout']} | {source['digest']} |"
         yield from ("", f"Settings: `{json.dumps(config)}`", "")
         yield from self._records()
         for kind, title in _TITLES.items():
@@ -83,7 +85,8 @@ class Card:
         yield from ("", "| left out or noted | records | first rows |", "|---|---|---|")
         for group in ("skipped", "noted"):
             for code, count in self.of(f"records/{group}").items():
-                rows = ", ".join(f"{file}:{row}" for file, row in self.examples.get(code, [])[:5])
+                first = self.examples.get(code, [])[:5]
+                rows = ", ".join(f"{source}:{row}" for source, row in first)
                 yield f"| {code} ({group}) | {count} | {rows} |"
         for what, count in self.of("findings").items():
             yield f"| findings {what}, left out | {count} | |"

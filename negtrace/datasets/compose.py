@@ -3,12 +3,12 @@
 __all__ = ["ROW_KINDS", "Composer", "Line", "RowKind"]
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from negtrace.datasets.claim_sets import wrongs
 from negtrace.datasets.config import DatasetConfig
-from negtrace.datasets.splits import Split, Splits, stable_hash
+from negtrace.datasets.pseudonyms import Pseudonyms
+from negtrace.datasets.splits import Split, Splits
 from negtrace.datasets.study import NegatedSentence, Study
 from negtrace.datasets.wording import (
     Realizer,
@@ -43,14 +43,11 @@ class Line(NamedTuple):
 class Composer:
     """Makes claim sets, captions and pairs of studies."""
 
-    def __init__(self, config: DatasetConfig, splits: Splits) -> None:
+    def __init__(self, config: DatasetConfig, splits: Splits, pseudonyms: Pseudonyms) -> None:
         self._config = config
         self._splits = splits
         self._realizer = Realizer(config, splits)
-        self._tag = lru_cache(maxsize=256)(self._pseudonym)
-
-    def _pseudonym(self, patient: str) -> str:
-        return f"{stable_hash('tag', self._config.seed, patient) >> 208:012x}"
+        self._pseudonyms = pseudonyms
 
     def split_of(self, study: Study) -> Split:
         """Return the split of the study's patient, or else of its text."""
@@ -60,9 +57,10 @@ class Composer:
 
     def lines(self, study: Study, split: Split, root: str) -> Iterator[Line]:
         """Yield the rows of a study: `per_study` of each kind, or fewer if it says too little."""
-        tag = self._tag(study.patient or study.text or study.key)
+        patient = self._pseudonyms.of("patient", study.patient or study.text or study.key)
+        name = self._pseudonyms.of("study", study.id)
         claims = study.claims if self._config.anchors == "image" else _plain(study.claims)
-        context = StudyContext(study, claims, split, root, tag)
+        context = StudyContext(study, claims, split, root, patient, name)
         draws = SeededDraws("study", self._config.seed, study.id)
         for make in (self._claim_sets, self._captions, self._pairs):
             yield from make(context, draws)
@@ -90,13 +88,13 @@ class Composer:
         if anchor is None:
             return None
         row: dict[str, Any] = {
-            "id": f"{context.study.id}-{number}",
+            "id": f"{context.name}-{number}",
             "anchor": anchor,
             "right": " ".join(texts),
             "wrong": self._wrong(context, said, false, draws),
             "finding": claim.finding,
             "present": claim.present,
-            "patient": context.tag,
+            "patient": context.patient,
             "source": context.study.source,
         }
         tags = [f"finding/{claim.finding}", f"polarity/{_polarity(primary)}"]
@@ -206,13 +204,13 @@ def _caption_line(
     context: StudyContext, number: int, caption: _Caption, anchor: AnchorJson
 ) -> Line:
     row = {
-        "id": f"{context.study.id}-{number}",
+        "id": f"{context.name}-{number}",
         "anchor": anchor,
         "caption": caption.text,
         "cue": caption.cue,
         "finding": caption.finding,
         "denied": caption.denied,
-        "patient": context.tag,
+        "patient": context.patient,
         "source": context.study.source,
     }
     tags = (f"finding/{caption.finding or 'other'}", f"polarity/{caption.denied}")
@@ -223,9 +221,9 @@ def _pair_line(
     context: StudyContext, number: int, claim: Claim, twins: TwinStatements, anchor: AnchorJson
 ) -> Line:
     texts = (twins.affirmative, twins.negated)
-    tags = {"finding": claim.finding, "patient": context.tag, "source": context.study.source}
+    tags = {"finding": claim.finding, "patient": context.patient, "source": context.study.source}
     row = {
-        "id": f"{context.study.id}-{number}",
+        "id": f"{context.name}-{number}",
         "true": texts[not claim.present],
         "false": texts[claim.present],
         "anchor": anchor,

@@ -14,7 +14,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
-    """Settings of a data set. The same settings and sources give the same bytes.
+    """Settings of a data set. The same settings, sources and key give the same bytes.
 
     Raises:
         DatasetError: for shares that leave nothing to train on, or a negative `per_study`.
@@ -43,6 +43,9 @@ class DatasetConfig:
     """Open every image, and leave out studies whose image cannot be read."""
     parquet: bool = False
     """Write Parquet beside JSONL; needs negtrace[parquet]."""
+    key_file: Path | None = None
+    """File with the secret that ids of patients and studies are hashed with; made if it is missing.
+    By default, `negtrace/key` in your folder of settings. Keep it away from the data."""
 
     def __post_init__(self) -> None:
         shares = (self.val, self.test)

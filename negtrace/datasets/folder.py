@@ -34,7 +34,7 @@ class Progress:
     counts: Counter[str] = field(default_factory=Counter)
     """Counts of the card."""
     examples: dict[str, list[list[Any]]] = field(default_factory=dict)
-    """File and row of the first notes of each code."""
+    """Source and row of the first notes of each code."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes of each file at the last checkpoint."""
     digests: dict[str, str] = field(default_factory=dict)

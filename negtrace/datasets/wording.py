@@ -64,8 +64,10 @@ class StudyContext(NamedTuple):
     split: Split
     root: str
     """Folder of images, relative to the folder of the data set."""
-    tag: str
+    patient: str
     """Pseudonym of the patient."""
+    name: str
+    """Pseudonym of the study."""
 
 
 class SeededDraws:

@@ -57,15 +57,23 @@ class RunFolder:
                 set, or files of it and no word of which run; or when it cannot be written.
         """
         wanted, stored = json.loads(canonical(run)), self._runs()
-        found = sorted(path for pattern in files for path in self.path.glob(pattern))
+        found = self._found(files)
         if not overwrite:
+            self.require(run, files)
             if stored.get(self.command) == wanted:
                 return
-            self._require_same(stored.get(self.command), wanted, found)
         self._remove(found, ours=self.command in stored)
         require_writable(self.path)
         runs = {**stored, self.command: wanted}
         write_bytes(self.path / RUN, (json.dumps(runs, indent=1) + "\n").encode())
+
+    def require(self, run: Mapping[str, Any], files: Sequence[str]) -> None:
+        """Raise an OutputError where `reserve` would, unless told to overwrite; change nothing."""
+        wanted, stored = json.loads(canonical(run)), self._runs()
+        self._require_same(stored.get(self.command), wanted, self._found(files))
+
+    def _found(self, files: Sequence[str]) -> list[Path]:
+        return sorted(path for pattern in files for path in self.path.glob(pattern))
 
     def _remove(self, found: Sequence[Path], *, ours: bool) -> None:
         """Remove files, and folders only if a run of this command made them."""
