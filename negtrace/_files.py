@@ -40,6 +40,9 @@ from negtrace.errors import CTEError, OutputError
 # One key, because safetensors keeps no order among several and the bytes must be reproducible.
 HEADER = "negtrace"
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Characters that a cell of a spreadsheet begins with if it is a formula."""
+
 
 def sha256(data: bytes) -> str:
     """Return the SHA-256 of `data`, labelled.
@@ -186,7 +189,8 @@ def _holder(file: Path) -> str:
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
     """Write a table as CSV, whole or not at all; None and NaN become empty cells.
 
-    The rows of a pandas.DataFrame are `frame.itertuples(index=False)`.
+    A text that a spreadsheet would take for a formula gets an apostrophe before it. The rows of a
+    pandas.DataFrame are `frame.itertuples(index=False)`.
 
     Raises:
         OutputError: when the file cannot be written.
@@ -201,7 +205,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if np.isnan(value) else repr(float(value))
-    return value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def require_writable(folder: Path) -> None:

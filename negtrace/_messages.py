@@ -1,10 +1,27 @@
 """Texts of error messages: lists of names, counts, and the refusal of an unknown name."""
 
-__all__ = ["listed", "one_of", "tally"]
+__all__ = ["excerpt", "listed", "one_of", "tally"]
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from negtrace.errors import UnknownNameError
+
+WORDS, CHARACTERS = 6, 48
+"""Longest part of a text that a message shows."""
+
+
+def excerpt(value: object) -> str:
+    """Return the beginning of a text, or of any value, for a message; reports stay private.
+
+    >>> excerpt("No effusion.")
+    "'No effusion.'"
+    >>> excerpt("There is no sign of a pleural effusion on the left.")
+    "'There is no sign of a...'"
+    """
+    text = value if isinstance(value, str) else repr(value)
+    start = " ".join(text[: 8 * CHARACTERS].split()[:WORDS])[:CHARACTERS]
+    shown = text if len(text) <= len(start) else f"{start}..."
+    return repr(shown) if isinstance(value, str) else shown
 
 
 def one_of(kind: str, name: str | None, known: Iterable[str | None]) -> None:
@@ -19,7 +36,9 @@ def one_of(kind: str, name: str | None, known: Iterable[str | None]) -> None:
     """
     known = tuple(known)
     if name not in known:
-        raise UnknownNameError(f"unknown {kind} {name!r}; known: {', '.join(map(str, known))}")
+        raise UnknownNameError(
+            f"unknown {kind} {excerpt(name)}; known: {', '.join(map(str, known))}"
+        )
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

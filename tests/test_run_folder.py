@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import source_files
 import torch
@@ -19,11 +20,14 @@ from negtrace import bench, build_dataset
 from negtrace.bench.config import BenchConfig
 from negtrace.cli import main
 from negtrace.encoders.toy import ToyEncoder
-from negtrace.errors import OutputError
+from negtrace.errors import NegtraceError, OutputError, TraceError
 from negtrace.experiments import NO_EVALUATION, run_benchmark, selective_finetune
 from negtrace.experiments.trace import run_heads, run_trace
+from negtrace.pairs.anchor import Anchor
+from negtrace.pairs.pair import Pair
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.run_folder import RunFolder
+from negtrace.tracing.config import TraceConfig
 
 PAIRS = radiology_pairs()[:6]
 
@@ -93,6 +97,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from negtrace.results.run_folder import RunFolder
+from negtrace.tracing.config import TraceConfig
 with RunFolder(Path(sys.argv[1]), "trace").held():
     print("held", flush=True)
     time.sleep(60)
@@ -117,7 +122,7 @@ def test_a_finished_direction_is_not_traced_again(
     traced(tmp_path, directions=("noising",))
     runs: list[str] = []
 
-    def counted(encoder: object, pairs: object, config: traces.TraceConfig, **rest: object):
+    def counted(encoder: object, pairs: object, config: TraceConfig, **rest: object):
         runs.append(config.direction)
         return real(encoder, pairs, config, **rest)
 
@@ -157,7 +162,7 @@ def test_a_report_that_is_finished_is_not_measured_again(
     [
         ({"pairs": PAIRS[:5]}, r"pairs\.count: 6 / 5"),
         ({"pairs": PAIRS[::-1]}, r"pairs\.digest: "),
-        ({"config": traces.TraceConfig(window=2)}, r"config\.window: 1 / 2"),
+        ({"config": TraceConfig(window=2)}, r"config\.window: 1 / 2"),
         ({"encoder": clip()}, "model: 'toy' / 'clip'"),
     ],
 )
@@ -206,3 +211,25 @@ def test_the_command_refuses_another_model_and_overwrites_it_when_told(
     assert main(["trace", "toy", "--window", "2", *options]) == 1
     assert re.search(r"config\.window: 1 / 2 \(there / now\)", capsys.readouterr().err)
     assert main(["trace", "toy", "--window", "2", "--overwrite", *options]) == 0
+
+
+def test_a_run_that_failed_before_it_wrote_anything_is_in_nobodys_way(tmp_path: Path) -> None:
+    bad = [pair(n) for n in range(2)]
+    with pytest.raises(TraceError, match="no pair is left"):
+        run_trace(ToyEncoder(), tmp_path, bad, formats=(), progress=False)
+    traced(tmp_path)
+
+
+def pair(number: int) -> Pair:
+    """Return a pair whose anchor the encoder cannot read."""
+    pixels = np.full((8, 8), number, np.uint8)
+    return Pair(true="There is no mass.", false="There is a mass.", anchor=Anchor(image=pixels))
+
+
+def test_settings_that_do_not_fit_overwrite_nothing(tmp_path: Path) -> None:
+    traced(tmp_path)
+    files = content(tmp_path)
+    for wrong in (TraceConfig(window=9), TraceConfig(settings={"samplse": 3}, corruption="noise")):
+        with pytest.raises(NegtraceError):
+            traced(tmp_path, config=wrong, overwrite=True)
+    assert content(tmp_path) == files

@@ -8,6 +8,7 @@ __all__ = ["Item", "drop_long_items", "require_any", "token_counts", "too_long"]
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from negtrace._messages import excerpt
 from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.encoders.base import Encoder
 from negtrace.errors import BenchError
@@ -43,10 +44,10 @@ class Item:
 
     def __post_init__(self) -> None:
         if len(set(self.texts)) < len(self.texts) or len(self.texts) < 2:
-            raise BenchError(f"item {self.id!r} needs two or more distinct statements")
+            raise BenchError(f"item {excerpt(self.id)} needs two or more distinct statements")
         if not 0 <= self.answer < len(self.texts):
             raise BenchError(
-                f"item {self.id!r} has no statement at its answer, {self.answer}; "
+                f"item {excerpt(self.id)} has no statement at its answer, {self.answer}; "
                 f"expected 0 to {len(self.texts) - 1}"
             )
 

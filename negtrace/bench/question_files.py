@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from negtrace._messages import excerpt
 from negtrace.bench.candidates import CandidateSet
 from negtrace.bench.items import Item
 from negtrace.datasets.note import Note, Origin, image_note
@@ -109,7 +110,7 @@ def _choice(file: str, record: Record, anchor: Anchor, rng: Random) -> Item:
     texts = [cells[column].strip() for column in CAPTIONS]
     answer = cells["correct_answer"].strip()
     if answer not in ("0", "1", "2", "3"):
-        raise BenchError(f"correct_answer is {answer!r}; expected 0, 1, 2 or 3")
+        raise BenchError(f"correct_answer is {excerpt(answer)}; expected 0, 1, 2 or 3")
     if not all(texts):
         raise BenchError("a caption is blank")
     right = texts[int(answer)]

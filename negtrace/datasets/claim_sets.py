@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from negtrace._files import write_bytes
+from negtrace._messages import excerpt
 from negtrace.datasets.note import NOWHERE, Note, Origin, image_note
 from negtrace.datasets.readers.files import json_objects
 from negtrace.errors import DatasetError, PairError
@@ -92,7 +93,9 @@ def read_claim_sets(path: Path | str) -> tuple[list[ClaimSet], list[Note]]:
         try:
             claim_set = _claim_set(record, path.parent, (path.name, row))
             if claim_set.id in sets:
-                raise DatasetError(f"the id {claim_set.id!r} occurs before; make each id unique")
+                raise DatasetError(
+                    f"the id {excerpt(claim_set.id)} occurs before; make each id unique"
+                )
         except (DatasetError, PairError) as error:
             notes.append(Note(file=path.name, row=row, code="claim_set", detail=str(error)))
             continue

@@ -21,7 +21,7 @@ from negtrace.results.options import DIRECTIONS
 from negtrace.results.run_folder import RunFolder
 from negtrace.tracing.config import TraceConfig
 from negtrace.tracing.selectivity import head_selectivity
-from negtrace.tracing.trace import trace
+from negtrace.tracing.trace import require_possible, trace
 from negtrace.version import __version__
 
 ENDINGS = ("json", "safetensors", "partial")
@@ -81,6 +81,7 @@ def run_trace(
     folder = RunFolder(out, "trace")
     pairs = radiology_pairs() if pairs is None else list(pairs)
     configs = [replace(config or TraceConfig(), direction=direction) for direction in directions]
+    require_possible(encoder, configs[0])
     with folder.held():
         run = _run(encoder, pairs, configs[0])
         del run["config"]["direction"]  # the other direction may be added later
@@ -186,6 +187,7 @@ def run_heads(
     folder = RunFolder(out, "heads")
     pairs = radiology_pairs() if pairs is None else list(pairs)
     config = replace(config, sites=("head",))
+    require_possible(encoder, config)
     with folder.held():
         run = {**_run(encoder, pairs, config), "queries": queries}
         folder.reserve(run, HEAD_FILES, overwrite=overwrite)

@@ -26,6 +26,9 @@ else:
 IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 """Formats of image files that are opened. Others can run programs (EPS) or hide text."""
 
+LONGEST_TEXT = 1_000_000
+"""Characters of the longest text that is taken for a statement or an anchor."""
+
 _EIGHT_BIT = {"1": "L", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
 _EIGHT_BIT |= {mode: mode for mode in ("L", "RGB", "RGBA")}
 _EIGHT_BIT |= dict.fromkeys(("P", "PA", "LA", "La", "RGBa", "RGBX"), "RGBA")
@@ -180,6 +183,11 @@ def require_text(what: str, text: object) -> None:
     """Raise a PairError unless `text` is a text that a tokenizer can read."""
     if not isinstance(text, str):
         raise PairError(f"the {what} is of type {type(text).__name__}; expected a text")
+    if len(text) > LONGEST_TEXT:
+        raise PairError(
+            f"the {what} has {len(text)} characters; expected {LONGEST_TEXT} or fewer: no model "
+            "reads more"
+        )
     if not text.strip():
         raise PairError(f"the {what} is blank; give it some words")
     if any("\ud800" <= character <= "\udfff" for character in text):

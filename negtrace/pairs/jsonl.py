@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from negtrace._files import write_bytes
+from negtrace._messages import excerpt
 from negtrace.errors import NegtraceWarning, PairError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
+
+LONGEST_LINE = 4_000_000
+"""Bytes of the longest line that is read."""
 
 
 def read_pairs(path: str | Path, on_error: Literal["raise", "skip"] = "raise") -> list[Pair]:
@@ -40,7 +44,7 @@ def read_pairs(path: str | Path, on_error: Literal["raise", "skip"] = "raise") -
         try:
             pair = _pair(line, path.parent)
             if pair.id in pairs:
-                raise PairError(f"the id {pair.id!r} occurs before; make each id unique")
+                raise PairError(f"the id {excerpt(pair.id)} occurs before; make each id unique")
             pairs[pair.id] = pair
         except PairError as error:
             errors.append(f"{path}, line {number}: {error}")
@@ -99,6 +103,8 @@ _KEYS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
 
 
 def _pair(line: bytes, folder: Path) -> Pair:
+    if len(line) > LONGEST_LINE:
+        raise PairError(f"{len(line)} bytes; expected {LONGEST_LINE} or fewer: no model reads more")
     try:
         row = json.loads(line.decode())
     except UnicodeDecodeError as error:
@@ -111,7 +117,7 @@ def _pair(line: bytes, folder: Path) -> Pair:
     for key, value in row.items():
         expected, fits = _KEYS[key]
         if not fits(value):
-            raise PairError(f"the value of {key!r} is {value!r}; expected {expected}")
+            raise PairError(f"the value of {excerpt(key)} is {excerpt(value)}; expected {expected}")
     _require_keys(row["anchor"], known=("text", "image"), needed=())
     anchor = _anchor(row.pop("anchor"), folder)
     if "cue" in row:
@@ -125,7 +131,7 @@ def _require_keys(row: Mapping[str, Any], known: Sequence[str], needed: Sequence
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-            raise PairError(f"unknown key {key!r}; {hint}")
+            raise PairError(f"unknown key {excerpt(key)}; {hint}")
     missing = [key for key in needed if key not in row]
     if missing:
         raise PairError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, cast
 
+from negtrace._messages import excerpt
 from negtrace.errors import PairError
 from negtrace.language.cues import Cue, find_cues, subject_of, subject_span
 from negtrace.language.words import Span
@@ -68,7 +69,7 @@ class Pair:
         subject = _derived(text, cue) if self.subject is None else self.subject
         if subject is not None and subject_span(text, subject, cue=cue) is None:
             raise PairError(
-                f"the subject {subject!r} is not in the negated statement {text!r}; "
+                f"the subject {excerpt(subject)} is not in the negated statement {excerpt(text)}; "
                 "give words that stand in it outside its cue, or leave the subject out"
             )
         self._fill(negated=negated, cue=cue, subject=subject, tags=dict(self.tags))
@@ -86,13 +87,14 @@ class Pair:
         way_out = "or say which cue counts with `negated` and `cue`"
         if not negated:
             raise PairError(
-                f"no cue of negation in {self.true!r} nor in {self.false!r}; "
+                f"no cue of negation in {excerpt(self.true)} nor in {excerpt(self.false)}; "
                 f"reword the negated one, {way_out}"
             )
         if len(negated) == 2:
             raise PairError(
-                f"a cue in both statements: {cues['true'][0].text!r} in {self.true!r} and "
-                f"{cues['false'][0].text!r} in {self.false!r}; make one affirmative, {way_out}"
+                f"a cue in both statements: {cues['true'][0].text!r} in {excerpt(self.true)} and "
+                f"{cues['false'][0].text!r} in {excerpt(self.false)}; make one affirmative, "
+                f"{way_out}"
             )
         [polarity] = negated
         first, *others = cues[polarity]
@@ -100,20 +102,22 @@ class Pair:
             text = self.true if polarity == "true" else self.false
             words = ", ".join(repr(cue.text) for cue in (first, *others))
             raise PairError(
-                f"{1 + len(others)} cues in one statement, {words} in {text!r}; keep one, {way_out}"
+                f"{1 + len(others)} cues in one statement, {words} in {excerpt(text)}; keep one, "
+                f"{way_out}"
             )
         return polarity, (first.start, first.end)
 
     def _given(self) -> tuple[Polarity, Span]:
         """Return `negated` and `cue` as given, or raise a PairError if they do not fit the text."""
         if self.negated not in ("true", "false"):
-            raise PairError(f"negated is {self.negated!r}; expected 'true' or 'false'")
+            raise PairError(f"negated is {excerpt(self.negated)}; expected 'true' or 'false'")
         start, end = self.cue
         text = self.true if self.negated == "true" else self.false
         if not 0 <= start < end <= len(text) or not text[start:end].strip():
             raise PairError(
-                f"the cue ({start}, {end}) spans no word of the negated statement {text!r}, which "
-                f"has {len(text)} characters; give (first character, character after the last)"
+                f"the cue ({start}, {end}) spans no word of the negated statement {excerpt(text)}, "
+                f"which has {len(text)} characters; give (first character, character after the "
+                "last)"
             )
         return self.negated, (start, end)
 

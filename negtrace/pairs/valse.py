@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from negtrace._messages import excerpt
 from negtrace.errors import NegtraceWarning, PairError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
@@ -57,7 +58,9 @@ class ValseRow:
         # VALSE's own negator is the first "no". Some captions hold a further cue.
         cue = _NO.search(negated)
         if cue is None:
-            raise PairError(f"row {self.key!r} has no 'no' in its negated statement; leave it out")
+            raise PairError(
+                f"row {excerpt(self.key)} has no 'no' in its negated statement; leave it out"
+            )
         return Pair(
             id=self.key,
             true=affirmative if self.affirmative else negated,
@@ -118,7 +121,7 @@ def _row(key: str, row: Any) -> ValseRow | PairError:
                 provenance=provenance,
                 votes=votes,
             )
-    return PairError(f"row {key!r} lacks a field; {_EXPECTED}")
+    return PairError(f"row {excerpt(key)} lacks a field; {_EXPECTED}")
 
 
 def valse_pairs(

@@ -19,7 +19,8 @@ from matplotlib.patches import Patch
 
 from negtrace.bench.report import Report, ReportRow
 from negtrace.errors import BenchError
-from negtrace.plots.layout import LARGE, MEDIUM, SMALL, text_height, wrapped
+from negtrace.plots.layout import LARGE, MEDIUM, SMALL, plain, text_height, wrapped
+from negtrace.plots.tables import short
 
 T = TypeVar("T")
 
@@ -129,7 +130,7 @@ def bench_table(reports: Sequence[Report]) -> BenchTable:
 def _bars(report: Report) -> list[Bar]:
     shown = [r for r in report.rows if r.scorer == "model" and r.axis not in HIDDEN_AXES]
     prior = {_key(row): row.estimate for row in report.rows if row.scorer == "prior"}
-    model, anchors = str(report.model["name"]), str(report.data["anchors"])
+    model, anchors = short(str(report.model["name"])), str(report.data["anchors"])
     name = model if anchors == "none" else f"{model} ({anchors} anchors)"
     return [
         Bar(model=name, series=row.series, row=row, prior=prior.get(_key(row)))
@@ -227,7 +228,7 @@ def _legend_entries(table: BenchTable, colours: Mapping[Column, Colour]) -> list
     for (model, series), colour in colours.items():
         if (model, series) in drawn:
             label = f"{model}, {series}" if len(table.series) > 1 else model
-            patches.setdefault(label, Patch(color=colour, label=label))
+            patches.setdefault(label, Patch(color=colour, label=plain(label)))
     marks = []
     if any(bar.row.chance is not None for bar in bars):
         marks.append(Line2D([], [], color=INK, lw=0.9, ls=":", label="chance"))
@@ -248,7 +249,7 @@ def _draw_panel(ax: Axes, panel: Panel, colours: Mapping[Column, Colour]) -> Axe
                 ax.text(x, 0.01, "not asked", rotation=90, ha="center", va="bottom", fontsize=SMALL)
             else:
                 _draw_bar(ax, bar, x, width, colours[bar.model, bar.series])
-    ax.set_xticks(range(len(panel.levels)), panel.levels, fontsize=MEDIUM)
+    ax.set_xticks(range(len(panel.levels)), map(plain, panel.levels), fontsize=MEDIUM)
     ax.tick_params(axis="y", labelsize=MEDIUM)
     ax.set_xlabel(panel.label, fontsize=MEDIUM)
     ax.set_xlim(-0.5, len(panel.levels) - 0.5)

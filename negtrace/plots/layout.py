@@ -10,6 +10,7 @@ __all__ = [
     "cells_height",
     "grid_size",
     "heatmap_size",
+    "plain",
     "row_label_width",
     "side_by_side_height",
     "text_height",
@@ -58,7 +59,16 @@ def _text_width(text: str, size: float) -> float:
 
 def wrapped(text: str, width: float, size: float = LARGE) -> str:
     """Break the lines of `text`, within a word if need be, so that each fits into `width`."""
-    return "\n".join(part for line in text.splitlines() for part in _parts(line, width, size))
+    return plain("\n".join(p for line in text.splitlines() for p in _parts(line, width, size)))
+
+
+def plain(text: str) -> str:
+    """Return text that Matplotlib draws as it stands, without formulas.
+
+    >>> plain("$x$")
+    '\\\\$x\\\\$'
+    """
+    return text.replace("$", r"\$")
 
 
 def text_height(text: str) -> float:
@@ -67,7 +77,8 @@ def text_height(text: str) -> float:
 
 
 def _parts(line: str, width: float, size: float) -> list[str]:
-    for characters in range(len(line), 1, -1):
+    most = int(width / _text_width("i", size)) + 1  # the narrowest letter
+    for characters in range(min(len(line), most), 1, -1):
         parts = textwrap.wrap(line, characters)
         if all(_text_width(part, size) <= width for part in parts):
             return parts

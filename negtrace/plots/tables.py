@@ -15,6 +15,7 @@ __all__ = [
     "head_table",
     "heatmap_table",
     "shared",
+    "short",
     "title",
     "verdict",
 ]
@@ -41,6 +42,9 @@ follows their values."""
 
 EFFECT = "causal tracing effect (0 none, 1 full)"
 SELECTIVITY = "attention to the negator, negated minus affirmative"
+
+LONGEST_NAME = 100
+"""Characters of the longest name that a figure shows in full."""
 
 LEGIBLE = 16
 """Largest number of layers whose cells are annotated, and largest number of layers named."""
@@ -198,6 +202,16 @@ def bar_table(scores: LayerScores | Sequence[LayerScores]) -> BarTable:
     )
 
 
+def short(name: str) -> str:
+    """Return a name on one line, and without its middle where it is very long.
+
+    >>> short("a  b"), short("x" * 5000)[-20:]
+    ('a b', 'x ... xxxxxxxxxxxxxx')
+    """
+    line = " ".join(name.split())
+    return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 19]} ... {line[-14:]}"
+
+
 def facts_of_heads(grid: HeadEffect | HeadSelectivity) -> dict[str, str]:
     """Return the facts of a grid of heads, for its title."""
     if isinstance(grid, HeadEffect):
@@ -205,7 +219,7 @@ def facts_of_heads(grid: HeadEffect | HeadSelectivity) -> dict[str, str]:
         return facts(grid, "heads" if at_once else "heads, summed over positions")
     queries = "tokens after it" if grid.queries == "after_cue" else "other tokens"
     return {
-        "model": grid.model,
+        "model": short(grid.model),
         "direction": "selectivity for the negator",
         "site": f"largest difference over {queries}",
         "kept": f"n = {grid.n} ({len(grid.dropped)} dropped)",
@@ -221,7 +235,7 @@ def facts(result: Reduction, site: str = "") -> dict[str, str]:
         counts = [f"{result.negated} negated, {result.n - result.negated} affirmative"]
     counts += [f"{result.below_floor} below floor, {result.dropped} dropped"]
     return {
-        "model": result.model,
+        "model": short(result.model),
         "direction": result.direction,
         "corruption": result.corruption,
         "estimator": "" if result.estimator == "exact" else f"{result.estimator} (APPROXIMATION)",

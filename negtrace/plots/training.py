@@ -12,8 +12,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from negtrace.plots.cells import draw_cells, draw_colour_bar, name_columns
-from negtrace.plots.layout import LARGE, MEDIUM, heatmap_size
-from negtrace.plots.tables import heatmap_table
+from negtrace.plots.layout import LARGE, MEDIUM, heatmap_size, plain
+from negtrace.plots.tables import heatmap_table, short
 from negtrace.results.effect import Effect
 
 
@@ -79,5 +79,5 @@ def before_after_figure(before: Effect, after: Effect) -> Figure:
         draw_cells(ax, table)
         ax.set_title(name, fontsize=LARGE, loc="left")
     draw_colour_bar(list(axes), tables[0])
-    figure.suptitle(f"{before.model}, {before.direction}", fontsize=LARGE)
+    figure.suptitle(plain(f"{short(before.model)}, {before.direction}"), fontsize=LARGE)
     return figure

@@ -104,13 +104,14 @@ class RunFolder:
     def _require_same(
         self, stored: Mapping[str, Any] | None, wanted: Mapping[str, Any], found: Sequence[Path]
     ) -> None:
-        if stored is None and found:
+        if not found:
+            return  # there is nothing to mix: a run that ended before it wrote anything
+        if stored is None:
             raise OutputError(
                 f"{self.path} has {listed([path.name for path in found])}, but no {RUN} says of "
                 f"which run; {_WAY_OUT}"
             )
-        if stored is not None:
-            require_same(self.path, stored, wanted, _WAY_OUT)
+        require_same(self.path, stored, wanted, _WAY_OUT)
 
 
 _WAY_OUT = "name another folder, or overwrite it (--overwrite)"

@@ -22,3 +22,4 @@ from .config import Queries as Queries
 from .config import TraceOptions as TraceOptions
 from .engines.cells import layer_sites as layer_sites
 from .positions import MODES as MODES
+from .trace import require_possible as require_possible

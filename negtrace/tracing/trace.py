@@ -1,6 +1,6 @@
 """A trace: prepare the pairs, run the sweep, and collect the result."""
 
-__all__ = ["trace"]
+__all__ = ["require_possible", "trace"]
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -97,6 +97,19 @@ def trace(
             scores = _run(engine, sweep, saved, agreement.scores)
         measured = _compared(agreement) | _measured(sweep, scores, prepared, config.verify)
     return collected(config, sweep, prepared, scores, dropped, provenance, measured)
+
+
+def require_possible(encoder: Encoder, config: TraceConfig) -> None:
+    """Raise the error that `trace` would raise for settings that do not fit, before any work.
+
+    Raises:
+        UnknownNameError: for an unknown setting of the corruption.
+        SiteError: for a site that the model does not offer, or a window that is too wide.
+        TraceError: for a setting out of its range.
+    """
+    _engine(config)
+    _corruption(config)
+    plan_for(encoder, config.sites, config.window)
 
 
 def _engine(config: TraceConfig) -> Engine:

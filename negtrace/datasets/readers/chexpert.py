@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from negtrace._messages import excerpt
 from negtrace.datasets.config import DatasetConfig
 from negtrace.datasets.note import Note
 from negtrace.datasets.readers.base import LAYOUTS, Layout
@@ -103,7 +104,8 @@ class LabelFile:
         """Yield a note for each column that is not read."""
         for column in self.table.columns:
             if column not in _OTHER_COLUMNS and column not in CHEXPERT_LABELS:
-                detail = f"the column {column!r} is not read; labels: {', '.join(CHEXPERT_LABELS)}"
+                known = ", ".join(CHEXPERT_LABELS)
+                detail = f"the column {excerpt(column)} is not read; labels: {known}"
                 code = "unknown_column"
                 yield Note(file=self.table.file, row=1, code=code, detail=detail, skipped=False)
 
@@ -119,7 +121,7 @@ class LabelFile:
             value = _USUAL_CELLS.get(cell) or cell.strip().removesuffix(".0")
             if value not in _VALUES:
                 column = self.table.columns[position]
-                detail = f"{column} is {cell!r}; expected 1, 0, -1 or blank"
+                detail = f"{column} is {excerpt(cell)}; expected 1, 0, -1 or blank"
                 return Note(file=self.table.file, row=row, code="label", detail=detail)
             if (present := _VALUES[value]) is not None:
                 claims.append(_CLAIMS[finding, present])

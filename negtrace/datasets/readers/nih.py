@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from negtrace._messages import excerpt
 from negtrace.datasets.config import DatasetConfig
 from negtrace.datasets.note import Note
 from negtrace.datasets.readers.base import LAYOUTS, Layout
@@ -65,7 +66,7 @@ class NIH(Layout):
 def _study(file: str, row: int, labels: str, image: str, patient: str) -> Study | Note:
     present = set(labels.split("|")) - {"No Finding"}
     if unknown := sorted(present - NIH_LABELS.keys()):
-        detail = f"the label {unknown[0]!r}; known: {', '.join(NIH_LABELS)}, No Finding"
+        detail = f"the label {excerpt(unknown[0])}; known: {', '.join(NIH_LABELS)}, No Finding"
         return Note(file=file, row=row, code="label", detail=detail)
     if not image or not patient:
         return Note(file=file, row=row, code="no_study", detail="no image or patient")

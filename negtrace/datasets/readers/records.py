@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from negtrace._messages import excerpt
 from negtrace.datasets.config import DatasetConfig
 from negtrace.datasets.note import Note
 from negtrace.datasets.readers.base import LAYOUTS, Layout
@@ -135,12 +136,12 @@ def _claim(row: Any) -> Claim:
 def _checked(name: str, present: bool, *values: str | None) -> Claim:
     finding = finding_named(name)
     if finding is None:
-        raise UnusableRecord("claim", f"the finding {name!r} is not in the vocabulary")
+        raise UnusableRecord("claim", f"the finding {excerpt(name)} is not in the vocabulary")
     attributes: dict[str, Any] = dict(zip(_VALUES, values, strict=True))
     for key, value in attributes.items():
         if value is not None and value not in _VALUES[key]:
             expected = ", ".join(_VALUES[key])
-            raise UnusableRecord("claim", f"{key} is {value!r}; expected {expected}")
+            raise UnusableRecord("claim", f"{key} is {excerpt(value)}; expected {expected}")
     try:
         return check_claim(Claim(finding=finding, present=present, **attributes))
     except LanguageError as error:
