@@ -389,7 +389,9 @@ def test_bad_reports_are_noted_and_the_rest_is_used(tmp_path: Path) -> None:
 def test_a_long_sentence_makes_no_statement(tmp_path: Path) -> None:
     source = tmp_path / "r.txt"
     source.write_text("No mass " + "and no nodule " * 200 + "is seen.")
-    assert build_dataset(source, tmp_path / "out").skipped == {"nothing_to_say": 1}
+    with pytest.raises(DatasetError, match=r"no row can be made of 1 records; .* nothing_to_say 1"):
+        build_dataset(source, tmp_path / "out")
+    assert not (tmp_path / "out" / "card.json").exists()
 
 
 def test_real_labels_captions_and_sentences(data_dir: Path, tmp_path: Path) -> None:
@@ -422,6 +424,7 @@ def test_rows_are_used_or_counted(
     cells: list[list[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("rows")
+    cells = [["1.0"] * 13, *cells]  # at least one row is good
     rows = [ROW.format(n=n) + ",".join(row) for n, row in enumerate(cells)]
     card = build_dataset(source_files.chexpert(folder / "t.csv", 0, rows=rows), folder / "out")
     assert card.counts.get("records/read", 0) == len(rows)

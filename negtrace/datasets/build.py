@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from negtrace._messages import tally
 from negtrace.datasets.card import Card
 from negtrace.datasets.compose import ROW_KINDS, Composer
 from negtrace.datasets.config import DatasetConfig
-from negtrace.datasets.folder import DatasetFolder
+from negtrace.datasets.folder import DatasetFolder, Progress
 from negtrace.datasets.note import Note, image_note
 from negtrace.datasets.pseudonyms import Pseudonyms, key_of
 from negtrace.datasets.readers.base import Layout, layout_of
@@ -268,8 +269,26 @@ def _note(study: Study, code: str, detail: str) -> Note:
     return Note(file=study.file, row=study.row, code=code, detail=detail)
 
 
+def _require_rows(progress: Progress) -> None:
+    """Refuse a data set without rows, and say why the records were left out."""
+    counts = progress.counts
+    if any(counts[f"{kind}/{split}"] for kind in ROW_KINDS for split in SPLITS):
+        return
+    start = "records/skipped/"
+    reasons = {key.removeprefix(start): n for key, n in counts.items() if key.startswith(start)}
+    raise DatasetError(
+        f"no row can be made of {counts['records/read']} records; left out: "
+        f"{tally(reasons) or 'none'}. Give sources with certain claims, or another layout"
+    )
+
+
 def _finish(folder: DatasetFolder, extra: Sequence[str]) -> Card:
-    """Put the files in their place, and return the card."""
+    """Put the files in their place, and return the card.
+
+    Raises:
+        DatasetError: when there is no row at all.
+    """
+    _require_rows(folder.progress)
     if extra:
         from negtrace.datasets.parquet import write_parquet
 
