@@ -307,3 +307,37 @@ def test_a_family_cannot_add_an_option_to_load() -> None:
             """A family with an option that `load` does not have."""
 
             options: ClassVar[tuple[str, ...]] = ("depth",)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("models/tinybrt", r"there is a folder models; did you mean models/tinybert\?"),
+        ("./tinybert", "`owner/model`"),
+        ("../models/tinybert", "`owner/model`"),
+        ("/data/tinybert", "`owner/model`"),
+        ("~/tinybert", "`owner/model`"),
+        ("a/b/tinybert", "`owner/model`"),
+        ("tinybert/", "`owner/model`"),
+        ("models\\tinybert", "`owner/model`"),
+    ],
+)
+def test_the_hub_is_not_asked_for_what_looks_like_a_path(
+    name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    (tmp_path / "models" / "tinybert").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", asked)
+    monkeypatch.setattr("negtrace.encoders.huggingface.files.cached_file", asked)
+    with pytest.raises(EncoderError, match=rf"the hub was not asked, .*{reason}"):
+        load(name)
+
+
+def test_an_adapter_of_itself_is_refused(tmp_path: Path) -> None:
+    config = {"peft_type": "LORA", "base_model_name_or_path": str(tmp_path)}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(EncoderError, match=r"names is an adapter too"):
+        load(tmp_path)

@@ -304,6 +304,11 @@ class AdapterFamily(Family):
                 f"{folder.name}: its {CONFIG} does not name the model that was adapted; load that "
                 "model and call negtrace.encoders.lora.merge_adapter(encoder.model, folder)"
             )
+        if (Path(base) / CONFIG).is_file():
+            raise EncoderError(
+                f"{folder.resolve().name}: the model that its {CONFIG} names is an adapter too; "
+                "merge that one into its model first, and save the whole model"
+            )
         encoder = load(base, replace(request.options, name=None, self_check=False))
         merge_adapter(encoder.model, folder)
         encoder.name = request.name

@@ -2,7 +2,9 @@
 
 __all__ = ["ModelFiles", "holds_whole_weights", "two_kinds_of_weights", "without_videos"]
 
+import difflib
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,8 +42,33 @@ AUTO: dict[Purpose, Any] = {
     "language": transformers.AutoModelForCausalLM,
     "vision-language": transformers.AutoModelForImageTextToText,
 }
+HUB_NAME = re.compile(r"[\w.-]*\w[\w.-]*(/[\w.-]*\w[\w.-]*)?", re.ASCII)
+"""A name on the hub; paths that lead upwards or start at a root are none."""
+
 ADAPTER = "adapter_config.json"
 TOKENIZER = ("tokenizer", "vocab", "spiece", "sentencepiece")
+
+
+def _require_hub_name(name: str) -> None:
+    """Refuse what looks like a path, so that the hub is not asked for a folder's name.
+
+    Raises:
+        EncoderError: for anything but `model` or `owner/model`, and for an owner that is a folder
+            here.
+    """
+    owner, slash, model = name.partition("/")
+    if not HUB_NAME.fullmatch(name):
+        reason = "a name on the hub is `model` or `owner/model`"
+    elif slash and Path(owner).is_dir():
+        beside = sorted(path.name for path in Path(owner).iterdir() if path.is_dir())
+        near = difflib.get_close_matches(model, beside, n=1)
+        hint = f"; did you mean {owner}/{near[0]}?" if near else ""
+        reason = f"there is a folder {owner}{hint}; if it is a name on the hub, call from elsewhere"
+    else:
+        return
+    raise EncoderError(
+        f"no folder {name}, and the hub was not asked, since it looks like a path: {reason}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +105,7 @@ class ModelFiles:
         """Refuse a folder that lacks files; transformers would look for them on the hub."""
         folder = Path(self.source)
         if not folder.exists():
+            _require_hub_name(self.source)
             return
         names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         parts = {
