@@ -371,6 +371,7 @@ def test_a_figure_shows_every_model_with_chance_and_prior(
     assert [panel.label for panel in table.panels] == ["", "findings denied by the right statement"]
     whole = table.panels[0]
     assert whole.levels == ("affirmative", "negated")
+    assert table.series == ("affirmative", "negated")
     assert table.models == ("phantom (image anchors)", "all-MiniLM-L6-v2 (text anchors)")
     assert len(whole.bars) == 4
     assert all(bar.row.chance == bar.prior == 0.25 for bar in whole.bars.values())

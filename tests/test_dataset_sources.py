@@ -332,7 +332,7 @@ def test_reports_of_every_kind_are_read(tmp_path: Path) -> None:
     texts = ["No pneumothorax.\nThere is a large left effusion.", 'He said "no mass" is seen.']
     with (tmp_path / "r.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["patient_id", "report"], *enumerate(texts)])
-    with (tmp_path / "r.tsv").open("w", newline="") as file:
+    with (tmp_path / "r.TSV").open("w", newline="") as file:
         csv.writer(file, delimiter="\t").writerows([["patient", "caption"], *enumerate(texts)])
     lines = [json.dumps({"subject_id": n, "text": text}) for n, text in enumerate(texts)]
     (tmp_path / "r.jsonl").write_text("\n".join(lines))
@@ -341,7 +341,7 @@ def test_reports_of_every_kind_are_read(tmp_path: Path) -> None:
         (folder / f"p{number}").mkdir(parents=True)
         (folder / f"p{number}" / f"s{number}.txt").write_text(text)
     quotes = []
-    for name in ("r.csv", "r.tsv", "r.jsonl", "r"):
+    for name in ("r.csv", "r.TSV", "r.jsonl", "r"):
         config = DatasetConfig(per_study=0, val=0.0, test=0.0)
         card = build_dataset(tmp_path / name, tmp_path / f"out-{name}", config)
         assert card.counts["records/used"] == 2

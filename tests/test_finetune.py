@@ -268,6 +268,10 @@ def test_the_report_holds_both_measurements_and_every_block(written: Any) -> Non
     )
     assert [row["block"] for row in report["blocks"]] == list(result.encoder.block_names)
     assert sum(row["share"] for row in report["blocks"]) == pytest.approx(1)
+    for name in ("norm", "relative"):
+        column = getattr(result.change, {"norm": "norms"}.get(name, name)).tolist()
+        assert [row[name] for row in report["blocks"]] == column
+    assert result.change.norms.tolist() != result.change.relative.tolist()
     top = sorted((row["share"] for row in report["blocks"]), reverse=True)
     assert report["share_of_top"]["3"] == pytest.approx(sum(top[:3]))
     assert report["config"]["seed"] == 0
