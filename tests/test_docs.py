@@ -220,6 +220,14 @@ def test_a_notebook_runs_and_its_figures_are_stored(path: Path, tmp_path: Path) 
     assert drawn(fresh) == drawn(stored)
 
 
+def test_the_page_on_reliability_shows_time_and_memory() -> None:
+    page = (DOCS / "explanation" / "reliability.md").read_text("utf-8")
+    found = json.loads((RESULTS / "size.json").read_text("utf-8"))
+    assert f"takes {found['imports']['mib']} MiB" in page
+    for row in found["rows"]:
+        assert f"| {row['pairs']:,} | {row['seconds']:g} | {row['mib']:,} |" in page
+
+
 def test_the_page_on_reliability_shows_what_was_tried() -> None:
     page = (DOCS / "explanation" / "reliability.md").read_text("utf-8")
     found = json.loads((RESULTS / "faults.json").read_text("utf-8"))["commands"]
