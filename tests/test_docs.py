@@ -220,6 +220,14 @@ def test_a_notebook_runs_and_its_figures_are_stored(path: Path, tmp_path: Path) 
     assert drawn(fresh) == drawn(stored)
 
 
+def test_the_page_of_results_shows_the_cost_of_the_self_check() -> None:
+    page = (DOCS / "results.md").read_text("utf-8")
+    rows = json.loads((RESULTS / "self_check.json").read_text("utf-8"))["rows"]
+    share = {row["pairs"]: f"{row['share']:.1%}" for row in rows}
+    assert f"{share[8]} to the time of 8 pairs, {share[24]} to that of 24" in page
+    assert f"{share[140]} to that of 140" in page
+
+
 def test_the_page_on_reliability_shows_time_and_memory() -> None:
     page = (DOCS / "explanation" / "reliability.md").read_text("utf-8")
     found = json.loads((RESULTS / "size.json").read_text("utf-8"))
