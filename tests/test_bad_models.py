@@ -109,6 +109,17 @@ def test_train_mode_changes_no_score_and_stays_on(make: Callable[[], Encoder]) -
     assert not child.training
 
 
+def test_a_forward_of_the_tower_alone_runs_in_the_mode_that_the_model_is_in() -> None:
+    """Training needs its dropout; where a score is asked for, the caller sees to it."""
+    encoder = wrap(MaskFree(), word_tokenizer(), name="mask-free")
+    ids = torch.tensor([encoder.tokenize(STATEMENTS[:1])[0].ids])
+    encoder.model.eval()
+    assert torch.equal(encoder.encode(ids), encoder.encode(ids))
+    encoder.model.train()
+    assert not torch.equal(encoder.encode(ids), encoder.encode(ids))
+    assert encoder.encode(ids).requires_grad
+
+
 def test_images_are_embedded_without_dropout() -> None:
     encoder = clip()
     encoder.model.vision_model.encoder.layers[0].self_attn.dropout = 0.5

@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 import source_files
+from every_claim import every_claim
 from hypothesis import given
 from hypothesis import strategies as st
 
 from negtrace import build_dataset, read_pairs
 from negtrace.bench.claims import claim_items
 from negtrace.datasets import SPLITS, Card, DatasetConfig, read_card
-from negtrace.datasets.claim_sets import read_claim_sets
+from negtrace.datasets.claim_sets import read_claim_sets, wrongs
 from negtrace.datasets.compose import _companions
 from negtrace.datasets.pseudonyms import Pseudonyms, key_of
 from negtrace.datasets.splits import Splits, _pools, frame, stable_hash
-from negtrace.datasets.wording import SeededDraws, _thinned
+from negtrace.datasets.wording import SeededDraws, _denials, _thinned
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import counterfactuals
@@ -257,6 +258,22 @@ def test_companions_of_a_claim_are_of_alternating_polarity(present: bool) -> Non
 
 
 @pytest.mark.parametrize("key", VOCABULARY)
+def test_a_denial_states_what_the_finding_does_not_have(key: str) -> None:
+    """A certain claim has a denial of each wrong place and severity, every other claim none."""
+    for claim in every_claim(key):
+        denials = _denials(claim)
+        certain = not (claim.denied or claim.certainty)
+        expected = [aspect for aspect, _ in wrongs(claim) if aspect != "existence" and certain]
+        assert len(denials) == len(expected)
+        for aspect, denial in zip(expected, denials, strict=True):
+            assert denial.present
+            assert denial.denied == ("severity" if aspect == "severity" else "place")
+            place = (denial.side, denial.zone) != (claim.side, claim.zone)
+            assert place == (aspect == "location")
+            assert (denial.severity != claim.severity) == (aspect == "severity")
+
+
+@pytest.mark.parametrize("key", VOCABULARY)
 def test_wordings_that_differ_in_polarity_or_attribute_share_a_frame(key: str) -> None:
     allowed = VOCABULARY[key].allowed
     stated: dict[str, Any] = {"side": "left", "zone": "lower", "severity": "large"}
@@ -313,6 +330,26 @@ def test_the_card_counts_the_rows(built: Path) -> None:
     sample = source_files.lines(built, "claims", "train")[0]
     for file in ("card.md", "card.json"):
         assert sample["right"] not in (built / file).read_text("utf-8")
+
+
+def test_the_card_counts_the_findings_the_wrong_statements_and_the_answers(built: Path) -> None:
+    card = read_card(built)
+    for split in SPLITS:
+        rows = source_files.lines(built, "claims", split)
+        counted = {
+            "finding": Counter(row["finding"] for row in rows),
+            "attribute": Counter(wrong["attribute"] for row in rows for wrong in row["wrong"]),
+            "options": Counter(str(1 + len(row["wrong"])) for row in rows),
+            "answer": Counter(str(row["answer"]) for row in rows),
+        }
+        for axis, counts in counted.items():
+            assert card.of(f"claims/{split}/{axis}") == counts
+        denied = Counter(row["denied"] for row in source_files.lines(built, "captions", split))
+        assert card.of(f"captions/{split}/polarity") == denied
+        pairs = source_files.lines(built, "pairs", split)
+        assert card.of(f"pairs/{split}/finding") == Counter(row["tags"]["finding"] for row in pairs)
+        absent = sum(row["negated"] == "true" for row in pairs)
+        assert card.of(f"pairs/{split}/polarity").get("absent", 0) == absent
 
 
 def test_the_bytes_depend_on_the_seed_alone(tmp_path: Path) -> None:

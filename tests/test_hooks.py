@@ -7,7 +7,7 @@ from small_encoders import ENCODERS, bert, clip
 from torch import nn
 
 from negtrace.encoders.base import Encoder, weights_digest
-from negtrace.encoders.hooks import HookSite, captured, evaluating, replayed
+from negtrace.encoders.hooks import HookSite, captured, edited, evaluating, replayed
 from negtrace.errors import NegtraceWarning
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.tracing.trace import trace
@@ -191,3 +191,24 @@ def test_the_global_random_state_is_not_touched() -> None:
     before = torch.get_rng_state()
     trace(encoder, radiology_pairs()[:2], corruption="noise", progress=False)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_hidden_states_are_edited_by_the_name_under_which_they_are_given() -> None:
+    states, mask = torch.zeros(1, 2, 3), torch.ones(1, 2)
+    given = {"use_cache": False, "hidden_states": states, "mask": mask, "first": states}
+    args, kwargs = edited((None,), given, lambda hidden: hidden + 1)
+    assert args == (None,)
+    assert list(kwargs) == list(given)
+    assert torch.equal(kwargs["hidden_states"], states + 1)
+    assert (kwargs["use_cache"], kwargs["mask"], kwargs["first"]) == (False, mask, states)
+
+
+def test_hidden_states_are_edited_in_the_first_place_in_which_they_are_given() -> None:
+    states, mask = torch.zeros(1, 2, 3), torch.ones(1, 2)
+    args, kwargs = edited(
+        (None, states, mask, states), {"again": states}, lambda hidden: hidden + 1
+    )
+    assert args[0] is None
+    assert torch.equal(args[1], states + 1)
+    assert args[2] is mask
+    assert args[3] is kwargs["again"] is states

@@ -14,9 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from negtrace._files import write_csv
+from negtrace.bench import Report, ReportRow
 from negtrace.cli import main
 from negtrace.errors import CTEError, OutputError, UnknownNameError
-from negtrace.experiments.gallery import draw_documents
+from negtrace.experiments.gallery import draw_documents, summary
+from negtrace.plots.bench import bench_table
 from negtrace.plots.heatmaps import both_directions, heatmap
 from negtrace.plots.layers import importance_grid, layer_importance
 from negtrace.plots.registry import PLOTS
@@ -407,3 +409,65 @@ def test_a_table_as_csv_is_as_pandas_writes_it(tmp_path: Path) -> None:
     frame = noisy(3).effect(resamples=0).to_dataframe()
     path = write_csv(tmp_path / "a.csv", list(frame.columns), frame.itertuples(index=False))
     assert path.read_text() == frame.to_csv(index=False)
+
+
+def test_the_summary_counts_pairs_and_names_the_layer_with_the_largest_score(
+    tmp_path: Path,
+) -> None:
+    ratios = np.zeros((9, 4, 8))
+    ratios[:, 0] = 1.0
+    ratios[:, 2, 3] = 0.5
+    drops = [Dropped(id=f"x{n}", code=code, reason="r") for n, code in enumerate("aba")]
+    cte = result(ratios, np.array([1.0] * 6 + [-1.0] * 3), dropped=tuple(drops))
+    lines = summary(read_json(write_json(cte, tmp_path / "cte.json", resamples=9)))
+    assert lines[0] == (
+        "denoising: 9 pairs, 5 negated and 4 affirmative (6 correct, 0 ambiguous, 3 incorrect); "
+        "dropped: 2 a, 1 b"
+    )
+    cue = next(line for line in lines if line.startswith("  cue "))
+    assert cue.startswith("  cue        peaks at blocks.1 (0.500); ")
+    whole = result(ratios, np.ones(9))
+    [first, *_] = summary(read_json(write_json(whole, tmp_path / "whole.json", resamples=9)))
+    assert first.endswith("; dropped: none")
+
+
+# --- figures of benchmarks ----------------------------------------------------------------------
+
+
+def report_of(*rows: tuple[str, str, str]) -> Report:
+    """Return a report whose rows have these series, axes and levels."""
+    return Report(
+        suite="polarity",
+        model={"name": "m"},
+        data={"name": "d", "anchors": "none", "items": 80},
+        config={},
+        made={},
+        rows=tuple(
+            ReportRow(
+                measure="accuracy",
+                scorer="model",
+                series=series,
+                axis=axis,
+                level=level,
+                estimate=0.5,
+                low=0.4,
+                high=0.6,
+                n=80,
+            )
+            for series, axis, level in rows
+        ),
+    )
+
+
+def test_series_are_levels_without_a_breakdown_and_side_by_side_in_one() -> None:
+    wordings = ("negated", "affirmative")
+    whole = bench_table([report_of(*((wording, "all", "all") for wording in wordings))])
+    assert (whole.series, whole.panels[0].levels) == ((), wordings)
+    assert whole.panels[0].columns == (("m", ""),)
+    by_finding = report_of(
+        *((wording, "template", level) for level in ("report", "caption") for wording in wordings)
+    )
+    broken_down = bench_table([by_finding])
+    assert broken_down.series == wordings
+    assert broken_down.panels[0].levels == ("report", "caption")
+    assert broken_down.panels[0].columns == tuple(("m", wording) for wording in wordings)

@@ -28,6 +28,7 @@ from negtrace.pairs.pair import Pair
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.run_folder import RunFolder
 from negtrace.tracing.config import TraceConfig
+from negtrace.tracing.trace import trace
 
 PAIRS = radiology_pairs()[:6]
 
@@ -58,6 +59,20 @@ def tuned(out: Path, **options: object) -> None:
 
 COMMANDS = (traced, heads, benched, built, tuned)
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
+
+
+@pytest.mark.parametrize("include_text", [True, False])
+def test_a_run_writes_what_a_trace_gives(include_text: bool, tmp_path: Path) -> None:
+    config, pairs = TraceConfig(include_text=include_text), radiology_pairs()[:12]
+    options = {"directions": ["noising"], "formats": (), "progress": False}
+    [document] = run_trace(ToyEncoder(), tmp_path, pairs, config, **options)
+    cte = trace(ToyEncoder(), pairs, config, direction="noising", progress=False)
+    one, other = document.effect(), cte.effect()
+    for name in ("values", "low", "high"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-9)
+    assert np.isfinite(one.low).any()
+    written = document.path.read_text("utf-8")
+    assert (pairs[0].true in written) == include_text
 
 
 @every_command

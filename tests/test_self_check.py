@@ -1,6 +1,7 @@
 """The self-check of a trace, with the engine broken on purpose: it refuses every broken route."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 import negtrace
 from negtrace.encoders.huggingface import attention
 from negtrace.errors import EncoderError
+from negtrace.tracing.engines import agreement
 from negtrace.tracing.engines import batch as batches
 from negtrace.tracing.engines.batch import Batch
 from negtrace.tracing.engines.patch_sites import PatchSites
@@ -74,3 +76,24 @@ def test_source_states_at_the_next_position_are_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(batches, "_aligner", lambda _: lambda states: states.roll(1, dims=2))
     with pytest.raises(EncoderError, match="do not agree with plain forwards"):
         route()
+
+
+def test_the_first_the_middle_and_the_last_layer_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In two batches, the middle one in the first and the others in the last."""
+    compared: list[set[int]] = []
+
+    class Noted(agreement._Judged):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            compared.append({layer for _, layer, _ in self.expected})
+
+    monkeypatch.setattr(agreement, "_Judged", Noted)
+    encoder = negtrace.load("phantom", self_check=False)
+    last = len(encoder.layers) - 1
+    trace(encoder, PAIRS, progress=False)
+    assert compared == [{(last + 1) // 2}, {0, last}]
+    compared.clear()
+    trace(encoder, PAIRS[:1], progress=False)
+    assert compared == [{0, (last + 1) // 2, last}]

@@ -13,6 +13,7 @@ from torch import nn
 
 import negtrace
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.call_layout import measured_layout
 from negtrace.encoders.hooks import evaluating
 from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel
 from negtrace.encoders.huggingface.dual import DualEncoder
@@ -422,3 +423,46 @@ def test_rows_run_whole_where_the_calls_of_the_blocks_cannot_be_measured() -> No
     compared = cte.provenance.config["self_check"]
     assert compared["route"] == "whole rows"
     assert compared["largest_gap"] < 1e-9
+
+
+def test_calls_for_short_and_for_long_statements_are_known_side_by_side() -> None:
+    """A block that is given a tensor for a long statement, and a list of it for a short one."""
+
+    class Lengthwise(Tower):
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            hidden, given = self.embed(ids), torch.ones(len(ids), 1)
+            for block in self.blocks:
+                hidden = block(hidden, given if ids.shape[1] > 10 else [given])
+            return hidden
+
+    torch.manual_seed(0)
+    encoder = wrap(Lengthwise("plain").double().eval(), word_tokenizer(), name="lengthwise")
+    for tokens in (7, 12, 7):
+        assert largest_gap(encoder, of_length(tokens), "denoising") < 1e-9
+    assert {path for _, path, _ in encoder.call_layout.axes} >= {(0, 1), (0, 1, 0)}
+
+
+class Last(nn.Module):
+    """A block that returns its states alone, whatever it is given."""
+
+    def forward(self, hidden: torch.Tensor, _: object) -> torch.Tensor:
+        return hidden * 2
+
+
+@pytest.mark.parametrize("kind", ["plain", *SIDE])
+def test_a_block_that_returns_more_than_its_hidden_states_is_seen(kind: str) -> None:
+    model = Tower(kind).eval()
+    ids = torch.tensor([[5, 6, 7, 8]])
+    layout = measured_layout([*model.blocks], model, ids)
+    assert [layout.returns_more(block) for block in range(3)] == [kind in SIDE] * 3
+
+
+def test_what_a_block_returns_is_told_from_what_others_return() -> None:
+    model = Tower("plain").eval()
+    more, alone = Block("side"), Last()
+
+    def encode(ids: torch.Tensor) -> torch.Tensor:
+        return alone(more(model.embed(ids))[0], [torch.ones(len(ids), 1)] * 2)
+
+    layout = measured_layout([more, alone], encode, torch.tensor([[5, 6, 7, 8]]))
+    assert (layout.returns_more(0), layout.returns_more(1)) == (True, False)

@@ -75,12 +75,15 @@ def test_permuted_multipliers_are_the_scored_ones_in_another_order() -> None:
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 @given(
-    alpha=st.lists(st.floats(0, 1), min_size=3, max_size=12).filter(lambda a: max(a) > 0),
+    rest=st.lists(st.floats(0, 1), min_size=2, max_size=11),
+    positive=st.floats(0, 1, exclude_min=True),
     data=st.data(),
 )
 def test_every_weighting_has_the_same_budget(
-    weighting: str, alpha: list[float], data: st.DataObject
+    weighting: str, rest: list[float], positive: float, data: st.DataObject
 ) -> None:
+    at = data.draw(st.integers(0, len(rest)))
+    alpha = [*rest[:at], positive, *rest[at:]]
     names = tuple(f"b.{k}" for k in range(len(alpha)))
     sizes = {name: data.draw(st.integers(1, 1000)) for name in names}
     by_name = multipliers(layer_scores_of(names, alpha), weighting, sizes=sizes)

@@ -125,12 +125,11 @@ class LabelledCases(CaseSource):
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self.cases = tuple(cases)
-        labelled = {finding for case in cases for finding in case.labels}
         columns = {f: [_code(case.labels.get(f)) for case in cases] for f in FINDINGS}
         self._codes = {
             finding: np.array(column)
             for finding, column in columns.items()
-            if finding in labelled and {0, 1} <= set(column)
+            if {0, 1} <= set(column)
         }
         self._draws = np.zeros(len(self.cases), dtype=int)
         self.findings = tuple(self._codes)

@@ -10,7 +10,6 @@ from negtrace.datasets.claim_sets import wrongs
 from negtrace.datasets.config import DatasetConfig
 from negtrace.datasets.splits import Split, Splits, frame, stable_hash
 from negtrace.datasets.study import Study
-from negtrace.errors import LanguageError
 from negtrace.language.claims import Claim
 from negtrace.language.counterfactuals import deny
 from negtrace.language.cues import find_cues, subject_of
@@ -206,13 +205,10 @@ def _denials(claim: Claim) -> tuple[Claim, ...]:
     >>> _denials(Claim(finding="edema", present=True, severity="small"))
     (Claim(finding='edema', present=True, severity='large', denied='severity'),)
     """
-    if not claim.present or claim.denied or claim.certainty:
+    if claim.denied or claim.certainty:
         return ()
-    denials = []
-    for attribute, other in wrongs(claim):
-        if attribute != "existence":
-            try:
-                denials.append(deny(other, "severity" if attribute == "severity" else "place"))
-            except LanguageError:
-                continue
-    return tuple(denials)
+    return tuple(
+        deny(other, "severity" if attribute == "severity" else "place")
+        for attribute, other in wrongs(claim)
+        if attribute != "existence"  # of an absent finding nothing else can be wrong
+    )

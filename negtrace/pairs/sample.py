@@ -131,7 +131,7 @@ def _shares(keys: Sequence[tuple[str, ...]], sizes: Sequence[int], n: int) -> li
     shares, rest = np.divmod(size * n, total)
     open_ = rest > 0
     codes = [np.unique(column, return_inverse=True)[1] for column in zip(*keys, strict=True)]
-    lacking = [np.bincount(c, weights=rest).round().astype(int) for c in codes]
+    lacking = [np.bincount(c, weights=rest).astype(int) for c in codes]
     for _ in range(n - int(shares.sum())):
         chosen = np.flatnonzero(open_)
         for code, lack in zip(codes, lacking, strict=True):
