@@ -22,6 +22,7 @@ from negtrace.encoders.huggingface.text import TextEncoder
 from negtrace.encoders.load import load
 from negtrace.encoders.structure import (
     CHANGED,
+    _differs_beyond_rounding,
     _spread,
     find_blocks,
     read_out_of,
@@ -387,6 +388,16 @@ def test_a_statement_that_is_read_at_more_tokens_than_the_probe_is_refused() -> 
     assert encoder.located(encoder.tokenize(STATEMENTS[:1]))
     with pytest.raises(EncoderError, match=r"is read at 2 of \d+ positions, that of the probe at"):
         encoder.located(encoder.tokenize(STATEMENTS[1:]))
+
+
+def test_states_differ_where_the_gap_is_more_than_rounding_of_their_own_size() -> None:
+    """A thousand units of rounding, as a share of the largest number of the token."""
+    unit = torch.finfo(torch.float32).eps
+    one = torch.tensor([[[1.0, 0.5], [64.0, 1.0], [64.0, 1.0], [1.0, 0.5], [0.0, 0.0]]])
+    gaps = torch.tensor([500.0, 500 * 64, 1500 * 64, 1500, 0]) * unit
+    other = one.clone()
+    other[0, :, 1] += gaps
+    assert _differs_beyond_rounding(one, other).tolist() == [[False, False, True, True, False]]
 
 
 def test_tokens_of_a_long_statement_are_chosen_evenly_with_the_first_and_the_last() -> None:
