@@ -51,30 +51,33 @@ def run(
     models = [encoders] if isinstance(encoders, Encoder) else list(encoders)
     if out is None:
         return [_report(encoder, config, suite(encoder, config)) for encoder in models]
-    names = [f"{config.suite}-{name}" for name in _file_names(models)]
+    places = [Path(out) / f"{config.suite}-{name}.json" for name in _file_names(models)]
     with RunFolder(Path(out), "bench").held():
+        runs = [_run(encoder, config) for encoder in models]
         if not overwrite:
-            for encoder, name in zip(models, names, strict=True):
-                folder = RunFolder(Path(out), f"bench {name}")
-                folder.require(_run(encoder, config), [f"{name}.json"])
+            for path, wanted in zip(places, runs, strict=True):
+                _folder(path).require(wanted, [path.name])
         return [
-            _reported(encoder, config, Path(out), name, overwrite=overwrite)
-            for encoder, name in zip(models, names, strict=True)
+            _reported(encoder, config, path, wanted, overwrite=overwrite)
+            for encoder, path, wanted in zip(models, places, runs, strict=True)
         ]
 
 
 def _reported(
-    encoder: Encoder, config: BenchConfig, out: Path, name: str, *, overwrite: bool
+    encoder: Encoder, config: BenchConfig, path: Path, run: dict[str, Any], *, overwrite: bool
 ) -> Report:
-    """Return the report in a folder; measure the model and write it if there is none."""
-    path = out / f"{name}.json"
+    """Return the report in a file; measure the model and write it if there is none."""
     if path.is_file() and not overwrite:
         return read_report(path)
     report = _report(encoder, config, SUITES[config.suite](encoder, config))
-    folder = RunFolder(out, f"bench {name}")
-    folder.reserve(_run(encoder, config), [path.name], overwrite=overwrite)
+    _folder(path).reserve(run, [path.name], overwrite=overwrite)
     write_report(report, path, include_text=config.include_text)
     return report
+
+
+def _folder(path: Path) -> RunFolder:
+    """Return the folder of a report, as that of the report's own run."""
+    return RunFolder(path.parent, f"bench {path.stem}")
 
 
 def _run(encoder: Encoder, config: BenchConfig) -> dict[str, Any]:

@@ -295,11 +295,15 @@ def _finish(folder: DatasetFolder, extra: Sequence[str]) -> Card:
         for name in extra:
             source = folder.current(name.replace(".parquet", ".jsonl"))
             write_parquet(source, folder.partial / name)
-    files = {}
-    for name in (*folder.names, *extra):
+    progress = folder.progress
+    # Of the bytes that were written: the files are not read again.
+    files = {
+        name: {"bytes": progress.sizes[name], "digest": f"sha256:{progress.digests[name]}"}
+        for name in folder.names
+    }
+    for name in extra:
         path = folder.current(name)
         files[name] = {"bytes": path.stat().st_size, "digest": _digest(path)}
-    progress = folder.progress
     card = Card(
         identity=folder.identity,
         counts=progress.counts,

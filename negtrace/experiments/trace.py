@@ -26,14 +26,16 @@ from negtrace.version import __version__
 
 ENDINGS = ("json", "safetensors", "partial")
 
+RESULTS = tuple(f"{direction}.{end}" for direction in DIRECTIONS for end in ENDINGS)
+
 FILES = (
-    *(f"{direction}.{end}" for direction in DIRECTIONS for end in ENDINGS),
+    *RESULTS,
     *(f"{name}.{end}" for name in ("heatmap*", "layer_importance*") for end in FORMATS),
 )
 """Patterns of the files of a trace."""
 
 HEAD_FILES = (
-    *(f"heads_{name}" for name in FILES[: len(DIRECTIONS) * len(ENDINGS)]),
+    *(f"heads_{name}" for name in RESULTS),
     *("heads.csv", "heads.json"),
     *(f"head_heatmap.{end}" for end in FORMATS),
 )

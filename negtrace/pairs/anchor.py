@@ -1,6 +1,6 @@
 """Anchors: the text or image that the statements of a pair are about."""
 
-__all__ = ["IMAGE_FORMATS", "Anchor", "opened", "require_text"]
+__all__ = ["IMAGE_FORMATS", "Anchor", "require_text"]
 
 import hashlib
 import struct
@@ -97,7 +97,9 @@ class Anchor:
     def _unchanged(self) -> Image:
         """Return the image; raise a PairError if it changed since the digest was taken."""
         image = _eight_bit(self.image)
-        if _pixels_digest(image) != self.digest:
+        digest = _pixels_digest(image)
+        # The property keeps its value there: a file that was not read before is read once.
+        if self.__dict__.setdefault("digest", digest) != digest:
             raise PairError(
                 "the image of an anchor changed after the pair was made, so the pair's digest no "
                 "longer names it; make the pair anew"
@@ -118,7 +120,7 @@ def _eight_bit(image: object) -> Image:
     if isinstance(image, np.ndarray):
         return pillow.fromarray(_require_pixels(image))
     if isinstance(image, Path):
-        with opened(image) as file:
+        with _opened(image) as file:
             return _convert(file)
     if isinstance(image, pillow.Image):
         return _convert(image)
@@ -129,7 +131,7 @@ def _eight_bit(image: object) -> Image:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image]:
+def _opened(path: Path) -> Iterator[Image]:
     """Open an image file of one of the `IMAGE_FORMATS`.
 
     Raises:

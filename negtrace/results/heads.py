@@ -235,9 +235,8 @@ def selectivity_of(
     ordered = by_pair[order]
     low, high = (np.full(ordered.shape[1:], np.nan) for _ in range(2))
     if len(order) >= MIN_PAIRS and resampling.resamples:
-        drawn = resample(units(len(order)), resamples=resampling.resamples, seed=resampling.seed)[
-            1:
-        ]
+        count = units(len(order))
+        drawn = resample(count, resamples=resampling.resamples, seed=resampling.seed)[1:]
         ones = np.ones_like(ordered)
         low, high = studentised(ordered, ones, drawn=drawn, confidence=resampling.confidence)
     return HeadSelectivity(

@@ -59,11 +59,10 @@ class RunFolder:
         wanted, stored = json.loads(canonical(run)), self._runs()
         found = self._found(files)
         if not overwrite:
-            self.require(run, files)
+            self._require_same(stored.get(self.command), wanted, found)
             if stored.get(self.command) == wanted:
                 return
         self._remove(found, ours=self.command in stored)
-        require_writable(self.path)
         runs = {**stored, self.command: wanted}
         write_bytes(self.path / RUN, (json.dumps(runs, indent=1) + "\n").encode())
 

@@ -82,12 +82,19 @@ def _identity(
 
 def _require_same_scores(sweep: Sweep, saved: Checkpoint) -> None:
     """Raise an OutputError where the model no longer gives a finished contrast its scores."""
-    if any(_differ(sweep, saved.done[again.index], again) for again in _again(sweep, saved.done)):
-        raise OutputError(
-            f"{saved.path} holds scores that the model no longer gives: something besides its "
-            "weights has changed, such as a buffer or a hook. Make the model as it was, or delete "
-            "the file to start anew"
-        )
+    encoder = sweep.encoder
+    rounding, scale = ROUNDING * _epsilon(encoder), abs(encoder.scale)
+    for again in _again(sweep, saved.done):
+        earlier = saved.done[again.index]
+        old = np.array([earlier.clean, earlier.corrupt])
+        new = np.array([again.clean, again.corrupt])
+        limit = SHARE_OF_D * abs(new[0] - new[1]) + rounding * (abs(new) + scale)
+        if not np.all((abs(old - new) <= limit) | (np.isnan(old) & np.isnan(new))):
+            raise OutputError(
+                f"{saved.path} holds scores that the model no longer gives: something besides its "
+                "weights has changed, such as a buffer or a hook. Make the model as it was, or "
+                "delete the file to start anew"
+            )
 
 
 def _again(sweep: Sweep, done: Mapping[int, ContrastScores]) -> Iterator[ContrastScores]:
@@ -96,20 +103,13 @@ def _again(sweep: Sweep, done: Mapping[int, ContrastScores]) -> Iterator[Contras
     for indices in batch_indices(replace(sweep, progress=False, done=frozenset())):
         if any(index in done for index in indices):
             groups = [len(each.groups) for each in sweep.part(indices).patchings()]
-            cells = {n: np.zeros((sites, layers, count), bool) for n, count in enumerate(groups)}
-            only = {indices[n]: none for n, none in cells.items()}
+            only = {
+                index: np.zeros((sites, layers, count), bool)
+                for index, count in zip(indices, groups, strict=True)
+            }
             yield from (
                 scores for scores in rerun(sweep, indices, only=only) if scores.index in done
             )
-
-
-def _differ(sweep: Sweep, saved: ContrastScores, again: ContrastScores) -> bool:
-    """Return whether two scores of one contrast are not the same up to rounding."""
-    old = np.array([saved.clean, saved.corrupt])
-    new = np.array([again.clean, again.corrupt])
-    rounding = ROUNDING * _epsilon(sweep.encoder) * (abs(new) + abs(sweep.encoder.scale))
-    limit = SHARE_OF_D * abs(new[0] - new[1]) + rounding
-    return not bool(np.all((abs(old - new) <= limit) | (np.isnan(old) & np.isnan(new))))
 
 
 def _epsilon(encoder: Encoder) -> float:

@@ -36,9 +36,9 @@ class RecordFile:
         self._end = 0
         self.damaged = False
         """True if a record was read that is not as it was written."""
+        if not path.exists() or not path.stat().st_size:
+            write_bytes(path, _framed(first))
         try:
-            if not path.exists() or not path.stat().st_size:
-                write_bytes(path, _framed(first))
             # Not buffered: what could not be written is not tried again when the file is closed.
             self._file = path.open("r+b", buffering=0)
         except OSError as error:

@@ -57,7 +57,6 @@ class TextEncoder(ModuleEncoder):
         if read_out is not None:
             one_of("read-out", read_out, READ_OUTS)
             settings = replace(settings, pooling=(POOLING.get(read_out, "mean"),))
-        self._prompt = settings.prompt
         self._settings = settings
         self._reads_pooler = read_out == "pooler"
         if settings.lower_case:
@@ -91,7 +90,7 @@ class TextEncoder(ModuleEncoder):
 
     @override
     def _probe_ids(self, tokenizer: Any) -> tuple[int, ...]:
-        return unpadded_ids(tokenizer, self._prompt + PROBE)
+        return unpadded_ids(tokenizer, self._settings.prompt + PROBE)
 
 
 def _lower_case(tokenizer: Any) -> None:
