@@ -5,6 +5,7 @@ __all__ = [
     "canonical",
     "locked",
     "pack",
+    "parse_json",
     "pretty_json",
     "read_bytes",
     "require_writable",
@@ -18,6 +19,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -39,6 +41,15 @@ from negtrace.errors import CTEError, OutputError
 
 # One key, because safetensors keeps no order among several and the bytes must be reproducible.
 HEADER = "negtrace"
+
+LEVELS = 100
+"""Most levels of lists and objects in JSON that is read."""
+
+LONGEST_NUMBER = 100
+"""Most characters of a number in JSON that is read."""
+
+_HALF_CHARACTER = re.compile(r"\\u[dD][89abAB]")
+"""Half of a character beyond U+FFFF, or the first half of one, as JSON writes it."""
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Characters that a cell of a spreadsheet begins with if it is a formula."""
@@ -63,6 +74,75 @@ def canonical(value: Any) -> bytes:
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
     return text.encode()
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Return the value in a JSON text, which may come from anywhere and be damaged.
+
+    Stricter than `json.loads`: the value can be walked through, compared, hashed and written again.
+
+    >>> parse_json('{"a": [1, null]}')
+    {'a': [1, None]}
+    >>> parse_json("[NaN]")
+    Traceback (most recent call last):
+    ValueError: NaN is no number of JSON
+
+    Raises:
+        ValueError: for bytes that are not UTF-8, a text that is not JSON, more than 100 levels, a
+            number that is not finite or has more than 100 characters, and half a character.
+    """
+    text = data if isinstance(data, str) else data.decode("utf-8-sig")
+    try:
+        value = json.loads(
+            text, parse_int=_integer, parse_float=_finite, parse_constant=_no_constant
+        )
+    except RecursionError:
+        raise ValueError(f"more than {LEVELS} levels of lists and objects") from None
+    _require_flat(value)
+    if _HALF_CHARACTER.search(text) or (isinstance(data, str) and not data.isascii()):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("half of a character (a lone surrogate)") from error
+    return value
+
+
+def _integer(text: str) -> int:
+    _require_short(text)
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    _require_short(text)
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is too large for a number")
+    return value
+
+
+def _require_short(text: str) -> None:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text)} characters; expected {LONGEST_NUMBER} or fewer")
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _require_flat(value: Any) -> None:
+    """Raise a ValueError for lists and objects within each other at too many levels."""
+    level = [value]
+    for _ in range(LEVELS + 1):
+        parts = (part for container in level for part in _parts(container))
+        level = [part for part in parts if isinstance(part, dict | list)]
+        if not level:
+            return
+    raise ValueError(f"more than {LEVELS} levels of lists and objects")
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def pretty_json(value: Any) -> bytes:
@@ -180,7 +260,7 @@ def locked(file: Path, place: Path) -> Iterator[None]:
 def _holder(file: Path) -> str:
     """Return who holds a lock file, as far as it says."""
     try:
-        process, node, since = json.loads(file.read_bytes())
+        process, node, since = parse_json(file.read_bytes())
     except (OSError, ValueError, TypeError):
         return "another run"
     return f"process {process} on {node} since {since}"
@@ -251,7 +331,9 @@ def unpack(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         arrays = load(data)
         size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][HEADER])
-    except (SafetensorError, ValueError, KeyError) as error:
+        header = parse_json(parse_json(data[8 : 8 + size])["__metadata__"][HEADER])
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CTEError(f"not a safetensors file that negtrace wrote ({error})") from error
+    if not isinstance(header, dict):
+        raise CTEError("not a safetensors file that negtrace wrote (its header is no object)")
     return arrays, header

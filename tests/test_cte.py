@@ -524,7 +524,7 @@ def test_files_without_a_result_are_refused(tmp_path: Path) -> None:
             CTE.load(tmp_path / f"{name}.safetensors")
     newer = pack({}, {"format": "negtrace.cte.raw", "version": 2})
     (tmp_path / "newer.safetensors").write_bytes(newer)
-    with pytest.raises(CTEError, match=r"holds negtrace.cte.raw version 2.*upgrade negtrace"):
+    with pytest.raises(CTEError, match=r"holds 'negtrace.cte.raw' version 2.*upgrade negtrace"):
         CTE.load(tmp_path / "newer.safetensors")
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(CTEError, match="names no raw file"):

@@ -13,7 +13,8 @@ from negtrace._files import canonical, sha256
 from negtrace.errors import CTEError, OutputError
 from negtrace.plots.tables import heatmap_table
 from negtrace.results.cte import CTE
-from negtrace.results.cte_json import SCHEMA, VERSION, read_json, schema, write_json
+from negtrace.results.cte_json import read_json, write_json
+from negtrace.results.cte_schema import SCHEMA, VERSION, schema
 from negtrace.results.layer_scores import layer_scores
 from negtrace.results.options import ReduceOptions
 

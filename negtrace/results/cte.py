@@ -389,10 +389,9 @@ class CTE:
             path, data = path.with_name(name), sidecar_bytes(path, name, digest)
         stored = from_bytes(data, path)
         return CTE(
-            **{name: stored[name] for name in (*ARRAYS, "ids", *SETTINGS, "texts")},
+            **{name: stored[name] for name in (*ARRAYS, "ids", *SETTINGS, *COLUMNS)},
             dropped=tuple(Dropped(**drop) for drop in stored["dropped"]),
             provenance=Provenance(**stored["provenance"]),
-            differing=stored.get("differing"),  # older files lack it
         )
 
 

@@ -8,20 +8,18 @@ schema is `cte-2.schema.json` beside this module.
 
 __all__ = ["Document", "read_json", "write_json"]
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 
 from negtrace._files import as_json, canonical, pretty_json, read_bytes, sha256, write_bytes
 from negtrace._messages import listed
 from negtrace.errors import CTEError
 from negtrace.results.cte import CTE
+from negtrace.results.cte_schema import SCHEMA, VERSION, cte_document
 from negtrace.results.effect import Effect, Reduction
 from negtrace.results.heads import HeadEffect, head_effect
 from negtrace.results.layer_scores import LayerScores, all_layer_scores, layer_scores
@@ -36,8 +34,6 @@ from negtrace.results.provenance import Dropped, Provenance
 from negtrace.results.raw import sidecar_bytes
 from negtrace.results.selection import FLOOR, above_floor
 
-SCHEMA = "negtrace.cte"
-VERSION = 2
 DECIMALS = 10
 
 TRACE = ("direction", "corruption", "unit", "positions", "window", "estimator")
@@ -274,7 +270,7 @@ def read_json(path: Path | str) -> Document:
             changed since it was written.
     """
     path = Path(path)
-    content = _verified(path, read_bytes(path))
+    content = cte_document(path, read_bytes(path))
     pairs, axes = content["pairs"], content["axes"]
     model, dropped = content["provenance"]["model"], len(pairs["dropped"])
     shared = {**content["trace"], "model": model, "dropped": dropped}
@@ -320,7 +316,7 @@ def _effect(
     return Effect(
         **_reduction_fields(entry),
         **arrays,
-        counts=_array(place, "counts", entry, shape).astype(int),
+        counts=_counts(place, entry, shape),
         axis=entry["axis"],
         labels=tuple(entry["labels"]),
         layers=layers,
@@ -350,51 +346,8 @@ def _array(place: str, name: str, entry: dict[str, Any], shape: tuple[int, ...])
     return array
 
 
-def schema() -> dict[str, Any]:
-    """Return the published JSON Schema of this version."""
-    return dict(json.loads(files("negtrace.results").joinpath("cte-2.schema.json").read_bytes()))
-
-
-def _verified(path: Path, data: bytes) -> dict[str, Any]:
-    """Return the content of a CTE JSON, or refuse its version, its form or its checksum."""
-    try:
-        content = json.loads(data)
-    except ValueError as error:
-        raise CTEError(f"{path} is not JSON: {error}") from error
-    _check_version(path, content)
-    _check_schema(path, content)
-    _check_sum(path, content)
-    return dict(content)
-
-
-def _check_version(path: Path, content: Any) -> None:
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise CTEError(f'{path} is no CTE JSON: it lacks "schema": "{SCHEMA}"')
-    version = content.get("version")
-    if version == VERSION and isinstance(version, int) and not isinstance(version, bool):
-        return
-    advice = "no such version"
-    if isinstance(version, int) and not isinstance(version, bool) and version > 0:
-        older = "it is older; write it again from its raw file: write_json(CTE.load(raw), path)"
-        newer = "it is newer than this negtrace; upgrade negtrace"
-        advice = older if version < VERSION else newer
-    raise CTEError(f"{path} has version {version!r}, this negtrace reads {VERSION}: {advice}")
-
-
-def _check_schema(path: Path, content: dict[str, Any]) -> None:
-    validator = jsonschema.Draft202012Validator(schema())
-    error = jsonschema.exceptions.best_match(validator.iter_errors(content))
-    if error is not None:
-        raise CTEError(
-            f"{path} does not follow version {VERSION} at {error.json_path}: {error.message[:200]}"
-        )
-
-
-def _check_sum(path: Path, content: dict[str, Any]) -> None:
-    rest = {name: value for name, value in content.items() if name != "checksum"}
-    if sha256(canonical(rest)) != content["checksum"]:
-        raise CTEError(
-            f"the document {path} has changed since it was written (its checksum is "
-            f"{content['checksum']}, its content's {sha256(canonical(rest))}); restore it, or "
-            "write it again from its raw file: write_json(CTE.load(raw), path)"
-        )
+def _counts(place: str, entry: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    array = _array(place, "counts", entry, shape)
+    if (array > min(entry["n"], 2**53)).any():
+        raise CTEError(f"{place}.counts has more than the {entry['n']} pairs that were reduced")
+    return array.astype(int)

@@ -5,17 +5,91 @@ The description is a JSON header. A CTE JSON names the raw file beside it, and i
 
 __all__ = ["concatenated", "from_bytes", "sidecar_bytes", "sidecar_of", "to_bytes"]
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from negtrace._files import pack, read_bytes, sha256, unpack
+from negtrace._files import pack, parse_json, read_bytes, sha256, unpack
+from negtrace._messages import excerpt
 from negtrace.errors import CTEError
+from negtrace.results.provenance import Dropped, Provenance
 
 FORMAT = {"format": "negtrace.cte.raw", "version": 1}
+
+_WAY_OUT = "restore the file, or trace again"
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _is_counts(value: object) -> bool:
+    return value is None or (isinstance(value, list) and all(map(_is_count, value)))
+
+
+def _is_statements(value: object) -> bool:
+    return value is None or (
+        isinstance(value, list) and all(_is_texts(pair) and len(pair) == 2 for pair in value)
+    )
+
+
+def _is_dropped(value: object) -> bool:
+    names = {field.name for field in fields(Dropped)}
+    return isinstance(value, list) and all(
+        isinstance(drop, dict) and set(drop) == names and all(map(_is_text, drop.values()))
+        for drop in value
+    )
+
+
+def _is_provenance(value: object) -> bool:
+    names = {field.name for field in fields(Provenance)}
+    if not isinstance(value, dict) or set(value) | {"composition"} != names:
+        return False
+    texts = {**value, "revision": value.get("revision") or ""}
+    return (
+        isinstance(texts.pop("config"), dict)
+        and isinstance(texts.pop("composition", None), dict | None)
+        and all(map(_is_text, texts.values()))
+    )
+
+
+_FIELDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "ids": ("a list of texts", _is_texts),
+    "layers": ("a list of texts", _is_texts),
+    "direction": ("a text", _is_text),
+    "corruption": ("a text", _is_text),
+    "unit": ("a text", _is_text),
+    "sites": ("a list of texts", _is_texts),
+    "positions": ("a text", _is_text),
+    "window": ("a number of layers", _is_count),
+    "estimator": ("a text", _is_text),
+    "role_names": ("a list of texts", _is_texts),
+    "dropped": ("a list of id, code and reason", _is_dropped),
+    "provenance": (f"an object of {', '.join(f.name for f in fields(Provenance))}", _is_provenance),
+    "texts": ("a list of two texts each, or null", _is_statements),
+    "differing": ("a list of numbers of words, or null", _is_counts),
+}
+"""The description of a result: the expected value of each field, and its test."""
+
+_ARRAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "clean": ("f", ("pair",)),
+    "corrupt": ("f", ("pair",)),
+    "patched": ("f", ("pair", "site", "layer", "position")),
+    "roles": ("i", ("pair", "position")),
+    "negated": ("b", ("pair",)),
+}
+"""The arrays of a result: kind of the numbers as NumPy names it, and axes."""
 
 
 def concatenated(arrays: Sequence[np.ndarray], fill: float | int | None) -> np.ndarray:
@@ -51,15 +125,42 @@ def from_bytes(data: bytes, path: Path) -> dict[str, Any]:
     try:
         arrays, header = unpack(data)
     except CTEError as error:
-        raise CTEError(f"cannot read {path}: {error}") from error
+        raise CTEError(f"cannot read {path}: {error}; {_WAY_OUT}") from error
     stored = {key: header.pop(key, None) for key in FORMAT}
     if stored != FORMAT:
         raise CTEError(
-            f"cannot read {path}: it holds {stored['format']} version {stored['version']}, this "
-            f"negtrace reads {FORMAT['format']} version {FORMAT['version']}; upgrade negtrace if "
-            "the file is newer"
+            f"cannot read {path}: it holds {excerpt(stored['format'])} version "
+            f"{excerpt(stored['version'])}, this negtrace reads {FORMAT['format']} version "
+            f"{FORMAT['version']}; upgrade negtrace if the file is newer, else give a file of "
+            "CTE.save"
         )
+    header = {"differing": None, **header}  # older files lack it
+    _require_fields(path, arrays, header)
     return {**arrays, **{name: _as_tuples(value) for name, value in header.items()}}
+
+
+def _require_fields(
+    path: Path, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]
+) -> None:
+    """Raise a CTEError for a field or an array that is missing, or of another kind or shape."""
+    for name, (expected, fits) in _FIELDS.items():
+        if name not in header or not fits(header[name]):
+            shown = excerpt(header[name]) if name in header else "missing"
+            raise CTEError(
+                f"cannot read {path}: its field {name!r} is {shown}; expected {expected}; "
+                f"{_WAY_OUT}"
+            )
+    roles = arrays.get("roles", np.empty(0))
+    sizes = {"pair": len(header["ids"]), "position": roles.shape[-1] if roles.ndim else 0}
+    sizes |= {"site": len(header["sites"]), "layer": len(header["layers"])}
+    for name, (kind, axes) in _ARRAYS.items():
+        array, shape = arrays.get(name), tuple(sizes[axis] for axis in axes)
+        if array is None or (array.dtype.kind, array.shape) != (kind, shape):
+            shown = "missing" if array is None else f"{array.dtype} of shape {array.shape}"
+            raise CTEError(
+                f"cannot read {path}: its array {name!r} is {shown}; expected kind {kind!r} and "
+                f"shape {shape}; {_WAY_OUT}"
+            )
 
 
 def sidecar_of(document: Path, data: bytes) -> tuple[str, str]:
@@ -69,7 +170,7 @@ def sidecar_of(document: Path, data: bytes) -> tuple[str, str]:
         CTEError: when it names none.
     """
     try:
-        raw = json.loads(data)["raw"]
+        raw = parse_json(data)["raw"]
         return str(raw["file"]), str(raw["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise CTEError(
