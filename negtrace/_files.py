@@ -221,7 +221,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(file: Path, place: Path) -> Iterator[None]:
+def locked(file: Path, place: Path, wait: float = 0.0) -> Iterator[None]:
     """Hold `place` for one run at a time, by a lock file that is removed afterwards.
 
     The system lets go of the lock when the process ends, however it ends.
@@ -229,12 +229,13 @@ def locked(file: Path, place: Path) -> Iterator[None]:
     Args:
         file: the lock file.
         place: folder or file that it stands for, for messages.
+        wait: seconds to wait for another run.
 
     Raises:
         OutputError: when another run holds it, with its process, machine and time; or when the
             lock file cannot be written.
     """
-    lock = FileLock(file, timeout=0)
+    lock = FileLock(file, timeout=wait)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -2,7 +2,7 @@
 
 __all__ = ["Demo", "Heads", "Trace"]
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
@@ -18,6 +18,8 @@ from negtrace.plots.save import FORMATS, Format
 from negtrace.results.options import DIRECTIONS, Direction
 from negtrace.tracing.config import Queries, TraceConfig, TraceOptions
 from negtrace.tracing.positions import MODES
+from negtrace.tracing.processes import launched, meeting
+from negtrace.tracing.shard import Shard
 
 if TYPE_CHECKING:
     from negtrace.pairs.pair import Pair
@@ -110,7 +112,7 @@ class _Traced(Model):
         chosen: TraceOptions = {"settings": settings(self.set), **changes}
         return replace(config, **chosen)
 
-    def _pairs(self) -> "list[Pair]":
+    def _pairs(self, *, quiet: bool = False) -> "list[Pair]":
         """Return `limit` pairs of the file, or of the built-in ones, and print what they are."""
         from negtrace.pairs.jsonl import read_pairs
         from negtrace.pairs.radiology import radiology_pairs
@@ -119,7 +121,8 @@ class _Traced(Model):
         on_error: Literal["skip", "raise"] = "skip" if self.skip_bad else "raise"
         pairs = read_pairs(self.pairs, on_error=on_error) if self.pairs else radiology_pairs()
         pairs = pairs if self.limit is None else sample(pairs, self.limit)
-        say(composition(pairs))
+        if not quiet:
+            say(composition(pairs))
         return pairs
 
 
@@ -130,24 +133,83 @@ class Trace(_Traced):
     direction: Literal["both", "denoising", "noising"] = "both"
     """Restore the clean state in the corrupted run, put the corrupted state into the clean run, or
     both."""
+    shard: str | None = None
+    """Run one part of the trace alone, such as 2/8: the second of eight. The parts can run on
+    several machines that see the folder. The same command without this option merges them."""
     config: OmitArgPrefixes[_Options] = field(default_factory=_Options)
 
     def run(self) -> None:
-        """Trace, write the results, and print a summary."""
+        """Trace, write the results, and print a summary.
+
+        Processes that a launcher such as torchrun starts share the work, and the first one writes
+        the results.
+        """
+        shard = launched()
+        if self.shard is not None:
+            self._run_shard(Shard.named(self.shard), shard)
+        elif shard is None:
+            self._run_whole(overwrite=self.overwrite)
+        else:
+            with meeting() as wait:
+                self._run_together(shard, wait)
+
+    def _run_whole(self, *, overwrite: bool) -> None:
+        """Run or merge the trace, and report it."""
         from negtrace.experiments.trace import run_trace
 
         config, pairs = self._configured(self.config), self._pairs()
-        directions = DIRECTIONS if self.direction == "both" else (self.direction,)
         documents = run_trace(
             self.load(),
             self.out,
             pairs,
             config,
-            directions=directions,
+            directions=self._directions,
             formats=self.formats,
-            overwrite=self.overwrite,
+            overwrite=overwrite,
         )
         _report(documents, self.out)
+
+    def _run_shard(self, shard: Shard, launcher: Shard | None) -> None:
+        """Run one part of the trace."""
+        from negtrace.errors import TraceError
+        from negtrace.experiments.trace import run_shard
+
+        if launcher is not None or self.overwrite:
+            other = "a launcher of several processes" if launcher else "--overwrite"
+            raise TraceError(
+                f"--shard {shard} together with {other}; a launcher chooses the shards itself, and "
+                "--overwrite would remove the work of the other shards: name another folder"
+            )
+        config, pairs = self._configured(self.config), self._pairs()
+        run_shard(self.load(), self.out, pairs, config, shard=shard, directions=self._directions)
+        say(f"shard {shard} is finished; without --shard the same command merges all of them")
+
+    def _run_together(self, shard: Shard, wait: Callable[[], object]) -> None:
+        """Run the shard of this process; the first process begins and ends for all."""
+        from negtrace.experiments.trace import reserve_trace, run_shard
+
+        first = shard.number == 1
+        config, pairs = self._configured(self.config), self._pairs(quiet=True)
+        encoder = self.load()
+        if first:
+            reserve_trace(encoder, self.out, pairs, config, overwrite=self.overwrite)
+        wait()
+        run_shard(
+            encoder,
+            self.out,
+            pairs,
+            config,
+            shard=shard,
+            directions=self._directions,
+            progress=None if first else False,
+        )
+        wait()
+        if first:
+            self._run_whole(overwrite=False)
+
+    @property
+    def _directions(self) -> tuple[str, ...]:
+        return DIRECTIONS if self.direction == "both" else (self.direction,)
 
 
 @dataclass(frozen=True, kw_only=True)

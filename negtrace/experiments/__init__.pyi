@@ -4,7 +4,9 @@ from .before_after import Evaluation as Evaluation
 from .benchmark import run_benchmark as run_benchmark
 from .finetune import selective_finetune as selective_finetune
 from .finetune_report import Finetuned as Finetuned
+from .trace import reserve_trace as reserve_trace
 from .trace import run_heads as run_heads
+from .trace import run_shard as run_shard
 from .trace import run_trace as run_trace
 
 # isort: split

@@ -1,6 +1,6 @@
 """Traces as whole experiments: their CTE JSON and figures, written to a folder."""
 
-__all__ = ["HEADS", "HeadStudy", "run_heads", "run_trace"]
+__all__ = ["HEADS", "HeadStudy", "reserve_trace", "run_heads", "run_shard", "run_trace"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +21,11 @@ from negtrace.results.options import DIRECTIONS
 from negtrace.results.run_folder import RunFolder
 from negtrace.tracing.config import TraceConfig
 from negtrace.tracing.selectivity import head_selectivity
-from negtrace.tracing.trace import require_possible, trace
+from negtrace.tracing.shard import Shard, shard_files
+from negtrace.tracing.trace import require_possible, trace, trace_shard
 from negtrace.version import __version__
 
-ENDINGS = ("json", "safetensors", "partial")
+ENDINGS = ("json", "safetensors", "partial", "partial.*-of-*")
 
 RESULTS = tuple(f"{direction}.{end}" for direction in DIRECTIONS for end in ENDINGS)
 
@@ -40,6 +41,9 @@ HEAD_FILES = (
     *(f"head_heatmap.{end}" for end in FORMATS),
 )
 """Patterns of the files of a study of heads."""
+
+SECONDS_TO_RESERVE = 60.0
+"""The longest that a shard waits while others reserve the same folder."""
 
 HEADS = TraceConfig(direction="noising", sites=("head",), positions="all")
 """The settings of a study of heads, when none are given."""
@@ -82,17 +86,90 @@ def run_trace(
     """
     folder = RunFolder(out, "trace")
     pairs = radiology_pairs() if pairs is None else list(pairs)
-    configs = [replace(config or TraceConfig(), direction=direction) for direction in directions]
-    require_possible(encoder, configs[0])
+    config = config or TraceConfig()
+    require_possible(encoder, config)
     with folder.held():
-        run = _run(encoder, pairs, configs[0])
-        del run["config"]["direction"]  # the other direction may be added later
-        folder.reserve(run, FILES, overwrite=overwrite)
+        folder.reserve(_trace_run(encoder, pairs, config), FILES, overwrite=overwrite)
         documents = [
-            _traced(encoder, pairs, config, out / config.direction, progress) for config in configs
+            _traced(encoder, pairs, replace(config, direction=each), out / each, progress)
+            for each in directions
         ]
         draw_documents(documents, out, formats)
     return documents
+
+
+def reserve_trace(
+    encoder: Encoder,
+    out: Path,
+    pairs: Sequence[Pair] | None = None,
+    config: TraceConfig | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Reserve a folder for a trace that `run_shard` and `run_trace` will write there.
+
+    Args:
+        encoder: the model.
+        out: the folder.
+        pairs: all pairs of the trace.
+        config: its settings.
+        overwrite: start anew, and remove the trace that the folder holds.
+
+    Raises:
+        OutputError: as for `run_trace`.
+    """
+    folder = RunFolder(out, "trace")
+    pairs = radiology_pairs() if pairs is None else list(pairs)
+    config = config or TraceConfig()
+    require_possible(encoder, config)
+    with folder.held(wait=SECONDS_TO_RESERVE):
+        folder.reserve(_trace_run(encoder, pairs, config), FILES, overwrite=overwrite)
+
+
+def run_shard(
+    encoder: Encoder,
+    out: Path,
+    pairs: Sequence[Pair] | None = None,
+    config: TraceConfig | None = None,
+    *,
+    shard: Shard,
+    directions: Sequence[str] = DIRECTIONS,
+    progress: bool | None = None,
+) -> None:
+    """Run one of several parts of `run_trace`, in a process of its own or on another machine.
+
+    All shards write into one folder. When they are finished, `run_trace` with the same arguments
+    merges them, and its result is identical to that of a single process.
+
+    Args:
+        encoder: the model.
+        out: the folder; all processes see it.
+        pairs: all pairs of the trace.
+        config: its settings.
+        shard: the part to run.
+        directions: as for `run_trace`.
+        progress: show a progress bar; None shows it on a terminal only.
+
+    Raises:
+        OutputError: as for `run_trace`, or when another process runs the same shard.
+    """
+    pairs = radiology_pairs() if pairs is None else list(pairs)
+    config = config or TraceConfig()
+    reserve_trace(encoder, out, pairs, config)
+    for direction in directions:
+        checkpoint = out / f"{direction}.partial"
+        if not (out / f"{direction}.json").is_file():
+            changed = replace(config, direction=direction)
+            trace_shard(
+                encoder, pairs, changed, shard=shard, checkpoint=checkpoint, progress=progress
+            )
+
+
+def _trace_run(encoder: Encoder, pairs: Sequence[Pair], config: TraceConfig) -> dict[str, Any]:
+    """Return everything that decides the result of a trace in any direction, as JSON values."""
+    run = _run(encoder, pairs, config)
+    del run["config"]["direction"]  # the other direction may be added later
+    return run
 
 
 def _run(encoder: Encoder, pairs: Sequence[Pair], config: TraceConfig) -> dict[str, Any]:
@@ -135,7 +212,8 @@ def _traced(
     if not written.is_file():
         cte = trace(encoder, pairs, config, checkpoint=partial, progress=progress)
         write_json(cte, written, include_text=config.include_text)
-    partial.unlink(missing_ok=True)
+    for file in (partial, *shard_files(partial)):
+        file.unlink(missing_ok=True)
     return read_json(written)
 
 

@@ -32,14 +32,17 @@ class RunFolder:
     """Command whose run it is, such as `trace`. A folder can hold one run of each command."""
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, wait: float = 0.0) -> Iterator[None]:
         """Hold the folder during a run.
+
+        Args:
+            wait: seconds to wait for another run.
 
         Raises:
             OutputError: when another run holds it, or it cannot be written.
         """
         require_writable(self.path)
-        with locked(self.path / LOCK, self.path):
+        with locked(self.path / LOCK, self.path, wait):
             yield
 
     def reserve(

@@ -14,7 +14,9 @@ from .engines.nnsight import NNsight as NNsight
 from .engines.sweep import ContrastScores as ContrastScores
 from .engines.sweep import Sweep as Sweep
 from .selectivity import head_selectivity as head_selectivity
+from .shard import Shard as Shard
 from .trace import trace as trace
+from .trace import trace_shard as trace_shard
 
 # isort: split
 # For the rooms that build on this one.
@@ -22,4 +24,7 @@ from .config import Queries as Queries
 from .config import TraceOptions as TraceOptions
 from .engines.cells import layer_sites as layer_sites
 from .positions import MODES as MODES
+from .processes import launched as launched
+from .processes import meeting as meeting
+from .shard import shard_files as shard_files
 from .trace import require_possible as require_possible

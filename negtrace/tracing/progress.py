@@ -3,7 +3,7 @@
 __all__ = ["progress_of"]
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.engines.exact import batch_indices, rerun
 from negtrace.tracing.engines.sweep import ContrastScores, Sweep
 from negtrace.tracing.prepare import PreparedPair
+from negtrace.tracing.shard import shard_files
 
 SHARE_OF_D = 1e-4
 """Largest change of a score that counts as none, as a share of |d|.
@@ -38,6 +39,8 @@ def progress_of(
 ) -> Iterator[Checkpoint | None]:
     """Hold the checkpoint in a file, after a check that this model would give its scores.
 
+    What shards have finished beside it counts as its own.
+
     The file holds the settings, the weights, the pairs and their tokens. Besides, the clean and the
     corrupted run of every finished contrast is run again: these scores change where the weights are
     the same but a setting of the model's own, a hook, or a buffer that is not saved with the
@@ -55,7 +58,10 @@ def progress_of(
     if path is None:
         yield None
         return
-    with Checkpoint.held(path, _identity(provenance, prepared, sweep)) as saved:
+    identity = _identity(provenance, prepared, sweep)
+    with Checkpoint.held(path, identity) as saved, ExitStack() as held:
+        for file in shard_files(path):
+            saved.done |= held.enter_context(Checkpoint.held(file, identity)).done
         _require_same_scores(sweep, saved)
         yield saved
 

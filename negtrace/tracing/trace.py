@@ -1,10 +1,10 @@
 """A trace: prepare the pairs, run the sweep, and collect the result."""
 
-__all__ = ["require_possible", "trace"]
+__all__ = ["require_possible", "trace", "trace_shard"]
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Unpack
@@ -19,6 +19,7 @@ from negtrace.errors import NegtraceWarning, TraceError
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.cte import CTE
+from negtrace.results.provenance import Dropped, Provenance
 from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.collect import collected
 from negtrace.tracing.config import TraceConfig, TraceOptions, refuse_to_verify
@@ -33,6 +34,7 @@ from negtrace.tracing.precision import deviation, half_precision
 from negtrace.tracing.prepare import PreparedPair, prepare, require_some, warn_of_differences
 from negtrace.tracing.progress import progress_of
 from negtrace.tracing.provenance import provenance_of
+from negtrace.tracing.shard import Shard
 from negtrace.tracing.sites import plan_for
 from negtrace.tracing.verify import verified
 
@@ -53,8 +55,8 @@ def trace(
         pairs: minimal contrasts. When not given, the built-in radiology pairs, anchored on text.
         config: what is corrupted, what is patched, and how scores are computed.
         checkpoint: file for finished work. If it exists, the trace resumes from it, and the result
-            is identical to that of an uninterrupted trace. It is left for the caller to delete.
-            One trace at a time can hold it.
+            is identical to that of an uninterrupted trace. So does the work of `trace_shard` beside
+            it. Files are left for the caller to delete. One trace at a time can hold it.
         progress: show a progress bar; None shows it on a terminal only.
         options: fields of `TraceConfig`, such as `direction="noising"`. They replace those of
             `config`.
@@ -71,32 +73,107 @@ def trace(
         OutputError: when the checkpoint holds the progress of another trace (the differences are
             shown) or cannot be written, or another run holds it.
     """
-    pairs = radiology_pairs() if pairs is None else list(pairs)
     config = with_settings(config or TraceConfig(), options, "setting of a trace")
-    engine = _engine(config)
     with torch.inference_mode(), evaluating(encoder.model):
         _warn_of_hooks(encoder)  # with the model's lock: hooks of another thread are not the user's
-        plan = plan_for(encoder, config.sites, config.window)
-        corruption = _corruption(config).prepared(pairs, encoder)
-        prepared, dropped = prepare(encoder, pairs, corruption, config.positions)
-        require_some(prepared, dropped)
-        warn_of_differences(prepared)
-        sweep = Sweep(
-            encoder=encoder,
-            contrasts=[contrast for each in prepared for contrast in each.contrasts],
-            anchors=_anchors(encoder, prepared),
-            direction=config.direction,
-            plan=plan,
-            row_tokens=config.row_tokens,
-            progress=progress,
-        )
-        provenance = provenance_of(encoder, prepared, _settings(config, corruption, engine, sweep))
-        agreement = _agreement(sweep, config, engine, provenance.weights_digest)
-        sweep = replace(sweep, route=agreement.route)
-        with progress_of(checkpoint, provenance, prepared, sweep) as saved:
-            scores = _run(engine, sweep, saved, agreement.scores)
-        measured = _compared(agreement) | _measured(sweep, scores, prepared, config.verify)
-    return collected(config, sweep, prepared, scores, dropped, provenance, measured)
+        begun = _begun(encoder, pairs, config, progress)
+        warn_of_differences(begun.prepared)
+        with progress_of(checkpoint, begun.provenance, begun.prepared, begun.sweep) as saved:
+            scores = _run(begun, begun.sweep, saved)
+        _require_all(begun.engine, begun.sweep, scores)
+        measured = _measured(begun.sweep, scores, begun.prepared, config.verify)
+    measured = _compared(begun.agreement) | measured
+    return collected(
+        config, begun.sweep, begun.prepared, scores, begun.dropped, begun.provenance, measured
+    )
+
+
+def trace_shard(
+    encoder: Encoder,
+    pairs: Sequence[Pair] | None = None,
+    config: TraceConfig | None = None,
+    *,
+    shard: Shard,
+    checkpoint: Path,
+    progress: bool | None = None,
+    **options: Unpack[TraceOptions],
+) -> Path:
+    """Run one of several parts of a trace, and keep its scores in a file beside the checkpoint.
+
+    When every shard is finished, `trace` with the same arguments and the same checkpoint merges
+    them: it runs what is missing, and its result is identical to that of a single process.
+
+    Args:
+        encoder: as for `trace`.
+        pairs: all pairs of the trace.
+        config: as for `trace`.
+        shard: the part to run.
+        checkpoint: the checkpoint of the whole trace.
+        progress: as for `trace`.
+        options: as for `trace`.
+
+    Returns:
+        The file of the shard's scores. If it exists, the shard resumes from it.
+
+    Raises:
+        UnknownNameError: as `trace` does.
+        SiteError: as `trace` does.
+        TraceError: as `trace` does.
+        OutputError: as `trace` does, about the file of this shard.
+    """
+    config = with_settings(config or TraceConfig(), options, "setting of a trace")
+    file = shard.file(checkpoint)
+    with torch.inference_mode(), evaluating(encoder.model):
+        _warn_of_hooks(encoder)
+        begun = _begun(encoder, pairs, config, progress)
+        warn_of_differences(begun.prepared)
+        sweep = replace(begun.sweep, shard=shard)
+        with progress_of(file, begun.provenance, begun.prepared, sweep) as saved:
+            _run(begun, sweep, saved)
+    return file
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Begun:
+    """A trace whose pairs are prepared and whose route is known."""
+
+    engine: Engine
+    sweep: Sweep
+    prepared: Sequence[PreparedPair]
+    dropped: Sequence[Dropped]
+    provenance: Provenance
+    agreement: Agreement
+
+
+def _begun(
+    encoder: Encoder, pairs: Sequence[Pair] | None, config: TraceConfig, progress: bool | None
+) -> _Begun:
+    """Prepare the pairs, and choose the route."""
+    pairs = radiology_pairs() if pairs is None else list(pairs)
+    engine = _engine(config)
+    plan = plan_for(encoder, config.sites, config.window)
+    corruption = _corruption(config).prepared(pairs, encoder)
+    prepared, dropped = prepare(encoder, pairs, corruption, config.positions)
+    require_some(prepared, dropped)
+    sweep = Sweep(
+        encoder=encoder,
+        contrasts=[contrast for each in prepared for contrast in each.contrasts],
+        anchors=_anchors(encoder, prepared),
+        direction=config.direction,
+        plan=plan,
+        row_tokens=config.row_tokens,
+        progress=progress,
+    )
+    provenance = provenance_of(encoder, prepared, _settings(config, corruption, engine, sweep))
+    agreement = _agreement(sweep, config, engine, provenance.weights_digest)
+    return _Begun(
+        engine=engine,
+        sweep=replace(sweep, route=agreement.route),
+        prepared=prepared,
+        dropped=dropped,
+        provenance=provenance,
+        agreement=agreement,
+    )
 
 
 def require_possible(encoder: Encoder, config: TraceConfig) -> None:
@@ -185,21 +262,15 @@ def _settings(
     }
 
 
-def _run(
-    engine: Engine,
-    sweep: Sweep,
-    saved: Checkpoint | None,
-    compared: Mapping[int, ContrastScores],
-) -> dict[int, ContrastScores]:
+def _run(begun: _Begun, sweep: Sweep, saved: Checkpoint | None) -> dict[int, ContrastScores]:
     """Return the scores of every contrast; finished ones are saved whatever happens."""
-    earlier = saved.done if saved else {}
+    compared, earlier = begun.agreement.scores, saved.done if saved else {}
     done = {**compared, **earlier}
     new = [compared[index] for index in compared if index not in earlier]
-    for scores in chain(new, engine.run(replace(sweep, done=frozenset(done)))):
+    for scores in chain(new, begun.engine.run(replace(sweep, done=frozenset(done)))):
         done[scores.index] = scores
         if saved:
             saved.add(scores)
-    _require_all(engine, sweep, done)
     return done
 
 

@@ -7,6 +7,7 @@ that its patch can reach (see `patched_forward`). Cells whose score is known are
 
 __all__ = ["Exact", "batch_indices", "no_effect", "rerun", "scores_of_batch"]
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import override
 
+from negtrace.errors import EncoderError, NegtraceWarning
 from negtrace.tracing.engines.base import ENGINES, Engine
 from negtrace.tracing.engines.batch import Batch, Recording, batch_of, record
 from negtrace.tracing.engines.patched_forward import patched_scores
@@ -30,18 +32,69 @@ class Exact(Engine):
 
     @override
     def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
+        row_tokens = sweep.row_tokens
         for indices in batch_indices(sweep):
-            part = sweep.part(indices)
-            patchings = part.patchings()
-            source = record(part, [patching.source for patching in patchings])
-            base = record(part, [patching.base for patching in patchings], cache=sweep.route.tail)
-            if sweep.route.from_layer:
-                sweep.encoder.learn_calls(base.ids[:1])
-            batch = batch_of(part, base, source)
-            if part.only is not None:
-                _restrict(batch, part.only)
-            patched = _patched(part, batch)
-            yield from scores_of_batch(part, indices, base, source, patched)
+            while indices:
+                batch = indices[: _fitting(sweep, indices[0], row_tokens)]
+                part = replace(sweep.part(batch), row_tokens=row_tokens)
+                try:
+                    scores = list(_scores(part, batch))
+                except (torch.OutOfMemoryError, EncoderError) as error:
+                    if not _is_out_of_memory(error):
+                        raise
+                    row_tokens = _halved(row_tokens, error)
+                else:
+                    indices = indices[len(batch) :]
+                    yield from scores
+
+
+def _fitting(sweep: Sweep, index: int, row_tokens: int) -> int:
+    """Return how many contrasts of one length make a batch: as many as fill one layer's rows."""
+    contrast = sweep.contrasts[index]
+    longest = max(len(contrast.clean.ids), len(contrast.corrupt.ids))
+    return max(1, row_tokens // longest**2)
+
+
+def _scores(part: Sweep, indices: Sequence[int]) -> Iterator[ContrastScores]:
+    """Yield the scores of one batch, each under its index in the whole sweep."""
+    patchings = part.patchings()
+    source = record(part, [patching.source for patching in patchings])
+    base = record(part, [patching.base for patching in patchings], cache=part.route.tail)
+    if part.route.from_layer:
+        part.encoder.learn_calls(base.ids[:1])
+    batch = batch_of(part, base, source)
+    if part.only is not None:
+        _restrict(batch, part.only)
+    yield from scores_of_batch(part, indices, base, source, _patched(part, batch))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return True for an accelerator out of memory; an error about the model has it as its cause."""
+    return isinstance(error, torch.OutOfMemoryError) or isinstance(
+        error.__cause__, torch.OutOfMemoryError
+    )
+
+
+def _halved(row_tokens: int, error: Exception) -> int:
+    """Return half the number of tokens that run at once, and say so.
+
+    Raises:
+        EncoderError: when not even one token at a time fits.
+    """
+    if row_tokens == 1:
+        raise EncoderError(
+            "the accelerator has too little memory for one statement at a time; free memory, load "
+            "the model in half precision, or run it on the CPU"
+        ) from error
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
+    warnings.warn(
+        f"out of memory at row_tokens={row_tokens}; the trace goes on with {row_tokens // 2}, and "
+        "scores differ by rounding from those of a trace that had the memory",
+        NegtraceWarning,
+        stacklevel=2,
+    )
+    return row_tokens // 2
 
 
 def batch_indices(sweep: Sweep) -> Iterator[list[int]]:

@@ -21,6 +21,7 @@ from negtrace.tracing.corruptions.contrast import Contrast, Run
 from negtrace.tracing.engines.routes import FASTEST, Route
 from negtrace.tracing.plan import ROW_TOKENS, Plan
 from negtrace.tracing.positions import Group
+from negtrace.tracing.shard import Shard
 
 T = TypeVar("T")
 
@@ -92,6 +93,8 @@ class Sweep:
     """Tokens that run at once, at most."""
     done: Collection[int] = frozenset()
     """Indices of contrasts whose scores are known already."""
+    shard: Shard | None = None
+    """The part of the batches to run; None runs all."""
     progress: bool | None = None
     """Whether to show a progress bar; None shows it on a terminal only."""
     route: Route = FASTEST
@@ -136,6 +139,7 @@ class Sweep:
             contrasts=[self.contrasts[index] for index in indices],
             anchors=self.anchors[list(indices)] if anchors is None else anchors,
             done=frozenset(),
+            shard=None,
             progress=False,
             only=None if cells is None else {n: cells[index] for n, index in enumerate(indices)},
         )
@@ -153,13 +157,18 @@ class Sweep:
         for index, contrast in enumerate(self.contrasts):
             lengths = len(contrast.clean.ids), len(contrast.corrupt.ids)
             by_lengths.setdefault(lengths, []).append(index)
-        with self._progress_bar() as bar:
-            for lengths, indices in sorted(by_lengths.items()):
-                for batch in batched(indices, max(1, size(max(lengths)))):
-                    if not all(index in self.done for index in batch):
-                        yield list(batch)
-                    bar.update(len(batch))
+        batches: Sequence[list[int]] = [
+            list(batch)
+            for lengths, indices in sorted(by_lengths.items())
+            for batch in batched(indices, max(1, size(max(lengths))))
+        ]
+        batches = self.shard.of(batches) if self.shard else batches
+        with self._progress_bar(sum(map(len, batches))) as bar:
+            for batch in batches:
+                if not all(index in self.done for index in batch):
+                    yield batch
+                bar.update(len(batch))
 
-    def _progress_bar(self) -> tqdm:
+    def _progress_bar(self, total: int) -> tqdm:
         disable = None if self.progress is None else not self.progress
-        return tqdm(total=len(self.contrasts), unit="pair", disable=disable, desc=self.direction)
+        return tqdm(total=total, unit="pair", disable=disable, desc=self.direction)

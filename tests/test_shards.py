@@ -1,0 +1,166 @@
+"""Several processes: shards of a trace merge to the result of a single process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+
+import negtrace
+from negtrace import cli
+from negtrace.errors import OutputError, TraceError
+from negtrace.experiments import run_shard, run_trace
+from negtrace.pairs.pair import Pair
+from negtrace.tracing import Shard, trace_shard
+from negtrace.tracing.checkpoint import Checkpoint
+from negtrace.tracing.records import RecordFile
+
+FORMATS = ("png",)
+
+
+def pairs() -> list[Pair]:
+    return negtrace.radiology_pairs()[:40]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Return JSON and arrays of a trace, without the time and the digest of what holds it."""
+    found: dict[str, Any] = {}
+    for direction in ("denoising", "noising"):
+        document = json.loads((folder / f"{direction}.json").read_bytes())
+        document["provenance"].pop("time")
+        del document["raw"], document["checksum"]
+        found[direction] = document, load_file(folder / f"{direction}.safetensors")
+    return found
+
+
+def assert_same(one: tuple[Any, Any], other: tuple[Any, Any]) -> None:
+    """Require the same JSON and the same bytes of every array."""
+    assert one[0] == other[0]
+    assert one[1].keys() == other[1].keys()
+    for name, array in one[1].items():
+        assert array.tobytes() == other[1][name].tobytes(), name
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The results of a single process."""
+    out = tmp_path_factory.mktemp("alone")
+    run_trace(negtrace.load("toy"), out, pairs(), formats=FORMATS)
+    return results(out)
+
+
+def test_shards_merge_to_the_result_of_a_single_process(
+    tmp_path: Path, alone: dict[str, Any]
+) -> None:
+    for number in (3, 1, 2):
+        run_shard(negtrace.load("toy"), tmp_path, pairs(), shard=Shard(number, 3))
+    run_trace(negtrace.load("toy"), tmp_path, pairs(), formats=FORMATS)
+    for direction, result in results(tmp_path).items():
+        assert_same(result, alone[direction])
+    assert not list(tmp_path.glob("*partial*"))
+
+
+def test_the_merge_runs_nothing_that_a_shard_has_run(tmp_path: Path) -> None:
+    encoder, whole = negtrace.load("toy"), tmp_path / "whole.partial"
+    files = [
+        trace_shard(encoder, pairs(), shard=Shard(n, 2), checkpoint=whole, row_tokens=1024)
+        for n in (1, 2)
+    ]
+    ran: list[int] = []
+    real = Checkpoint.add
+
+    def add(self: Checkpoint, scores: Any) -> None:
+        ran.append(scores.index)
+        real(self, scores)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "add", add)
+        files[0].unlink()
+        negtrace.trace(encoder, pairs(), checkpoint=whole, row_tokens=1024)
+        assert 0 < len(ran) < 40  # the half of the lost shard
+        ran.clear()
+        negtrace.trace(encoder, pairs(), checkpoint=whole, row_tokens=1024)
+        assert not ran
+
+
+def test_a_shard_that_is_missing_is_run_by_the_merge(tmp_path: Path, alone: dict[str, Any]) -> None:
+    run_shard(negtrace.load("toy"), tmp_path, pairs(), shard=Shard(2, 2), directions=["noising"])
+    run_trace(negtrace.load("toy"), tmp_path, pairs(), formats=FORMATS)
+    for direction, result in results(tmp_path).items():
+        assert_same(result, alone[direction])
+
+
+def test_a_shard_of_another_trace_is_refused_by_the_merge(tmp_path: Path) -> None:
+    encoder, checkpoint = negtrace.load("toy"), tmp_path / "x"
+    trace_shard(encoder, pairs(), shard=Shard(1, 2), checkpoint=checkpoint)
+    with pytest.raises(OutputError, match=r"holds another run; it differs in .*direction"):
+        negtrace.trace(encoder, pairs(), checkpoint=checkpoint, direction="noising")
+
+
+def test_a_trace_is_refused_while_a_shard_runs(tmp_path: Path) -> None:
+    encoder, checkpoint = negtrace.load("toy"), tmp_path / "x"
+    file = trace_shard(encoder, pairs()[:4], shard=Shard(1, 2), checkpoint=checkpoint)
+    with RecordFile(file, b"") as records:
+        header = json.loads(next(iter(records.records())))
+    with (
+        Checkpoint.held(file, header["trace"]),
+        pytest.raises(OutputError, match=rf"in use by process {os.getpid()}"),
+    ):
+        negtrace.trace(encoder, pairs()[:4], checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    "name", ["0/4", "5/4", "1/0", "1", "a/b", "1/4/2", "-1/4", "1/" + "9" * 50]
+)
+def test_a_shard_that_is_none_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(TraceError, match="shard"):
+        Shard.named(name)
+    assert cli.main(["trace", "toy", f"--shard={name}"]) == 1
+    assert "shard" in capsys.readouterr().err
+
+
+def test_a_shard_cannot_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["trace", "toy", "--out", str(tmp_path), "--shard", "1/2", "--overwrite"]
+    assert cli.main(command) == 1
+    assert "would remove the work of the other shards" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_processes_of_a_launcher_share_the_work(tmp_path: Path) -> None:
+    command = ["trace", "toy", "--limit", "12", "--formats", "png"]
+    assert cli.main([*command, "--out", str(tmp_path / "one")]) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher += ["--nproc-per-node", "2", "-m", "negtrace"]
+    run = subprocess.run(  # noqa: S603
+        [*launcher, *command, "--out", str(tmp_path / "two")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode == 0, run.stderr
+    assert "Traceback" not in run.stderr
+    assert run.stdout.count("wrote") <= 1  # the first process alone reports
+    one, two = results(tmp_path / "one"), results(tmp_path / "two")
+    for direction in one:
+        assert_same(two[direction], one[direction])
+
+
+def test_a_process_that_fails_ends_the_run_with_its_reason(tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher += ["--nproc-per-node", "2", "-m", "negtrace"]
+    command = ["trace", "toy", "--window", "99"]
+    run = subprocess.run(  # noqa: S603
+        [*launcher, *command, "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode != 0
+    assert "negtrace: a window of 99" in run.stderr
