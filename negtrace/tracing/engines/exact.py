@@ -69,7 +69,7 @@ def _scores(part: Sweep, indices: Sequence[int]) -> Iterator[ContrastScores]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Return True for an accelerator out of memory; an error about the model has it as its cause."""
+    """Return True if an accelerator ran out of memory, or that is the cause of the error."""
     return isinstance(error, torch.OutOfMemoryError) or isinstance(
         error.__cause__, torch.OutOfMemoryError
     )
