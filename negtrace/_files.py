@@ -3,9 +3,10 @@
 __all__ = [
     "as_json",
     "canonical",
+    "is_file",
+    "is_folder",
     "locked",
     "pack",
-    "parse_json",
     "pretty_json",
     "read_bytes",
     "require_writable",
@@ -19,7 +20,6 @@ import csv
 import hashlib
 import io
 import json
-import math
 import os
 import platform
 import re
@@ -37,19 +37,11 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from negtrace._json import parse_json
 from negtrace.errors import CTEError, OutputError
 
 # One key, because safetensors keeps no order among several and the bytes must be reproducible.
 HEADER = "negtrace"
-
-LEVELS = 100
-"""Most levels of lists and objects in JSON that is read."""
-
-LONGEST_NUMBER = 100
-"""Most characters of a number in JSON that is read."""
-
-_HALF_CHARACTER = re.compile(r"\\u[dD][89abAB]")
-"""Half of a character beyond U+FFFF, or the first half of one, as JSON writes it."""
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Characters that a cell of a spreadsheet begins with if it is a formula."""
@@ -74,75 +66,6 @@ def canonical(value: Any) -> bytes:
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
     return text.encode()
-
-
-def parse_json(data: bytes | str) -> Any:
-    """Return the value in a JSON text, which may come from anywhere and be damaged.
-
-    Stricter than `json.loads`: the value can be walked through, compared, hashed and written again.
-
-    >>> parse_json('{"a": [1, null]}')
-    {'a': [1, None]}
-    >>> parse_json("[NaN]")
-    Traceback (most recent call last):
-    ValueError: NaN is no number of JSON
-
-    Raises:
-        ValueError: for bytes that are not UTF-8, a text that is not JSON, more than 100 levels, a
-            number that is not finite or has more than 100 characters, and half a character.
-    """
-    text = data if isinstance(data, str) else data.decode("utf-8-sig")
-    try:
-        value = json.loads(
-            text, parse_int=_integer, parse_float=_finite, parse_constant=_no_constant
-        )
-    except RecursionError:
-        raise ValueError(f"more than {LEVELS} levels of lists and objects") from None
-    _require_flat(value)
-    if _HALF_CHARACTER.search(text) or (isinstance(data, str) and not data.isascii()):
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise ValueError("half of a character (a lone surrogate)") from error
-    return value
-
-
-def _integer(text: str) -> int:
-    _require_short(text)
-    return int(text)
-
-
-def _finite(text: str) -> float:
-    _require_short(text)
-    if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text} is too large for a number")
-    return value
-
-
-def _require_short(text: str) -> None:
-    if len(text) > LONGEST_NUMBER:
-        raise ValueError(f"a number of {len(text)} characters; expected {LONGEST_NUMBER} or fewer")
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _require_flat(value: Any) -> None:
-    """Raise a ValueError for lists and objects within each other at too many levels."""
-    level = [value]
-    for _ in range(LEVELS + 1):
-        parts = (part for container in level for part in _parts(container))
-        level = [part for part in parts if isinstance(part, dict | list)]
-        if not level:
-            return
-    raise ValueError(f"more than {LEVELS} levels of lists and objects")
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def pretty_json(value: Any) -> bytes:
@@ -303,6 +226,16 @@ def require_writable(folder: Path) -> None:
         raise OutputError(
             f"cannot write into {folder}: {error.strerror or error}; name another folder"
         ) from error
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is a file. `Path.is_file` raises an error for too long a name."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether there is a folder. `Path.is_dir` raises an error for too long a name."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 def read_bytes(path: Path) -> bytes:

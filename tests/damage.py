@@ -110,23 +110,26 @@ _BYTES = (
 )
 
 
-def torn(rng: Random, data: bytes) -> bytes:
-    """Return bytes that are cut off, flipped, or hold what should not be there."""
+def torn(rng: Random, data: bytes, levels: int = LEVELS) -> bytes:
+    """Return bytes that are cut off, flipped, or hold what should not be there.
+
+    Few hold lists in lists, of so many levels, since those take long.
+    """
     start, end = sorted(rng.randrange(len(data) + 1) for _ in range(2))
-    kind = rng.randrange(10)
-    if kind == 0:
+    kind = rng.randrange(40)
+    if kind < 5:
         return data[:start]
-    if kind == 1:
+    if kind < 10:
         return data[:start] + data[end:]
-    if kind == 2:
+    if kind < 13:
         return data[:start] + data[start:end][:200] * 2 + data[end:]
-    if kind == 3:
+    if kind < 17:
         return data[:start] + rng.choice(_NUMBERS) + data[start:]
-    if kind == 4:
-        return data[:start] + rng.choice((b"[", b'{"a":', b"{", b"[1,")) * LEVELS + data[start:]
-    if kind == 5:
+    if kind == 17:
+        return data[:start] + rng.choice((b"[", b'{"a":', b"{", b"[1,")) * levels + data[start:]
+    if kind < 21:
         return data[:start] + bytes(min(end - start, 50)) + data[end:]
-    if kind == 6:
+    if kind < 28:
         return data[:start] + rng.choice(_BYTES) + data[start:]
     flipped = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 3, 10)) if data else 0):

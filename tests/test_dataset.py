@@ -292,7 +292,7 @@ def test_written_pairs_and_claim_sets_can_be_read(
 
     # The images of these sources are names only.
     monkeypatch.setattr(claim_sets, "image_note", lambda *_, **__: None)
-    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    monkeypatch.setattr(os.path, "isfile", lambda _: True)
     for split in SPLITS:
         pairs = read_pairs(built / f"pairs-{split}.jsonl")
         assert len(pairs) == len(source_files.lines(built, "pairs", split))

@@ -14,14 +14,17 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from negtrace._files import write_bytes
+from negtrace._json import parse_json, violation
+from negtrace._messages import excerpt
 from negtrace.datasets.note import Note
 from negtrace.errors import BenchError
 
 REPORT_NAME = "negtrace.bench"
 REPORT_VERSION = 1
+
+_WAY_OUT = "restore it, or run the benchmark again"
+
 TOO_FEW = "too few groups for an interval"
 DECIMALS = 10
 """Decimals that numbers are rounded to in JSON."""
@@ -146,8 +149,10 @@ def _row_to_json(row: ReportRow) -> dict[str, Any]:
 
 
 def _row_from_json(row: Mapping[str, Any]) -> ReportRow:
-    missing = {name: float("nan") for name in ("estimate", "low", "high") if row[name] is None}
-    return ReportRow(**{**row, **missing})
+    numbers = {name: row[name] for name in ("estimate", "low", "high")}
+    numbers = {name: float("nan" if value is None else value) for name, value in numbers.items()}
+    chance = None if row["chance"] is None else float(row["chance"])
+    return ReportRow(**{**row, **numbers, "chance": chance, "n": int(row["n"])})
 
 
 def _note_to_json(note: Note, include_text: bool) -> dict[str, Any]:
@@ -195,20 +200,21 @@ def read_report(path: Path | str) -> Report:
 def _checked(path: Path | str) -> dict[str, Any]:
     """Read a report's JSON and check it against the schema."""
     try:
-        document = json.loads(Path(path).read_bytes())
+        document = parse_json(Path(path).read_bytes())
     except (OSError, ValueError) as error:
-        raise BenchError(f"{path} is not a benchmark report ({error})") from error
+        raise BenchError(f"{path} is not a benchmark report ({error}); {_WAY_OUT}") from error
     if not isinstance(document, dict) or document.get("schema") != REPORT_NAME:
-        raise BenchError(f'{path} is not a benchmark report: it lacks "schema": "{REPORT_NAME}"')
+        raise BenchError(
+            f'{path} is not a benchmark report: it lacks "schema": "{REPORT_NAME}"; give a file of '
+            "negtrace bench"
+        )
     if document.get("version") != REPORT_VERSION:
         raise BenchError(
-            f"{path} has version {document.get('version')!r}; expected {REPORT_VERSION}. "
+            f"{path} has version {excerpt(document.get('version'))}; expected {REPORT_VERSION}. "
             "Read it with the negtrace that wrote it"
         )
-    validator = jsonschema.Draft202012Validator(report_schema())
-    violation = jsonschema.exceptions.best_match(validator.iter_errors(document))
-    if violation is not None:
+    if broken := violation(document, report_schema()):
         raise BenchError(
-            f"{path} does not follow version {REPORT_VERSION} at {violation.json_path}"
+            f"{path} does not follow version {REPORT_VERSION} at {broken[0]}; {_WAY_OUT}"
         )
     return document

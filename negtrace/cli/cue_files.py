@@ -3,11 +3,11 @@
 __all__ = ["CueRow", "cue_rows"]
 
 import csv
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from negtrace._json import parse_json
 from negtrace.errors import LanguageError
 from negtrace.language.cues import Cue, read_cues
 from negtrace.language.words import Span
@@ -103,14 +103,13 @@ def _cells(
     path: Path, file: Iterable[str], mark: str, column: str | None
 ) -> Iterator[tuple[int, str]]:
     rows = csv.reader(file, delimiter=mark)
-    header = next(rows, None) or []
-    if column is None or column not in header:
-        raise LanguageError(
-            f"{path} has no column {column!r}; it has {', '.join(header) or 'none'}"
-        )
-    index = header.index(column)
     limit = csv.field_size_limit(_LONGEST)
     try:
+        header = next(rows, None) or []
+        if column is None or column not in header:
+            shown = ", ".join(header)[:200] or "none"
+            raise LanguageError(f"{path} has no column {column!r}; it has {shown}")
+        index = header.index(column)
         for row in rows:
             if row and len(row) <= index:
                 raise LanguageError(
@@ -127,8 +126,8 @@ def _cells(
 
 def _value(path: Path, number: int, line: str, column: str | None) -> str:
     try:
-        record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+        record = parse_json(line, foreign=True)
+    except ValueError as error:
         raise LanguageError(
             f"{path}, line {number}: not JSON; expected one object a line"
         ) from error

@@ -86,7 +86,7 @@ def build_dataset(
     identity = _identity(plan, config, pseudonyms)
     folder = DatasetFolder(out, names, identity, overwrite=overwrite)
     if card := folder.card():
-        return Card(**card)
+        return card
     extra = [name.replace(".jsonl", ".parquet") for name in names] if config.parquet else []
     with folder:
         if not folder.progress.whole:

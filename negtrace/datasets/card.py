@@ -1,13 +1,14 @@
 """Data cards: what a data set holds, what was left out of its sources, and how it was made."""
 
-__all__ = ["Card", "read_card"]
+__all__ = ["Card", "card_from_json", "read_card"]
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from negtrace._json import parse_json
 from negtrace.errors import DatasetError
 
 _TITLES = {"claims": "Claim sets", "captions": "Negated captions", "pairs": "Tracing pairs"}
@@ -112,6 +113,54 @@ def read_card(path: Path | str) -> Card:
     path = Path(path)
     path = path / "card.json" if path.is_dir() else path
     try:
-        return Card(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
+        return card_from_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise DatasetError(f"{path} is no data card ({error}); give a data set's folder") from error
+
+
+def card_from_json(data: bytes) -> Card:
+    """Return the card in the bytes of a `card.json`.
+
+    Raises:
+        ValueError: when they hold none.
+    """
+    document = parse_json(data)
+    names = [field.name for field in fields(Card)]
+    if not isinstance(document, dict) or set(document) != set(names):
+        raise ValueError(f"it is no object of {', '.join(names)}")
+    for name, fits in _FITS.items():
+        if not fits(document[name]):
+            raise ValueError(f"{name} does not hold what a data card has there")
+    return Card(**document)
+
+
+def _is_identity(value: Any) -> bool:
+    match value:
+        case {"version": str(), "config": {"seed": int()}, "key": str(), "sources": [*sources]}:
+            keys = ("source", "layout", "digest")
+            return all(isinstance(s, dict) and all(key in s for key in keys) for s in sources)
+    return False
+
+
+def _is_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(type(count) is int for count in value.values())
+
+
+def _is_examples(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(rows, list) and all(isinstance(row, list) and len(row) == 2 for row in rows)
+        for rows in value.values()
+    )
+
+
+def _is_files(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(file, dict) for file in value.values())
+
+
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "identity": _is_identity,
+    "counts": _is_counts,
+    "examples": _is_examples,
+    "files": _is_files,
+}
+"""The fields of a card, each with its test."""

@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from negtrace._files import canonical, sha256, write_bytes
+from negtrace._json import parse_json
+from negtrace.datasets.card import Card, card_from_json
 from negtrace.datasets.splits import stable_hash
 from negtrace.errors import OutputError
 from negtrace.results.run_folder import RunFolder, require_same
@@ -75,18 +77,18 @@ class DatasetFolder:
         self._files: dict[str, BinaryIO] = {}
         self._hashes: dict[str, Any] = {}
 
-    def card(self) -> dict[str, Any] | None:
+    def card(self) -> Card | None:
         """Return the card of a data set that is complete, or None."""
         if self._overwrite:
             return None
         try:
-            card = json.loads((self.out / CARD).read_bytes())
+            card = card_from_json((self.out / CARD).read_bytes())
         except OSError:
             return None
         except ValueError as error:
             raise OutputError(f"{self.out / CARD} is no data card ({error}); {_WAY_OUT}") from error
-        self._require_same(card.get("identity"))
-        return dict(card)
+        self._require_same(card.identity)
+        return card
 
     def __enter__(self) -> "DatasetFolder":
         with ExitStack() as undo:
@@ -150,13 +152,13 @@ class DatasetFolder:
     def _read(self, state: Path) -> Progress:
         """Return the progress of an earlier run of the same identity."""
         try:
-            stored = json.loads(state.read_bytes())
+            stored = parse_json(state.read_bytes())
             checksum = stored.pop("checksum")
             if checksum != sha256(canonical(stored)):
                 raise ValueError("its checksum is another")
             identity, counts = stored.pop("identity"), Counter(stored.pop("counts"))
             progress = Progress(**stored, counts=counts)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._damaged(PROGRESS, str(error)) from error
         self._require_same(identity)
         return progress

@@ -13,7 +13,6 @@ __all__ = [
     "write_adapter",
 ]
 
-import json
 import re
 import sys
 import warnings
@@ -23,12 +22,14 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from typing_extensions import override
 
-from negtrace._files import write_bytes
-from negtrace._messages import listed
+from negtrace._files import is_file, write_bytes
+from negtrace._json import parse_json
+from negtrace._messages import excerpt, listed
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.families import FAMILIES, Family, LoadRequest
 from negtrace.errors import EncoderError, require
@@ -227,8 +228,11 @@ def merge_adapter(model: nn.Module, folder: Path) -> None:
     try:
         config = _peft().PeftConfig.from_pretrained(str(folder))
         stored = load_file(folder / WEIGHTS)
-    except (OSError, ValueError, KeyError) as error:
-        raise EncoderError(f"{folder.name}: cannot read its adapter: {error}") from error
+    # peft takes whatever its configuration holds, so errors of many kinds can come.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
+        raise EncoderError(
+            f"{folder.name}: cannot read its adapter ({error}); save or download it again"
+        ) from error
     if config.peft_type != "LORA":
         raise EncoderError(f"{folder.name}: an adapter of type {config.peft_type}; expected LORA")
     config.inference_mode = True
@@ -298,13 +302,13 @@ class AdapterFamily(Family):
                 "sentence-transformers model. Merge it with that library, save the whole model, "
                 "and load that"
             )
-        base = json.loads((folder / CONFIG).read_text("utf-8")).get("base_model_name_or_path")
+        base = _base_of(folder)
         if not base:
             raise EncoderError(
                 f"{folder.name}: its {CONFIG} does not name the model that was adapted; load that "
                 "model and call negtrace.encoders.lora.merge_adapter(encoder.model, folder)"
             )
-        if (Path(base) / CONFIG).is_file():
+        if is_file(Path(base) / CONFIG):
             raise EncoderError(
                 f"{folder.resolve().name}: the model that its {CONFIG} names is an adapter too; "
                 "merge that one into its model first, and save the whole model"
@@ -313,3 +317,20 @@ class AdapterFamily(Family):
         merge_adapter(encoder.model, folder)
         encoder.name = request.name
         return encoder
+
+
+def _base_of(folder: Path) -> str | None:
+    """Return the name of the model that an adapter was trained on, if its configuration has one."""
+    try:
+        config = parse_json((folder / CONFIG).read_bytes())
+        base = config.get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError) as error:
+        raise EncoderError(
+            f"{folder.name}: cannot read its {CONFIG} ({error}); save or download the adapter again"
+        ) from error
+    if not isinstance(base, str | None):
+        raise EncoderError(
+            f"{folder.name}: base_model_name_or_path in its {CONFIG} is {excerpt(base)}; expected "
+            "the name of a model"
+        )
+    return base

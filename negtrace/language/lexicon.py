@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from itertools import product
+from math import prod
 
+from negtrace._messages import excerpt
 from negtrace.errors import LanguageError
 from negtrace.language.words import Words, split
 
@@ -29,6 +31,9 @@ CATEGORIES: tuple[str, ...] = (
 """Keys of a lexicon that hold phrases. A phrase under two keys counts for the first one."""
 
 _WORD_SETS = ("abbreviations", "light", "carrying", "closing", "auxiliaries", "verbs", "couplers")
+
+MOST_SEQUENCES = 10_000
+"""Most sequences of words that one phrase stands for."""
 
 _CLAUSE_END, _NUMBER = "$", "#"
 _CLAUSE_ENDS = frozenset([_CLAUSE_END, *".,;:!?)]", "and", "but", "or"])
@@ -134,12 +139,12 @@ def _parse(source: str) -> Lexicon:
     known = (*CATEGORIES, *_WORD_SETS)
     try:
         rows: Mapping[str, object] = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # long numbers, and lists within lists
         raise LanguageError(f"the lexicon is not TOML ({error}); see lexicon.toml") from error
     for key, row in rows.items():
         if key not in known or not isinstance(row, list) or not all(map(_is_phrase, row)):
             raise LanguageError(
-                f"the lexicon's {key!r} is not a list of phrases under a known key; "
+                f"the lexicon's {excerpt(key)} is not a list of phrases under a known key; "
                 f"known: {', '.join(known)}"
             )
     return _build({key: list(map(str, row)) for key, row in rows.items() if isinstance(row, list)})
@@ -170,9 +175,14 @@ def _build(rows: Mapping[str, Sequence[str]]) -> Lexicon:
 def _word_sequences(phrase: str) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
     """Yield every sequence of words that a phrase stands for, and which of the words negate."""
     slots = [_choices(word) for word in (phrase if "[" in phrase else f"[{phrase}]").split()]
+    if (count := prod(len(options) for options, _, _ in slots)) > MOST_SEQUENCES:
+        raise LanguageError(
+            f"the phrase {excerpt(phrase)} stands for {count} sequences of words; expected "
+            f"{MOST_SEQUENCES} or fewer: write several phrases"
+        )
     if not (any(opens for _, opens, _ in slots) and any(closes for _, _, closes in slots)):
         raise LanguageError(
-            f"the phrase {phrase!r} needs one opening and one closing bracket around its cue"
+            f"the phrase {excerpt(phrase)} needs one opening and one closing bracket around its cue"
         )
     for choice in product(*(options for options, _, _ in slots)):
         words: list[str] = []
@@ -184,7 +194,7 @@ def _word_sequences(phrase: str) -> Iterator[tuple[tuple[str, ...], tuple[int, i
         last = min(last, len(words) - (words[-1:] == [_CLAUSE_END]))
         if first >= last or words[0] == _CLAUSE_END:
             raise LanguageError(
-                f"the phrase {phrase!r} may consist of no words; make one of them required"
+                f"the phrase {excerpt(phrase)} may consist of no words; make one of them required"
             )
         yield tuple(words), (first, last)
 

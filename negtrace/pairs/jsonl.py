@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from negtrace._files import write_bytes
+from negtrace._files import is_file, write_bytes
+from negtrace._json import parse_json
 from negtrace._messages import excerpt
 from negtrace.errors import NegtraceWarning, PairError
 from negtrace.pairs.anchor import Anchor
@@ -106,10 +107,10 @@ def _pair(line: bytes, folder: Path) -> Pair:
     if len(line) > LONGEST_LINE:
         raise PairError(f"{len(line)} bytes; expected {LONGEST_LINE} or fewer: no model reads more")
     try:
-        row = json.loads(line.decode())
+        row = parse_json(line)
     except UnicodeDecodeError as error:
         raise PairError(f"not UTF-8 at byte {error.start}; save the file as UTF-8") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise PairError(f"not JSON ({error}); write one object a line") from error
     if not isinstance(row, dict):
         raise PairError(f"a JSON {type(row).__name__}; expected an object with {', '.join(_KEYS)}")
@@ -141,7 +142,7 @@ def _require_keys(row: Mapping[str, Any], known: Sequence[str], needed: Sequence
 
 def _anchor(row: Mapping[str, str], folder: Path) -> Anchor:
     image = folder / row["image"] if "image" in row else None
-    if image is not None and not image.is_file():
+    if image is not None and not is_file(image):
         raise PairError(f"no image file at {image}; paths are relative to the pairs file")
     return Anchor(text=row.get("text"), image=image)
 

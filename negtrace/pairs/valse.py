@@ -5,7 +5,6 @@ A foil differs from its caption by a negator: "There are cars." and "There are n
 
 __all__ = ["ValseRow", "read_valse_rows", "valse_pairs"]
 
-import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from negtrace._files import is_file
+from negtrace._json import parse_json
 from negtrace._messages import excerpt
 from negtrace.errors import NegtraceWarning, PairError
 from negtrace.pairs.anchor import Anchor
@@ -73,7 +74,7 @@ class ValseRow:
 
     def _image(self, images: Path) -> Anchor:
         image = images / self.image_file
-        if not image.is_file():
+        if not is_file(image):
             raise PairError(f"no image file at {image}; give the folder that holds VALSE's images")
         return Anchor(image=image)
 
@@ -86,7 +87,7 @@ def read_valse_rows(path: str | Path) -> Iterator[tuple[int, ValseRow | PairErro
     """
     path = Path(path)
     try:
-        rows = json.loads(path.read_bytes())
+        rows = parse_json(path.read_bytes(), foreign=True)
     except OSError as error:
         raise PairError(f"{path} cannot be read ({error.strerror}); give VALSE's JSON") from error
     except ValueError as error:

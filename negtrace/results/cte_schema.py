@@ -7,9 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
-from negtrace._files import canonical, parse_json, sha256
+from negtrace._files import canonical, sha256
+from negtrace._json import parse_json, violation
 from negtrace._messages import excerpt
 from negtrace.errors import CTEError
 
@@ -60,12 +59,10 @@ def _check_version(path: Path, content: Any) -> None:
 
 
 def _check_schema(path: Path, content: dict[str, Any]) -> None:
-    validator = jsonschema.Draft202012Validator(schema())
-    error = jsonschema.exceptions.best_match(validator.iter_errors(content))
-    if error is not None:
+    if broken := violation(content, schema()):
+        place, reason = broken
         raise CTEError(
-            f"{path} does not follow version {VERSION} at {error.json_path}: "
-            f"{error.message[:200]}; {WAY_OUT}"
+            f"{path} does not follow version {VERSION} at {place}: {reason[:200]}; {WAY_OUT}"
         )
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from negtrace._files import pack, parse_json, read_bytes, sha256, unpack
+from negtrace._files import pack, read_bytes, sha256, unpack
+from negtrace._json import parse_json
 from negtrace._messages import excerpt
 from negtrace.errors import CTEError
 from negtrace.results.provenance import Dropped, Provenance
@@ -56,12 +57,8 @@ def _is_provenance(value: object) -> bool:
     names = {field.name for field in fields(Provenance)}
     if not isinstance(value, dict) or set(value) | {"composition"} != names:
         return False
-    texts = {**value, "revision": value.get("revision") or ""}
-    return (
-        isinstance(texts.pop("config"), dict)
-        and isinstance(texts.pop("composition", None), dict | None)
-        and all(map(_is_text, texts.values()))
-    )
+    kinds = {"config": dict, "composition": dict | None, "revision": str | None}
+    return all(isinstance(part, kinds.get(name, str)) for name, part in value.items())
 
 
 _FIELDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from negtrace._files import canonical, locked, require_writable, write_bytes
+from negtrace._json import parse_json
 from negtrace._messages import listed
 from negtrace.errors import OutputError
 
@@ -94,10 +95,10 @@ class RunFolder:
         """Return the runs that the folder holds, by command."""
         file = self.path / RUN
         try:
-            runs = json.loads(file.read_bytes())
+            runs = parse_json(file.read_bytes())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise OutputError(f"{file} is damaged ({error}); {_WAY_OUT}") from error
         if not isinstance(runs, dict) or not all(isinstance(run, dict) for run in runs.values()):
             raise OutputError(f"{file} does not say which runs the folder holds; {_WAY_OUT}")

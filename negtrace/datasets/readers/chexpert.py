@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from negtrace._files import is_file, is_folder
 from negtrace._messages import excerpt
 from negtrace.datasets.config import DatasetConfig
 from negtrace.datasets.note import Note
@@ -222,11 +223,11 @@ class _InsideFolder:
         """Tell whether to leave out the first folder of this path, and of all if a file exists."""
         if self._left_to_check:
             self._left_to_check -= 1
-            whole, inner = (self._folder / path).is_file(), (self._folder / rest).is_file()
+            whole, inner = is_file(self._folder / path), is_file(self._folder / rest)
             if whole != inner:
                 self._strip = inner
                 return inner
-        strip = self._folder.resolve().name == first and not (self._folder / first).is_dir()
+        strip = self._folder.resolve().name == first and not is_folder(self._folder / first)
         if not self._left_to_check:
             self._strip = strip
         return strip

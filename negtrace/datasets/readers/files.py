@@ -12,13 +12,14 @@ __all__ = [
 ]
 
 import codecs
-import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from negtrace._json import LEVELS, LONGEST_NUMBER, parse_json
 from negtrace.datasets.note import Note
 from negtrace.datasets.readers.csv import LONGEST, CsvRow, check_row, csv_rows
 from negtrace.errors import DatasetError
@@ -145,10 +146,10 @@ def _lines(name: str, file: Iterable[bytes]) -> Iterator[tuple[int, dict[str, An
         if not line.strip():
             continue
         try:
-            value = json.loads(line.removeprefix(_BYTE_ORDER_MARK).decode())
+            value = parse_json(line, foreign=True)
         except UnicodeDecodeError:
             yield number, Note(file=name, row=number, code="mojibake", detail="not UTF-8")
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             yield number, Note(file=name, row=number, code="json", detail=f"not JSON: {error}")
         else:
             yield number, _object(name, number, value)
@@ -160,9 +161,9 @@ def _array(name: str, file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | No
 
     row = 0
     try:
-        for row, value in enumerate(ijson.items(_ValidUtf8(file), "item"), start=1):
+        for row, value in enumerate(ijson.items(_Bounded(_ValidUtf8(file)), "item"), start=1):
             yield row, _object(name, row, value)
-    except ijson.JSONError as error:
+    except (ijson.JSONError, _OutOfBoundsError) as error:
         reason = str(error).partition("\n")[0]
         detail = f"not JSON from here on: {reason}"
         yield row + 1, Note(file=name, row=row + 1, code="json", detail=detail)
@@ -185,6 +186,70 @@ class _ValidUtf8:
             return self._decoder.decode(b"", final=bool(size)).encode()
         # A chunk may end within the first character, and an empty result would end the file.
         return self._decoder.decode(chunk).encode() or self.read(size)
+
+
+class _OutOfBoundsError(Exception):
+    """JSON with too many levels or too long a number."""
+
+
+_TOKEN = re.compile(rb'\\.|["\[\]{}]|[-+.eE0-9]{%d,}' % (LONGEST_NUMBER + 1), re.DOTALL)
+_NUMBER = b"-+.eE0123456789"
+
+
+class _Bounded:
+    """JSON in UTF-8, up to what ijson must not see: too many levels, or too long a number.
+
+    For one array of many levels ijson takes gigabytes of memory, and it crashes at a number of
+    thousands of digits.
+    """
+
+    def __init__(self, file: _ValidUtf8) -> None:
+        self._file = file
+        self._held = b""
+        """Bytes that were read, and belong to what comes next: half a number, or a backslash."""
+        self._level = 0
+        self._in_text = False
+        self._reason = ""
+
+    def read(self, size: int) -> bytes:
+        """Return about `size` bytes; none at the end of the file.
+
+        Raises:
+            _OutOfBoundsError: when everything up to the trouble was returned.
+        """
+        if not size:
+            return b""
+        while not self._reason:
+            chunk = self._file.read(size)
+            data, self._held = self._held + chunk, b""
+            if content := self._checked(data, last=not chunk):
+                return content
+            if not chunk and not self._reason:
+                return b""
+        raise _OutOfBoundsError(self._reason)
+
+    def _checked(self, data: bytes, *, last: bool) -> bytes:
+        """Return the bytes before trouble, and hold those back that belong to what comes next."""
+        for token in _TOKEN.finditer(data):
+            if self._in_text or token[0] == b'"':
+                self._in_text ^= token[0] == b'"'
+            elif token[0] in (b"]", b"}"):
+                self._level -= 1
+            elif token[0] in (b"[", b"{"):
+                self._level += 1
+                if self._level > LEVELS:
+                    self._reason = f"more than {LEVELS} levels of lists and objects"
+            elif not token[0].startswith(b"\\"):
+                self._reason = f"a number of more than {LONGEST_NUMBER} characters"
+            if self._reason:
+                return data[: token.start()]
+        if self._in_text:
+            held = (len(data) - len(data.rstrip(b"\\"))) % 2
+        else:
+            held = len(data) - len(data.rstrip(_NUMBER))
+        if held and not last:
+            data, self._held = data[:-held], data[-held:]
+        return data
 
 
 def _object(name: str, row: int, value: Any) -> dict[str, Any] | Note:

@@ -27,6 +27,7 @@ from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import extract_commit_hash
 
 from negtrace._files import write_bytes
+from negtrace._json import parse_json
 from negtrace.encoders.huggingface.sentence_transformers import (
     SENTENCE_CONFIG,
     TRANSFORMER_FILES,
@@ -226,9 +227,20 @@ class ModelFiles:
         return extract_commit_hash(path, None) or self.revision
 
     def json(self, path: str) -> Any | None:
-        """Return the content of a JSON file of the model; None where there is no such file."""
+        """Return the content of a JSON file of the model; None where there is no such file.
+
+        Raises:
+            EncoderError: when it cannot be read.
+        """
         file = self._file(path)
-        return None if file is None else json.loads(Path(file).read_text("utf-8"))
+        if file is None:
+            return None
+        try:
+            return parse_json(Path(file).read_bytes(), foreign=True)
+        except (OSError, ValueError) as error:
+            raise EncoderError(
+                f"{self.name}: cannot read its {path} ({error}); download or save the model again"
+            ) from error
 
     def _file(self, path: str) -> str | None:
         file: str | None = cached_file(
