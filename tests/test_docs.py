@@ -236,6 +236,16 @@ def test_the_page_on_reliability_shows_time_and_memory() -> None:
         assert f"| {row['pairs']:,} | {row['seconds']:g} | {row['mib']:,} |" in page
 
 
+def test_the_page_on_reliability_shows_the_cost_before_and_after() -> None:
+    page = (DOCS / "explanation" / "reliability.md").read_text("utf-8")
+    for row in json.loads((RESULTS / "cost.json").read_text("utf-8"))["rows"]:
+        cells = [
+            f"{row['estimate'][name] / unit:g} / {row['trace'][name] / unit:g}"
+            for name, unit in (("seconds", 1), ("mib", 1), ("flops", 1e9))
+        ]
+        assert f"| {row['pairs']:,} | {' | '.join(cells)} |" in page
+
+
 def test_the_page_on_reliability_shows_what_was_tried() -> None:
     page = (DOCS / "explanation" / "reliability.md").read_text("utf-8")
     found = json.loads((RESULTS / "faults.json").read_text("utf-8"))["commands"]

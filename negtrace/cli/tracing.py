@@ -136,6 +136,9 @@ class Trace(_Traced):
     shard: str | None = None
     """Run one part of the trace alone, such as 2/8: the second of eight. The parts can run on
     several machines that see the folder. The same command without this option merges them."""
+    estimate: bool = False
+    """Say what the trace would take in arithmetic, time and memory, from a few of its batches;
+    write nothing."""
     config: OmitArgPrefixes[_Options] = field(default_factory=_Options)
 
     def run(self) -> None:
@@ -145,13 +148,26 @@ class Trace(_Traced):
         the results.
         """
         shard = launched()
-        if self.shard is not None:
+        if self.estimate:
+            self._estimate()
+        elif self.shard is not None:
             self._run_shard(Shard.named(self.shard), shard)
         elif shard is None:
             self._run_whole(overwrite=self.overwrite)
         else:
             with meeting() as wait:
                 self._run_together(shard, wait)
+
+    def _estimate(self) -> None:
+        """Print what each direction would take."""
+        from negtrace.tracing.cost import cost_of_trace
+
+        pairs, encoder = self._pairs(), self.load()
+        for direction in self._directions:
+            cost = cost_of_trace(
+                encoder, pairs, self.config, settings=settings(self.set), direction=direction
+            )
+            say(f"{direction}: {cost}")
 
     def _run_whole(self, *, overwrite: bool) -> None:
         """Run or merge the trace, and report it."""

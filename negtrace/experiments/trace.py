@@ -19,10 +19,11 @@ from negtrace.results.cte_json import Document, read_json, write_json
 from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity
 from negtrace.results.options import DIRECTIONS
 from negtrace.results.run_folder import RunFolder
+from negtrace.tracing.begun import require_possible
 from negtrace.tracing.config import TraceConfig
 from negtrace.tracing.selectivity import head_selectivity
 from negtrace.tracing.shard import Shard, shard_files
-from negtrace.tracing.trace import require_possible, trace, trace_shard
+from negtrace.tracing.trace import trace, trace_shard
 from negtrace.version import __version__
 
 ENDINGS = ("json", "safetensors", "partial", "partial.*-of-*")

@@ -1,10 +1,10 @@
 """A trace: prepare the pairs, run the sweep, and collect the result."""
 
-__all__ = ["require_possible", "trace", "trace_shard"]
+__all__ = ["trace", "trace_shard"]
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Unpack
@@ -17,25 +17,18 @@ from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import evaluating, hooks_in
 from negtrace.errors import NegtraceWarning, TraceError
 from negtrace.pairs.pair import Pair
-from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.cte import CTE
-from negtrace.results.provenance import Dropped, Provenance
+from negtrace.tracing.begun import Begun, begun_trace
 from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.collect import collected
-from negtrace.tracing.config import TraceConfig, TraceOptions, refuse_to_verify
-from negtrace.tracing.corruptions.base import Corruption, corruption_named
-from negtrace.tracing.engines.agreement import Agreement, fastest_route
-from negtrace.tracing.engines.base import Engine, engine_named
-from negtrace.tracing.engines.exact import Exact
-from negtrace.tracing.engines.routes import FASTEST
+from negtrace.tracing.config import TraceConfig, TraceOptions
+from negtrace.tracing.engines.agreement import Agreement
+from negtrace.tracing.engines.base import Engine
 from negtrace.tracing.engines.sweep import ContrastScores, Sweep
-from negtrace.tracing.positions import name_of
 from negtrace.tracing.precision import deviation, half_precision
-from negtrace.tracing.prepare import PreparedPair, prepare, require_some, warn_of_differences
+from negtrace.tracing.prepare import PreparedPair, warn_of_differences
 from negtrace.tracing.progress import progress_of
-from negtrace.tracing.provenance import provenance_of
 from negtrace.tracing.shard import Shard
-from negtrace.tracing.sites import plan_for
 from negtrace.tracing.verify import verified
 
 
@@ -76,7 +69,7 @@ def trace(
     config = with_settings(config or TraceConfig(), options, "setting of a trace")
     with torch.inference_mode(), evaluating(encoder.model):
         _warn_of_hooks(encoder)  # with the model's lock: hooks of another thread are not the user's
-        begun = _begun(encoder, pairs, config, progress)
+        begun = begun_trace(encoder, pairs, config, progress)
         warn_of_differences(begun.prepared)
         with progress_of(checkpoint, begun.provenance, begun.prepared, begun.sweep) as saved:
             scores = _run(begun, begun.sweep, saved)
@@ -125,84 +118,12 @@ def trace_shard(
     file = shard.file(checkpoint)
     with torch.inference_mode(), evaluating(encoder.model):
         _warn_of_hooks(encoder)
-        begun = _begun(encoder, pairs, config, progress)
+        begun = begun_trace(encoder, pairs, config, progress)
         warn_of_differences(begun.prepared)
         sweep = replace(begun.sweep, shard=shard)
         with progress_of(file, begun.provenance, begun.prepared, sweep) as saved:
             _run(begun, sweep, saved)
     return file
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Begun:
-    """A trace whose pairs are prepared and whose route is known."""
-
-    engine: Engine
-    sweep: Sweep
-    prepared: Sequence[PreparedPair]
-    dropped: Sequence[Dropped]
-    provenance: Provenance
-    agreement: Agreement
-
-
-def _begun(
-    encoder: Encoder, pairs: Sequence[Pair] | None, config: TraceConfig, progress: bool | None
-) -> _Begun:
-    """Prepare the pairs, and choose the route."""
-    pairs = radiology_pairs() if pairs is None else list(pairs)
-    engine = _engine(config)
-    plan = plan_for(encoder, config.sites, config.window)
-    corruption = _corruption(config).prepared(pairs, encoder)
-    prepared, dropped = prepare(encoder, pairs, corruption, config.positions)
-    require_some(prepared, dropped)
-    sweep = Sweep(
-        encoder=encoder,
-        contrasts=[contrast for each in prepared for contrast in each.contrasts],
-        anchors=_anchors(encoder, prepared),
-        direction=config.direction,
-        plan=plan,
-        row_tokens=config.row_tokens,
-        progress=progress,
-    )
-    provenance = provenance_of(encoder, prepared, _settings(config, corruption, engine, sweep))
-    agreement = _agreement(sweep, config, engine, provenance.weights_digest)
-    return _Begun(
-        engine=engine,
-        sweep=replace(sweep, route=agreement.route),
-        prepared=prepared,
-        dropped=dropped,
-        provenance=provenance,
-        agreement=agreement,
-    )
-
-
-def require_possible(encoder: Encoder, config: TraceConfig) -> None:
-    """Raise the error that `trace` would raise for settings that do not fit, before any work.
-
-    Raises:
-        UnknownNameError: for an unknown setting of the corruption.
-        SiteError: for a site that the model does not offer, or a window that is too wide.
-        TraceError: for a setting out of its range.
-    """
-    _engine(config)
-    _corruption(config)
-    plan_for(encoder, config.sites, config.window)
-
-
-def _engine(config: TraceConfig) -> Engine:
-    """Return the engine that the config names."""
-    method = config.method
-    engine = method if isinstance(method, Engine) else engine_named(method, steps=config.steps)
-    if config.verify and engine.estimator == "exact":
-        refuse_to_verify(config.verify, engine.name)
-    return engine
-
-
-def _corruption(config: TraceConfig) -> Corruption:
-    """Return the corruption that the config names."""
-    if isinstance(config.corruption, Corruption):
-        return config.corruption
-    return corruption_named(config.corruption, config.settings)
 
 
 def _warn_of_hooks(encoder: Encoder) -> None:
@@ -212,24 +133,6 @@ def _warn_of_hooks(encoder: Encoder) -> None:
             NegtraceWarning,
             stacklevel=3,
         )
-
-
-def _anchors(encoder: Encoder, prepared: Sequence[PreparedPair]) -> torch.Tensor:
-    """Return the embedded anchor of every contrast, [contrast dim]."""
-    embedded = encoder.embed_anchors([each.pair.anchor for each in prepared])
-    return embedded[[row for row, each in enumerate(prepared) for _ in each.contrasts]]
-
-
-def _agreement(sweep: Sweep, config: TraceConfig, engine: Engine, digest: str) -> Agreement:
-    """Return the fastest route that agrees with plain forwards; the fastest if none is asked for.
-
-    An estimate needs no route, unless it is verified.
-    """
-    exact = isinstance(engine, Exact)
-    if not config.self_check or not (exact or config.verify):
-        return Agreement(route=FASTEST, cells=0, gap=0.0, rejected={})
-    agreement = fastest_route(sweep, digest)
-    return agreement if exact else replace(agreement, scores={})
 
 
 def _compared(agreement: Agreement) -> dict[str, object]:
@@ -245,24 +148,7 @@ def _compared(agreement: Agreement) -> dict[str, object]:
     }
 
 
-def _settings(
-    config: TraceConfig, corruption: Corruption, engine: Engine, sweep: Sweep
-) -> dict[str, object]:
-    """Return the settings that the provenance holds, as JSON values."""
-    return {
-        "corruption": corruption.settings(),
-        "direction": config.direction,
-        "sites": [site.name for site in sweep.plan.sites],
-        "positions": name_of(config.positions),
-        "window": config.window,
-        "method": engine.estimator,
-        "steps": getattr(engine, "steps", None),
-        # An engine that gives the same scores in another way; the key is part of the file format.
-        "sweeper": None if engine.name == engine.estimator else engine.name,
-    }
-
-
-def _run(begun: _Begun, sweep: Sweep, saved: Checkpoint | None) -> dict[int, ContrastScores]:
+def _run(begun: Begun, sweep: Sweep, saved: Checkpoint | None) -> dict[int, ContrastScores]:
     """Return the scores of every contrast; finished ones are saved whatever happens."""
     compared, earlier = begun.agreement.scores, saved.done if saved else {}
     done = {**compared, **earlier}

@@ -1,0 +1,131 @@
+"""A trace that has begun: its pairs are prepared, and the route of its rows is known."""
+
+__all__ = ["Begun", "begun_trace", "require_possible"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from negtrace.encoders.base import Encoder
+from negtrace.pairs.pair import Pair
+from negtrace.pairs.radiology import radiology_pairs
+from negtrace.results.provenance import Dropped, Provenance
+from negtrace.tracing.config import TraceConfig, refuse_to_verify
+from negtrace.tracing.corruptions.base import Corruption, corruption_named
+from negtrace.tracing.engines.agreement import Agreement, fastest_route
+from negtrace.tracing.engines.base import Engine, engine_named
+from negtrace.tracing.engines.exact import Exact
+from negtrace.tracing.engines.routes import FASTEST
+from negtrace.tracing.engines.sweep import Sweep
+from negtrace.tracing.positions import name_of
+from negtrace.tracing.prepare import PreparedPair, prepare, require_some
+from negtrace.tracing.provenance import provenance_of
+from negtrace.tracing.sites import plan_for
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Begun:
+    """A trace whose pairs are prepared and whose route is known."""
+
+    engine: Engine
+    sweep: Sweep
+    prepared: Sequence[PreparedPair]
+    dropped: Sequence[Dropped]
+    provenance: Provenance
+    agreement: Agreement
+
+
+def begun_trace(
+    encoder: Encoder, pairs: Sequence[Pair] | None, config: TraceConfig, progress: bool | None
+) -> Begun:
+    """Prepare the pairs, and choose the route."""
+    pairs = radiology_pairs() if pairs is None else list(pairs)
+    engine = _engine(config)
+    plan = plan_for(encoder, config.sites, config.window)
+    corruption = _corruption(config).prepared(pairs, encoder)
+    prepared, dropped = prepare(encoder, pairs, corruption, config.positions)
+    require_some(prepared, dropped)
+    sweep = Sweep(
+        encoder=encoder,
+        contrasts=[contrast for each in prepared for contrast in each.contrasts],
+        anchors=_anchors(encoder, prepared),
+        direction=config.direction,
+        plan=plan,
+        row_tokens=config.row_tokens,
+        progress=progress,
+    )
+    provenance = provenance_of(encoder, prepared, _settings(config, corruption, engine, sweep))
+    agreement = _agreement(sweep, config, engine, provenance.weights_digest)
+    return Begun(
+        engine=engine,
+        sweep=replace(sweep, route=agreement.route),
+        prepared=prepared,
+        dropped=dropped,
+        provenance=provenance,
+        agreement=agreement,
+    )
+
+
+def require_possible(encoder: Encoder, config: TraceConfig) -> None:
+    """Raise the error that `trace` would raise for settings that do not fit, before any work.
+
+    Raises:
+        UnknownNameError: for an unknown setting of the corruption.
+        SiteError: for a site that the model does not offer, or a window that is too wide.
+        TraceError: for a setting out of its range.
+    """
+    _engine(config)
+    _corruption(config)
+    plan_for(encoder, config.sites, config.window)
+
+
+def _engine(config: TraceConfig) -> Engine:
+    """Return the engine that the config names."""
+    method = config.method
+    engine = method if isinstance(method, Engine) else engine_named(method, steps=config.steps)
+    if config.verify and engine.estimator == "exact":
+        refuse_to_verify(config.verify, engine.name)
+    return engine
+
+
+def _corruption(config: TraceConfig) -> Corruption:
+    """Return the corruption that the config names."""
+    if isinstance(config.corruption, Corruption):
+        return config.corruption
+    return corruption_named(config.corruption, config.settings)
+
+
+def _anchors(encoder: Encoder, prepared: Sequence[PreparedPair]) -> torch.Tensor:
+    """Return the embedded anchor of every contrast, [contrast dim]."""
+    embedded = encoder.embed_anchors([each.pair.anchor for each in prepared])
+    return embedded[[row for row, each in enumerate(prepared) for _ in each.contrasts]]
+
+
+def _agreement(sweep: Sweep, config: TraceConfig, engine: Engine, digest: str) -> Agreement:
+    """Return the fastest route that agrees with plain forwards; the fastest if none is asked for.
+
+    An estimate needs no route, unless it is verified.
+    """
+    exact = isinstance(engine, Exact)
+    if not config.self_check or not (exact or config.verify):
+        return Agreement(route=FASTEST, cells=0, gap=0.0, rejected={})
+    agreement = fastest_route(sweep, digest)
+    return agreement if exact else replace(agreement, scores={})
+
+
+def _settings(
+    config: TraceConfig, corruption: Corruption, engine: Engine, sweep: Sweep
+) -> dict[str, object]:
+    """Return the settings that the provenance holds, as JSON values."""
+    return {
+        "corruption": corruption.settings(),
+        "direction": config.direction,
+        "sites": [site.name for site in sweep.plan.sites],
+        "positions": name_of(config.positions),
+        "window": config.window,
+        "method": engine.estimator,
+        "steps": getattr(engine, "steps", None),
+        # An engine that gives the same scores in another way; the key is part of the file format.
+        "sweeper": None if engine.name == engine.estimator else engine.name,
+    }
