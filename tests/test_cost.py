@@ -23,7 +23,7 @@ def test_flops_and_cells_are_those_of_the_trace(count: int) -> None:
     assert cost.pairs == len(cte)
     assert cost.dropped == len(cte.dropped)
     assert cost.flops > 0
-    assert cost.flops == pytest.approx(counter.get_total_flops(), rel=0.2)
+    assert cost.flops == pytest.approx(counter.get_total_flops(), rel=0.3)
     tokens = (cte.roles >= 0).sum() * len(cte.layers) * len(cte.sites)
     assert cost.cells == pytest.approx(tokens, rel=0.1)
 

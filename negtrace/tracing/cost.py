@@ -34,7 +34,7 @@ MIB = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a trace would take, in one direction."""
+    """Arithmetic, time and memory of a trace in one direction."""
 
     pairs: int
     """Number of pairs that can be traced."""
@@ -87,9 +87,9 @@ def cost_of_trace(
     config = with_settings(config or TraceConfig(), options, "setting of a trace")
     with torch.inference_mode(), evaluating(encoder.model):
         start = time.perf_counter()
-        with FlopCounterMode(display=False) as counter:  # of anchors, and of the self-check
-            begun = begun_trace(encoder, pairs, config, False)
+        begun = begun_trace(encoder, pairs, config, False)
         preparing = time.perf_counter() - start
+        embedding = _flops_of_anchors(begun)
         batches = _by_length(begun)
         chosen = np.unique(np.linspace(0, len(batches) - 1, SAMPLES).astype(int)).tolist()
         lengths = sorted(batches)
@@ -104,13 +104,23 @@ def cost_of_trace(
         pairs=len(begun.prepared),
         dropped=len(begun.dropped),
         cells=round(cells),
-        flops=counter.get_total_flops() + flops,
+        flops=embedding + flops,
         seconds=preparing + seconds,
         mebibytes=None if (now := peak_memory()) is None else now + bytes_ / MIB,
         device_mebibytes=torch.cuda.max_memory_allocated(encoder.device) / MIB
         if encoder.device.type == "cuda"
         else None,
     )
+
+
+def _flops_of_anchors(begun: Begun) -> float:
+    """Return the FLOPs of embedding every anchor, from some of them."""
+    anchors = [each.pair.anchor for each in begun.prepared]
+    distinct = list({each.text or id(each): each for each in anchors}.values())
+    some = distinct[:SAMPLES]
+    with FlopCounterMode(display=False) as counter:
+        begun.sweep.encoder.embed_anchors(some)
+    return float(counter.get_total_flops()) * len(distinct) / len(some)
 
 
 def _by_length(begun: Begun) -> dict[int, list[list[int]]]:
