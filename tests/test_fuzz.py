@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import pytest
@@ -27,8 +27,9 @@ from negtrace.datasets.card import read_card
 from negtrace.datasets.claim_sets import read_claim_sets
 from negtrace.datasets.config import DatasetConfig
 from negtrace.datasets.folder import DatasetFolder
+from negtrace.datasets.note import Note
 from negtrace.datasets.readers.base import layout_of
-from negtrace.datasets.readers.files import read_table
+from negtrace.datasets.readers.files import _Bounded, _ValidUtf8, json_objects, read_table
 from negtrace.errors import NegtraceError, NegtraceWarning
 from negtrace.language.lexicon import load_lexicon
 from negtrace.language.words import split
@@ -385,3 +386,53 @@ def test_a_reader_gives_a_value_or_a_negtrace_error(name: str) -> None:
     assert counts["inputs"] >= SEEDS * reader.inputs
     if name not in TOLERANT:
         assert counts["inputs"] > counts["refused"] > counts["inputs"] / 20
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False) | st.text('a"\\é[{1'),
+    lambda parts: st.lists(parts) | st.dictionaries(st.text('k"\\]1'), parts),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@given(st.lists(JSON_VALUES), st.integers(1, 40), st.sampled_from([None, 2]))
+def test_bounds_leave_json_as_it_is(values: list[Any], size: int, indent: int | None) -> None:
+    data = json.dumps(values, ensure_ascii=False, indent=indent).encode()
+    with TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        bounded = _Bounded(_ValidUtf8(file))
+        parts = list(iter(lambda: bounded.read(size), b""))
+    assert b"".join(parts) == data
+    assert json.loads(b"".join(parts)) == values
+
+
+OUT_OF_BOUNDS = {
+    "levels": (b"[" * 100, "more than 100 levels"),
+    "many levels": (b"[" * 100_000, "more than 100 levels"),
+    "objects": (b'{"a":' * 100, "more than 100 levels"),
+    "digits": (b"1" * 101, "a number of more than 100 characters"),
+    "many digits": (b"-0." + b"1" * 5_000, "a number of more than 100 characters"),
+}
+
+
+@pytest.mark.parametrize("space", [0, 65_500, 65_530, 131_000])
+@pytest.mark.parametrize("name", OUT_OF_BOUNDS)
+def test_an_array_is_read_up_to_what_is_out_of_bounds(
+    name: str, space: int, tmp_path: Path
+) -> None:
+    text, reason = OUT_OF_BOUNDS[name]
+    (tmp_path / "a.json").write_bytes(b'[{"id": 1},' + b" " * space + text)
+    first, note = json_objects(tmp_path / "a.json")
+    assert first == (1, {"id": 1})
+    assert isinstance(note[1], Note)
+    assert reason in note[1].detail
+
+
+@pytest.mark.parametrize("text", [b"[" * 99 + b"]" * 99, b"1" * 100, b'"%s"' % (b"1[{" * 200)])
+def test_an_array_is_read_up_to_its_bounds(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b'[{"id": 1},' + text + b',{"id": 2}]')
+    values = [value for _, value in json_objects(tmp_path / "a.json")]
+    assert len(values) == 3
+    assert values[::2] == [{"id": 1}, {"id": 2}]

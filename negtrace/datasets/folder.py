@@ -191,7 +191,14 @@ class DatasetFolder:
             self._studies = sqlite3.connect(path, isolation_level=None)
             self._open.callback(self._studies.close)
             # Committed at checkpoints only, so that waiting for the disk costs nothing.
-            for line in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", _TABLE, "BEGIN"):
+            for line in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"):
+                self._studies.execute(line)
+            if self.progress.done:
+                self._studies.execute("SELECT 1 FROM seen LIMIT 1")
+                [(state,)] = self._studies.execute("PRAGMA quick_check(1)").fetchall()
+                if state != "ok":
+                    raise self._damaged(path.name, state.splitlines()[0])
+            for line in (_TABLE, "BEGIN"):
                 self._studies.execute(line)
         except sqlite3.DatabaseError as error:
             raise self._damaged(path.name, str(error)) from error

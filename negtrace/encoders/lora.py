@@ -225,24 +225,45 @@ def merge_adapter(model: nn.Module, folder: Path) -> None:
             "take them off (unload()), and give the model that this returns; or put the adapter of "
             "the folder beside them with load_adapter() of the PeftModel"
         )
-    try:
-        config = _peft().PeftConfig.from_pretrained(str(folder))
-        stored = load_file(folder / WEIGHTS)
-    # peft takes whatever its configuration holds, so errors of many kinds can come.
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
-        raise EncoderError(
-            f"{folder.name}: cannot read its adapter ({error}); save or download it again"
-        ) from error
+    config, stored = _configuration(folder), _stored_weights(folder)
     if config.peft_type != "LORA":
-        raise EncoderError(f"{folder.name}: an adapter of type {config.peft_type}; expected LORA")
+        raise EncoderError(
+            f"{folder.name}: its {CONFIG} says an adapter of type {config.peft_type}; expected LORA"
+        )
     config.inference_mode = True
-    attached = Attached(model, config)
+    try:
+        attached = Attached(model, config)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _unreadable(folder, CONFIG, error) from error
     try:
         _fill(attached, {_name_in_model(name): value for name, value in stored.items()}, folder)
     except BaseException:
         attached.take_off(merged=False)
         raise
     attached.take_off(merged=True)
+
+
+def _configuration(folder: Path) -> Any:
+    try:
+        parse_json((folder / CONFIG).read_bytes(), foreign=True)  # peft takes any depth
+        return _peft().PeftConfig.from_pretrained(str(folder))
+    # peft takes whatever its configuration holds, so errors of many kinds can come.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _unreadable(folder, CONFIG, error) from error
+
+
+def _stored_weights(folder: Path) -> dict[str, Tensor]:
+    try:
+        return dict(load_file(folder / WEIGHTS))
+    except (OSError, ValueError, LookupError, SafetensorError) as error:
+        raise _unreadable(folder, WEIGHTS, error) from error
+
+
+def _unreadable(folder: Path, file: str, error: Exception) -> EncoderError:
+    return EncoderError(
+        f"{folder.name}: cannot use its {file} ({str(error)[:200]}); save or download the adapter "
+        "again"
+    )
 
 
 def _fill(attached: Attached, values: Mapping[str, Tensor], folder: Path) -> None:
@@ -325,9 +346,7 @@ def _base_of(folder: Path) -> str | None:
         config = parse_json((folder / CONFIG).read_bytes())
         base = config.get("base_model_name_or_path")
     except (OSError, ValueError, AttributeError) as error:
-        raise EncoderError(
-            f"{folder.name}: cannot read its {CONFIG} ({error}); save or download the adapter again"
-        ) from error
+        raise _unreadable(folder, CONFIG, error) from error
     if not isinstance(base, str | None):
         raise EncoderError(
             f"{folder.name}: base_model_name_or_path in its {CONFIG} is {excerpt(base)}; expected "
