@@ -352,6 +352,9 @@ def test_cells_that_a_law_fixes_are_no_tests() -> None:
     for layer, role in ((0, "cue"), (1, "cue"), (2, "cue"), (1, "subject")):
         assert np.isnan(effect.at(layer, role).p)
         assert np.isnan(effect.at(layer, role).q)
+    for layer, role in ((0, "cue"), (1, "cue"), (1, "subject")):  # rounding is no spread
+        cell = effect.at(layer, role)
+        assert cell.low == cell.value == cell.high
     assert effect.at(0, "subject").p == pytest.approx(2 / 2**10)
     assert np.isfinite(effect.q).sum() == np.isfinite(effect.p).sum() == 3 * 7 - 4
 

@@ -28,6 +28,7 @@ from negtrace.results.statistics import (
     AGGREGATES,
     PairSums,
     Quotient,
+    fixed_by_law,
     grouped,
     interval,
     resample,
@@ -81,7 +82,8 @@ def confidence_interval(sums: PairSums, aggregate: str, options: Resampling) -> 
 
     A quotient of sums has a studentised bootstrap interval. Any other aggregate has the interval of
     random subsets of the pairs. Ends are NaN where fewer than `MIN_PAIRS` pairs have the cell,
-    without draws, and where the pairs do not determine them: an effect that few pairs have.
+    without draws, and where the pairs do not determine them: an effect that few pairs have. Both
+    ends are the effect itself where a law of tracing fixes it at 0 or 1 in every pair.
 
     Args:
         sums: cells of each pair, summed.
@@ -102,6 +104,10 @@ def confidence_interval(sums: PairSums, aggregate: str, options: Resampling) -> 
         else:
             draws = function(sums, subsets(units(len(sums.d)), **named))
             low, high = interval(draws, confidence=options.confidence)
+        # There, a spread is rounding alone, and would decide whether there is an interval.
+        value = function(sums, np.ones((1, len(sums.d))))[0]
+        fixed = fixed_by_law(sums)
+        low, high = np.where(fixed, value, low), np.where(fixed, value, high)
     return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
 
 

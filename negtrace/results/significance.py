@@ -5,9 +5,9 @@ __all__ = ["ALPHA", "adjusted", "sign_flip_test"]
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from negtrace.results.statistics import AGGREGATES, PairSums, Quotient, grouped, units
+from negtrace.results.statistics import AGGREGATES, PairSums, Quotient, fixed_by_law, grouped, units
 
 ALPHA = 0.05
 """Largest q at which a cell counts as clear of 0."""
@@ -17,9 +17,6 @@ FLIPS = 9999
 
 CELLS, AT_ONCE = 256, 1000
 """Cells and patterns of signs that are tested at once, which bounds the memory."""
-
-ROUNDING = 1e-4
-"""Largest distance of an effect from 0 or 1 that rounding can make, in single precision."""
 
 
 def sign_flip_test(
@@ -40,7 +37,7 @@ def sign_flip_test(
         p by cell. NaN where there is nothing to test: no pair has the cell, or its effect is 0 in
         every pair, or 1 in every pair, up to rounding, as laws of tracing say of some cells.
     """
-    tested = _open(sums)
+    tested = (sums.tokens > 0).any(axis=0) & ~fixed_by_law(sums)
     terms = _contributions(sums, aggregate)
     columns = grouped(terms, units(len(terms)))[:, tested]
     reached = np.abs(columns.sum(axis=0)) * (1 - 1e-9)  # equal sums differ by rounding
@@ -83,15 +80,6 @@ def _contributions(sums: PairSums, aggregate: str) -> Float[np.ndarray, "pair si
     if isinstance(function, Quotient):
         return function.terms(sums)[0]
     return np.asarray(np.sign(sums.numerators / sums.d[:, None, None, None]) * sums.tokens)
-
-
-def _open(sums: PairSums) -> Bool[np.ndarray, "site layer label"]:
-    """Tell for each cell whether its effect is not the same by law in every pair."""
-    present = sums.tokens > 0
-    scale = np.where(present, sums.tokens, 1.0) * sums.d[:, None, None, None]
-    ratios = sums.numerators / scale
-    lawful = [(~present | (np.abs(ratios - law) <= ROUNDING)).all(axis=0) for law in (0.0, 1.0)]
-    return np.asarray(present.any(axis=0) & ~lawful[0] & ~lawful[1])
 
 
 def _every_pattern(count: int) -> Iterator[Float[np.ndarray, "flip unit"]]:

@@ -10,6 +10,7 @@ __all__ = [
     "AGGREGATES",
     "PairSums",
     "Quotient",
+    "fixed_by_law",
     "grouped",
     "interval",
     "mid_ranks",
@@ -24,9 +25,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 
 from negtrace._registry import Registry
+
+ROUNDING = 1e-4
+"""Largest distance of an effect from 0 or 1 that rounding can make, in single precision."""
 
 MOST_UNITS = 2000
 """Largest number of pairs that are drawn one by one."""
@@ -64,6 +68,18 @@ class PairSums:
     """Number of cells in the sum; 1 for any number of them where effects are added up."""
     d: Float[np.ndarray, " pair"]
     """Clean minus corrupt, never 0; score units."""
+
+
+def fixed_by_law(sums: PairSums) -> Bool[np.ndarray, "site layer label"]:
+    """Tell for each cell whether its effect is 0 in every pair, or 1 in every pair.
+
+    Up to rounding, as laws of tracing say of some cells; such a cell has at least one pair.
+    """
+    present = sums.tokens > 0
+    scale = np.where(present, sums.tokens, 1.0) * sums.d[:, None, None, None]
+    ratios = sums.numerators / scale
+    fixed = [(~present | (np.abs(ratios - law) <= ROUNDING)).all(axis=0) for law in (0.0, 1.0)]
+    return np.asarray(present.any(axis=0) & (fixed[0] | fixed[1]))
 
 
 Weights = Float[np.ndarray, "draw unit"]
