@@ -203,6 +203,8 @@ def drop_effect_row(document: dict[str, Any]) -> None:
         (lambda d: d["effects"][1].update(n="3"), r"at \$\.effects\[1\]\.n: '3' is not of type"),
         (lambda d: d["raw"].update(file="../a.safetensors"), r"at \$\.raw\.file"),
         (drop_effect_row, r"at \$\.effects\[0\]\.values does not have the shape \(1, 4, 7\)"),
+        (lambda d: d["effects"][0]["counts"][0][0].__setitem__(0, 10**30), "counts has more than"),
+        (lambda d: d["effects"][0].update(n=12.0), r"at \$\.effects\[0\]\.n: 12\.0 is not of"),
         (lambda d: d["layer_scores"][0]["alpha"].pop(), r"\$\.layer_scores\[0\]\.alpha does not"),
     ],
 )

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from negtrace._files import canonical, pack, sha256, unpack
+from negtrace.bench.collapse import read_triples
 from negtrace.bench.question_files import read_candidates, read_choices, read_valse
 from negtrace.bench.report import read_report
 from negtrace.cli.cue_files import cue_rows
@@ -156,6 +157,7 @@ CLAIM_SET = {
     "wrong": [{"text": "There is edema.", "attribute": "existence"}],
     "caption": "No edema.",
 }
+TRIPLE = {"caption": "A cat.", "negation": "No cat.", "paraphrase": "A photo of a cat."}
 REPORT = {"patient": "p1", "study_id": 3, "text": "No effusion. Small nodule, left.", "age": 3.5}
 CAD_CHEST = {
     "subject_id": "1",
@@ -333,6 +335,7 @@ READERS: dict[str, Reader] = {
     "NIH": Reader("a.csv", layout("nih"), bytes_of(NIH)),
     "table": Reader("a.tsv", read_table, bytes_of(TABLE.replace(",", "\t"))),
     "claim sets": Reader("a.jsonl", read_claim_sets, json_lines(CLAIM_SET, CLAIM_SET)),
+    "triples": Reader("a.jsonl", read_triples, json_lines(TRIPLE, TRIPLE)),
     "data card": Reader("card.json", card, json_file(CARD)),
     "data card of a folder": Reader("card.json", card_of_folder, json_file(CARD)),
     "run.json": Reader("run.json", run_folder, json_file(RUN)),
