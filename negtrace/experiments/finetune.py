@@ -31,7 +31,7 @@ from negtrace.training.adapters import require_no_adapters
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.data import training_sets, usable
 from negtrace.training.fit import BlockScores, fit
-from negtrace.training.multipliers import require_names
+from negtrace.training.multipliers import multipliers, require_names
 from negtrace.training.trainer import training_arguments
 from negtrace.version import __version__
 
@@ -153,6 +153,7 @@ def _block_scores(
                 "given; leave the setting out, or give layer scores"
             )
         return scores, {"method": "given", "scales": dict(scores)}
+    multipliers(scores, config.chosen())  # settings that do not fit are refused before any work
     if not scores.stable:
         _warn(f"{scores.method}: {scores.note}")
     about = {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -28,6 +28,7 @@ from transformers.utils.hub import extract_commit_hash
 
 from negtrace._files import write_bytes
 from negtrace._json import parse_json
+from negtrace._messages import excerpt
 from negtrace.encoders.huggingface.sentence_transformers import (
     SENTENCE_CONFIG,
     TRANSFORMER_FILES,
@@ -243,6 +244,7 @@ class ModelFiles:
             ) from error
 
     def _file(self, path: str) -> str | None:
+        _require_inside(self.name, path)
         file: str | None = cached_file(
             self.source,
             path,
@@ -271,7 +273,7 @@ class ModelFiles:
         if (processor := self.image_processor()) is not None:
             processor.save_pretrained(folder)
         for module in self.json("modules.json") or ():
-            if (config := self.json(f"{module['path']}/config.json")) and module["path"]:
+            if module["path"] and (config := self.json(f"{module['path']}/config.json")):
                 path = folder / module["path"] / "config.json"
                 write_bytes(path, json.dumps(config).encode())
         for name in ("modules.json", SENTENCE_CONFIG, *TRANSFORMER_FILES):
@@ -374,3 +376,13 @@ def _without_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
+
+
+def _require_inside(name: str, path: str) -> None:
+    """Raise an EncoderError for a path that may lead out of the model's folder."""
+    windows = PureWindowsPath(path)  # splits at both kinds of slash
+    if windows.anchor or ".." in windows.parts:
+        raise EncoderError(
+            f"{name}: one of its files names {excerpt(path)}, which is outside of the model's "
+            "folder; expected a folder of the model, such as 1_Pooling"
+        )
