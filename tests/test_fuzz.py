@@ -40,7 +40,7 @@ from negtrace.results.cte import CTE
 from negtrace.results.cte_json import read_json
 from negtrace.results.run_folder import RunFolder
 
-SEEDS = 50
+SEEDS = 25
 """Draws of hypothesis for each reader. They are the same in every run."""
 
 
