@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 import negtrace
 from negtrace import cli
+from negtrace._files import pack
 from negtrace.errors import OutputError, TraceError
 from negtrace.experiments import run_shard, run_trace
 from negtrace.pairs.pair import Pair
@@ -164,3 +165,26 @@ def test_a_process_that_fails_ends_the_run_with_its_reason(tmp_path: Path) -> No
     )
     assert run.returncode != 0
     assert "negtrace: a window of 99" in run.stderr
+
+
+def test_a_checkpoint_with_sound_records_of_something_else_is_refused(tmp_path: Path) -> None:
+    encoder = negtrace.load("toy")
+    file = trace_shard(encoder, pairs()[:4], shard=Shard(1, 1), checkpoint=tmp_path / "x")
+    with RecordFile(file, b"") as records:
+        header = next(iter(records.records()))
+    known = b'{"format":"negtrace.progress","version":2'
+    deep = known + b',"trace":' + b"[" * 99999 + b"]" * 99999 + b"}"
+    for first, second, message in (
+        (known + b"}", b"", "damaged, or no progress"),
+        (deep, b"", "damaged, or no progress"),
+        (header, pack({}, {"else": 1}), "a record that is no scores"),
+        (header, pack({}, {"done": [[1, 2]]}), "a record that is no scores"),
+        (header, b"not packed", "a record that is no scores"),
+    ):
+        file.unlink()
+        with RecordFile(file, first) as records:
+            list(records.records())
+            if second:
+                records.append(second)
+        with pytest.raises(OutputError, match=f"{message}.*delete the file"):
+            trace_shard(encoder, pairs()[:4], shard=Shard(1, 1), checkpoint=tmp_path / "x")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from negtrace._files import canonical, locked, pack, unpack
+from negtrace._json import parse_json
 from negtrace.errors import NegtraceWarning, OutputError
 from negtrace.results.run_folder import require_same
 from negtrace.tracing.engines.sweep import ContrastScores
@@ -48,8 +49,13 @@ class Checkpoint:
         self._written = time.monotonic()
         records = file.records()
         _require_same(path, next(records, b""), header)
-        for record in records:
-            self.done |= {scores.index: scores for scores in _unpacked(record)}
+        try:
+            for record in records:
+                self.done |= {scores.index: scores for scores in _unpacked(record)}
+        except (KeyError, TypeError, ValueError) as error:
+            raise OutputError(
+                f"{path} holds a record that is no scores of a trace; name another file, {_WAY_OUT}"
+            ) from error
         if file.damaged:
             warnings.warn(
                 f"{path} is damaged behind {len(self.done)} finished runs; they are kept, and the "
@@ -117,9 +123,13 @@ def _require_same(path: Path, first: bytes, header: bytes) -> None:
     if first == header:
         return
     wanted, stored = json.loads(header), {}
-    with suppress(ValueError, RecursionError):
-        stored = json.loads(first)
-    if not isinstance(stored, dict) or any(stored.get(name) != FORMAT[name] for name in FORMAT):
+    with suppress(ValueError):
+        stored = parse_json(first)
+    if not (
+        isinstance(stored, dict)
+        and all(stored.get(name) == FORMAT[name] for name in FORMAT)
+        and isinstance(stored.get("trace"), dict)
+    ):
         raise OutputError(
             f"{path} is damaged, or no progress of a trace by this version; name another file, "
             f"{_WAY_OUT}"
