@@ -1,6 +1,7 @@
 """The self-check of a trace, with the engine broken on purpose: it refuses every broken route."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 import negtrace
 from negtrace.encoders.huggingface import attention
-from negtrace.errors import EncoderError
+from negtrace.errors import EncoderError, NegtraceWarning
 from negtrace.tracing.engines import agreement
 from negtrace.tracing.engines import batch as batches
 from negtrace.tracing.engines.batch import Batch
@@ -97,3 +98,37 @@ def test_the_first_the_middle_and_the_last_layer_are_compared(
     compared.clear()
     trace(encoder, PAIRS[:1], progress=False)
     assert compared == [{0, (last + 1) // 2, last}]
+
+
+def test_rows_that_run_together_in_another_way_are_compared_anew() -> None:
+    encoder = negtrace.load("phantom", self_check=False)
+    for row_tokens in (64, 4096, 4096):
+        trace(encoder, PAIRS, row_tokens=row_tokens, progress=False)
+    assert len(encoder.agreements) == 2
+    handle = encoder.blocks[0].register_forward_hook(lambda *_: None)
+    try:
+        with pytest.warns(NegtraceWarning, match="hooks of your own"):
+            trace(encoder, PAIRS, progress=False)
+    finally:
+        handle.remove()
+    assert len(encoder.agreements) == 3
+
+
+def test_a_contrast_that_overflows_is_not_the_one_that_is_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, asked = agreement._PlainForwards.score, []
+
+    def score(self: Any, cell: Any) -> float:
+        if self not in asked:
+            asked.append(self)
+        return float("nan") if self is asked[0] else real(self, cell)
+
+    monkeypatch.setattr(agreement._PlainForwards, "score", score)
+    monkeypatch.setattr(attention, "_causal", all_keys)
+    monkeypatch.setattr(attention, "_for_queries", lambda *_: None)
+    alike = [replace(PAIRS[0], id=str(number)) for number in range(4)]  # one batch
+    compared = trace(negtrace.load("phantom", self_check=False), alike, progress=False)
+    # The wrong mask is seen all the same.
+    assert compared.provenance.config["self_check"]["route"] == "from the layer"
+    assert len(asked) == 2

@@ -229,6 +229,24 @@ def test_a_t5_with_its_decoder_is_read_as_it_is_asked_to_be(tmp_path: Path) -> N
         load(tmp_path / "t5")
 
 
+def test_a_class_of_the_models_own_is_not_taken_for_a_known_one(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "model")
+    listing = json.loads((folder / "modules.json").read_text())
+    listing[1]["type"] = "custom_st.Pooling"
+    write_json(folder, "modules.json", listing)
+    with pytest.raises(EncoderError, match=r"a sentence-transformers module 'custom_st\.Pooling'"):
+        load(folder)
+
+
+def test_the_length_of_the_tokenizer_bounds_a_text_where_no_other_file_does(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "model")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    write_json(folder, "tokenizer_config.json", {**config, "model_max_length": 9})
+    assert load(folder).max_tokens == 9
+    write_json(folder, "sentence_bert_config.json", {"max_seq_length": 11})
+    assert load(folder).max_tokens == 11
+
+
 @pytest.mark.parametrize("kind", ["CLIPModel", "WordEmbeddings", "StaticEmbedding", "Router"])
 def test_a_folder_of_other_modules_is_refused_by_name(kind: str, tmp_path: Path) -> None:
     write_json(tmp_path, "modules.json", [{"path": f"0_{kind}", "type": MODULES + kind}])

@@ -101,7 +101,11 @@ def sentence_settings(read: Read) -> SentenceSettings | None:
     modules: list[dict[str, Any]] = read("modules.json") or []
     config = read(SENTENCE_CONFIG) or {}
     _require_embedding(config, read)
-    kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
+    # A class of the model's own may have the name of a known one, and do something else.
+    kinds = [
+        kind.rsplit(".", 1)[-1] if kind.startswith("sentence_transformers.") else kind
+        for kind in (module["type"] for module in modules)
+    ]
     for kind in kinds:
         if kind not in {"Transformer", "Pooling", "Dense", "Normalize", "Dropout"}:
             raise EncoderError(

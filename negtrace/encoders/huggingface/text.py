@@ -53,6 +53,8 @@ class TextEncoder(ModuleEncoder):
         settings: SentenceSettings | None = None,
         revision: str | None = None,
     ) -> None:
+        # sentence-transformers cuts there, where its own files name no length.
+        longest = NO_BOUND if settings is None else tokenizer.model_max_length
         settings = settings or SentenceSettings()
         if read_out is not None:
             one_of("read-out", read_out, READ_OUTS)
@@ -69,7 +71,7 @@ class TextEncoder(ModuleEncoder):
             EncoderDescription(
                 name=name,
                 unit="cosine",
-                max_tokens=min(settings.max_tokens or NO_BOUND, _max_tokens(model)),
+                max_tokens=min(settings.max_tokens or longest, _max_tokens(model)),
                 revision=revision,
             ),
         )

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.hooks import Edit, input_edited, widened
+from negtrace.encoders.hooks import Edit, hooks_in, input_edited, widened
 from negtrace.errors import EncoderError
 from negtrace.tracing.engines.cells import Cell, LayerSite, cells_of, layer_sites
 from negtrace.tracing.engines.exact import batch_indices, rerun
@@ -26,6 +26,9 @@ from negtrace.tracing.engines.sweep import ContrastScores, Patching, Sweep
 
 SHARE_OF_D = {torch.float32: 1e-5, torch.float64: 1e-9}
 """Largest gap between two scores that counts as none, as a share of |d|."""
+
+CANDIDATES = 8
+"""Contrasts of a batch that are tried until one has finite scores."""
 
 ROUNDING = 16
 """Units of rounding of the score's own terms that are allowed besides."""
@@ -63,7 +66,8 @@ def fastest_route(sweep: Sweep, digest: str) -> Agreement:
     """
     lengths = [max(len(c.clean.ids), len(c.corrupt.ids)) for c in sweep.contrasts]
     kinds = tuple(site.kind for site in sweep.plan.sites)
-    key = digest, sweep.direction, kinds, sweep.plan.window, min(lengths), max(lengths)
+    rows = sweep.row_tokens, *hooks_in(sweep.encoder.model)  # on which rows run together, and how
+    key = digest, sweep.direction, kinds, sweep.plan.window, min(lengths), max(lengths), rows
     agreements = sweep.encoder.agreements
     if key in agreements:
         known: Agreement = agreements[key]
@@ -132,21 +136,25 @@ def _first_and_last(sweep: Sweep) -> list[list[int]]:
 
 
 class _Judged:
-    """A batch of contrasts, with the plain scores of some cells of its last contrast."""
+    """A batch of contrasts, with the plain scores of some cells of its last finite contrast."""
 
     def __init__(self, sweep: Sweep, indices: Sequence[int], *, layers: int) -> None:
         self.sweep, self.indices = sweep, indices
-        judged = indices[-1]  # not the first row of the batch, where there are several
-        [patching] = sweep.part([judged]).patchings()
-        self.plain = _PlainForwards(sweep.encoder, sweep, patching, sweep.anchors[judged])
-        self.expected = {cell: self.plain.score(cell) for cell in _handful(sweep, patching, layers)}
+        # Not the first row of the batch, where there are several, and none that overflows.
+        for self.judged in reversed(indices[-CANDIDATES:]):
+            [patching] = sweep.part([self.judged]).patchings()
+            self.plain = _PlainForwards(sweep.encoder, sweep, patching, sweep.anchors[self.judged])
+            cells = _handful(sweep, patching, layers)
+            self.expected = {cell: self.plain.score(cell) for cell in cells}
+            if all(map(math.isfinite, self.expected.values())):
+                break
         self.scores: dict[int, ContrastScores] = {}
 
     def gap(self, route: Route) -> tuple[float, bool]:
         """Return the largest gap of a route as a share of |d|, and whether it counts as none."""
         run = rerun(replace(self.sweep, route=route), self.indices)
         self.scores = {scores.index: scores for scores in run}
-        scores = self.scores[self.indices[-1]]
+        scores = self.scores[self.judged]
         d = abs(scores.clean - scores.corrupt)
         if not math.isfinite(d):  # `collect` drops such a pair
             return 0.0, True
