@@ -365,7 +365,10 @@ def test_a_signal_ends_a_command_in_order_and_the_same_command_goes_on(
 ) -> None:
     number = signal.Signals[name]
     command = ["trace", "toy", "--limit", "8", "--out", str(tmp_path), "--direction", "noising"]
-    with started(*command, "--no-self-check", prefix=f"exec({SLOW!r})") as process:
+    # Under nohup the tests themselves ignore SIGHUP, and a process inherits that.
+    heard = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    slow = f"{heard}; exec({SLOW!r})"
+    with started(*command, "--no-self-check", prefix=slow) as process:
         assert process.stdout is not None
         while "one" not in process.stdout.readline():
             assert process.poll() is None
