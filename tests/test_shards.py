@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 import negtrace
 from negtrace import cli
 from negtrace._files import pack
-from negtrace.errors import OutputError, TraceError
+from negtrace.errors import OutputError, TraceError, UnknownNameError
 from negtrace.experiments import run_shard, run_trace
 from negtrace.pairs.pair import Pair
 from negtrace.tracing import Shard, trace_shard
@@ -131,40 +131,47 @@ def test_a_shard_cannot_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not list(tmp_path.iterdir())
 
 
-def test_processes_of_a_launcher_share_the_work(tmp_path: Path) -> None:
-    command = ["trace", "toy", "--limit", "12", "--formats", "png"]
-    assert cli.main([*command, "--out", str(tmp_path / "one")]) == 0
+def two_processes(*command: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command in two processes of a launcher."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     launcher += ["--nproc-per-node", "2", "-m", "negtrace"]
-    run = subprocess.run(  # noqa: S603
-        [*launcher, *command, "--out", str(tmp_path / "two")],
+    return subprocess.run(  # noqa: S603
+        [*launcher, *command],
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def test_processes_of_a_launcher_share_the_work(tmp_path: Path) -> None:
+    command = ["trace", "toy", "--limit", "12", "--formats", "png"]
+    assert cli.main([*command, "--out", str(tmp_path / "one")]) == 0
+    run = two_processes(*command, "--out", str(tmp_path / "two"))
     assert run.returncode == 0, run.stderr
     assert "Traceback" not in run.stderr
-    assert run.stdout.count("wrote") <= 1  # the first process alone reports
+    # The first process alone says what is traced, and reports.
+    assert run.stdout.count("12 pairs: 6 negated, 6 affirmative;") == 1
+    assert run.stdout.count("written to ") == 1
     one, two = results(tmp_path / "one"), results(tmp_path / "two")
     for direction in one:
         assert_same(two[direction], one[direction])
 
 
 def test_a_process_that_fails_ends_the_run_with_its_reason(tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launcher += ["--nproc-per-node", "2", "-m", "negtrace"]
-    command = ["trace", "toy", "--window", "99"]
-    run = subprocess.run(  # noqa: S603
-        [*launcher, *command, "--out", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    run = two_processes("trace", "toy", "--window", "99", "--out", str(tmp_path))
     assert run.returncode != 0
     assert "negtrace: a window of 99" in run.stderr
+
+
+def test_an_unknown_direction_is_refused_before_another_one_is_traced(tmp_path: Path) -> None:
+    encoder, directions = negtrace.load("toy"), ["denoising", "sideways"]
+    with pytest.raises(UnknownNameError, match="unknown direction 'sideways'"):
+        run_trace(encoder, tmp_path, pairs(), directions=directions)
+    with pytest.raises(UnknownNameError, match="unknown direction 'sideways'"):
+        run_shard(encoder, tmp_path, pairs(), shard=Shard(1, 2), directions=directions)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_with_sound_records_of_something_else_is_refused(tmp_path: Path) -> None:

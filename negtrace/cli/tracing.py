@@ -22,6 +22,7 @@ from negtrace.tracing.processes import launched, meeting
 from negtrace.tracing.shard import Shard
 
 if TYPE_CHECKING:
+    from negtrace.encoders.base import Encoder
     from negtrace.pairs.pair import Pair
     from negtrace.results.cte_json import Document
 
@@ -153,7 +154,8 @@ class Trace(_Traced):
         elif self.shard is not None:
             self._run_shard(Shard.named(self.shard), shard)
         elif shard is None:
-            self._run_whole(overwrite=self.overwrite)
+            config, pairs = self._configured(self.config), self._pairs()
+            self._run_whole(self.load(), pairs, config, overwrite=self.overwrite)
         else:
             with meeting() as wait:
                 self._run_together(shard, wait)
@@ -169,13 +171,14 @@ class Trace(_Traced):
             )
             say(f"{direction}: {cost}")
 
-    def _run_whole(self, *, overwrite: bool) -> None:
+    def _run_whole(
+        self, encoder: "Encoder", pairs: "list[Pair]", config: TraceConfig, *, overwrite: bool
+    ) -> None:
         """Run or merge the trace, and report it."""
         from negtrace.experiments.trace import run_trace
 
-        config, pairs = self._configured(self.config), self._pairs()
         documents = run_trace(
-            self.load(),
+            encoder,
             self.out,
             pairs,
             config,
@@ -205,7 +208,7 @@ class Trace(_Traced):
         from negtrace.experiments.trace import reserve_trace, run_shard
 
         first = shard.number == 1
-        config, pairs = self._configured(self.config), self._pairs(quiet=True)
+        config, pairs = self._configured(self.config), self._pairs(quiet=not first)
         encoder = self.load()
         if first:
             reserve_trace(encoder, self.out, pairs, config, overwrite=self.overwrite)
@@ -221,7 +224,7 @@ class Trace(_Traced):
         )
         wait()
         if first:
-            self._run_whole(overwrite=False)
+            self._run_whole(encoder, pairs, config, overwrite=False)
 
     @property
     def _directions(self) -> tuple[str, ...]:

@@ -88,12 +88,12 @@ def run_trace(
     folder = RunFolder(out, "trace")
     pairs = radiology_pairs() if pairs is None else list(pairs)
     config = config or TraceConfig()
+    configs = _in_directions(config, directions)
     require_possible(encoder, config)
     with folder.held():
         folder.reserve(_trace_run(encoder, pairs, config), FILES, overwrite=overwrite)
         documents = [
-            _traced(encoder, pairs, replace(config, direction=each), out / each, progress)
-            for each in directions
+            _traced(encoder, pairs, each, out / each.direction, progress) for each in configs
         ]
         draw_documents(documents, out, formats)
     return documents
@@ -156,14 +156,17 @@ def run_shard(
     """
     pairs = radiology_pairs() if pairs is None else list(pairs)
     config = config or TraceConfig()
+    configs = _in_directions(config, directions)
     reserve_trace(encoder, out, pairs, config)
-    for direction in directions:
-        checkpoint = out / f"{direction}.partial"
-        if not (out / f"{direction}.json").is_file():
-            changed = replace(config, direction=direction)
-            trace_shard(
-                encoder, pairs, changed, shard=shard, checkpoint=checkpoint, progress=progress
-            )
+    for each in configs:
+        checkpoint = out / f"{each.direction}.partial"
+        if not (out / f"{each.direction}.json").is_file():
+            trace_shard(encoder, pairs, each, shard=shard, checkpoint=checkpoint, progress=progress)
+
+
+def _in_directions(config: TraceConfig, directions: Sequence[str]) -> list[TraceConfig]:
+    """Return the settings of each direction, so that an unknown one is refused before any work."""
+    return [replace(config, direction=direction) for direction in directions]
 
 
 def _trace_run(encoder: Encoder, pairs: Sequence[Pair], config: TraceConfig) -> dict[str, Any]:

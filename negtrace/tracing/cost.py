@@ -91,8 +91,8 @@ def cost_of_trace(
         preparing = time.perf_counter() - start
         embedding = _flops_of_anchors(begun)
         batches = _by_length(begun)
-        chosen = np.unique(np.linspace(0, len(batches) - 1, SAMPLES).astype(int)).tolist()
         lengths = sorted(batches)
+        chosen = np.unique(np.linspace(0, len(lengths) - 1, SAMPLES).astype(int)).tolist()
         samples = {lengths[n]: _sample(begun, batches[lengths[n]][0]) for n in chosen}
     counts = np.array([sum(map(len, batches[length])) for length in lengths])
     sampled = np.array(list(samples.values()))

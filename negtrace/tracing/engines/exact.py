@@ -38,7 +38,7 @@ class Exact(Engine):
                 batch = indices[: _fitting(sweep, indices[0], row_tokens)]
                 part = replace(sweep.part(batch), row_tokens=row_tokens)
                 try:
-                    scores = list(_scores(part, batch))
+                    scores = _scores(part, batch)
                 except (torch.OutOfMemoryError, EncoderError) as error:
                     if not _is_out_of_memory(error):
                         raise
@@ -49,14 +49,18 @@ class Exact(Engine):
 
 
 def _fitting(sweep: Sweep, index: int, row_tokens: int) -> int:
-    """Return how many contrasts of one length make a batch: as many as fill one layer's rows."""
+    """Return how many contrasts of the lengths of one make a batch."""
     contrast = sweep.contrasts[index]
-    longest = max(len(contrast.clean.ids), len(contrast.corrupt.ids))
-    return max(1, row_tokens // longest**2)
+    return _batch_size(max(len(contrast.clean.ids), len(contrast.corrupt.ids)), row_tokens)
 
 
-def _scores(part: Sweep, indices: Sequence[int]) -> Iterator[ContrastScores]:
-    """Yield the scores of one batch, each under its index in the whole sweep."""
+def _batch_size(length: int, row_tokens: int) -> int:
+    """Return how many contrasts make a batch: as many as fill the rows of one layer."""
+    return max(1, row_tokens // length**2)
+
+
+def _scores(part: Sweep, indices: Sequence[int]) -> list[ContrastScores]:
+    """Return the scores of one batch, each under its index in the whole sweep."""
     patchings = part.patchings()
     source = record(part, [patching.source for patching in patchings])
     base = record(part, [patching.base for patching in patchings], cache=part.route.tail)
@@ -65,7 +69,7 @@ def _scores(part: Sweep, indices: Sequence[int]) -> Iterator[ContrastScores]:
     batch = batch_of(part, base, source)
     if part.only is not None:
         _restrict(batch, part.only)
-    yield from scores_of_batch(part, indices, base, source, _patched(part, batch))
+    return list(scores_of_batch(part, indices, base, source, _patched(part, batch)))
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -99,8 +103,8 @@ def _halved(row_tokens: int, error: Exception) -> int:
 
 def batch_indices(sweep: Sweep) -> Iterator[list[int]]:
     """Yield the contrasts of every batch: as many as fill the rows of one layer."""
-    size = sweep.row_tokens if sweep.route.batched else 1
-    return sweep.batches(lambda length: size // length**2)
+    row_tokens = sweep.row_tokens if sweep.route.batched else 1
+    return sweep.batches(lambda length: _batch_size(length, row_tokens))
 
 
 def rerun(
