@@ -1,6 +1,6 @@
-"""Texts of error messages: lists of names, counts, and the refusal of an unknown name."""
+"""Texts of messages: excerpts, names, lists, counts, and the refusal of an unknown name."""
 
-__all__ = ["excerpt", "listed", "one_of", "tally"]
+__all__ = ["excerpt", "listed", "one_line", "one_of", "short", "tally"]
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -8,6 +8,9 @@ from negtrace.errors import UnknownNameError
 
 WORDS, CHARACTERS = 6, 48
 """Longest part of a text that a message shows."""
+
+LONGEST_NAME = 100
+"""Characters of the longest name that is shown in full."""
 
 
 def excerpt(value: object) -> str:
@@ -22,6 +25,28 @@ def excerpt(value: object) -> str:
     start = " ".join(text[: 8 * CHARACTERS].split()[:WORDS])[:CHARACTERS]
     shown = text if len(text) <= len(start) else f"{start}..."
     return repr(shown) if isinstance(value, str) else shown
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line; what no screen and no SVG shows becomes a replacement mark.
+
+    >>> one_line("a  b" + chr(10) + "c" + chr(27))
+    'a b c\ufffd'
+    """
+    line = " ".join(text.split())
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
+    )
+
+
+def short(name: str) -> str:
+    """Return a name on one line, and without its middle where it is very long.
+
+    >>> short("a  b"), short("x" * 5000)[-20:]
+    ('a b', 'x ... xxxxxxxxxxxxxx')
+    """
+    line = one_line(name)
+    return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 19]} ... {line[-14:]}"
 
 
 def one_of(kind: str, name: str | None, known: Iterable[str | None]) -> None:

@@ -1,15 +1,17 @@
 """Folders of models that name files elsewhere, and settings that cannot hold for a model."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 from test_sentence_transformers import MODULES, folder_of
 
 import negtrace
-from negtrace.encoders.huggingface.files import ModelFiles
-from negtrace.errors import EncoderError, FinetuneError
+from negtrace.encoders.huggingface.files import HUB_NAME, ModelFiles
+from negtrace.errors import EncoderError, FinetuneError, NegtraceError
 from negtrace.experiments import finetune
 
 OUTSIDE = [
@@ -36,8 +38,65 @@ def naming(folder: Path, index: int, path: str) -> Path:
 
 @pytest.mark.parametrize("path", OUTSIDE)
 def test_a_module_outside_of_the_model_is_not_read(path: str, tmp_path: Path) -> None:
-    with pytest.raises(EncoderError, match=r"outside of the model's folder; expected a folder of"):
+    with pytest.raises(EncoderError, match=r"outside of the model's folder; expected a place"):
         negtrace.load(naming(tmp_path, 1, path))
+
+
+def test_every_module_is_checked_before_a_model_is_used(tmp_path: Path) -> None:
+    model = folder_of(tmp_path / "model")
+    only = [{"idx": 0, "name": "0", "path": "../payload", "type": MODULES + "Transformer"}]
+    (model / "modules.json").write_text(json.dumps(only))
+    with pytest.raises(EncoderError, match=r"model: its modules.json names '../payload'"):
+        negtrace.load(model, read_out="mean")
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        {"a": 1},
+        [1],
+        [{"type": 1, "path": ""}],
+        [{"type": MODULES + "Transformer", "path": None}],
+        [{"type": MODULES + "Pooling"}],
+        "text",
+    ],
+)
+def test_a_listing_of_something_else_is_named(listing: object, tmp_path: Path) -> None:
+    model = folder_of(tmp_path / "model")
+    (model / "modules.json").write_text(json.dumps(listing))
+    with pytest.raises(EncoderError, match=r"model: its modules.json is no list of modules"):
+        negtrace.load(model)
+
+
+def test_a_pooling_that_is_not_there_is_no_mean(tmp_path: Path) -> None:
+    model = folder_of(tmp_path / "model", "cls")
+    (model / "1_Pooling" / "config.json").unlink()
+    with pytest.raises(EncoderError, match=r"the folder '1_Pooling', which holds no config.json"):
+        negtrace.load(model)
+
+
+def test_weights_outside_of_the_model_are_not_read(tmp_path: Path) -> None:
+    model = folder_of(tmp_path / "model")
+    names = list(load_file(model / "model.safetensors"))
+    (model / "model.safetensors").rename(tmp_path / "payload.safetensors")
+    index = model / "model.safetensors.index.json"
+    shards = dict.fromkeys(names, "../payload.safetensors")
+    index.write_text(json.dumps({"metadata": {}, "weight_map": shards}))
+    with pytest.raises(EncoderError, match=r"index.json names '../payload.safetensors', which is"):
+        negtrace.load(model)
+    for damaged in ("[]", "{", '{"weight_map": []}'):
+        index.write_text(damaged)
+        with pytest.raises(EncoderError, match=r"cannot read its model.safetensors.index.json"):
+            negtrace.load(model)
+
+
+def test_a_long_name_is_refused_at_once() -> None:
+    name = f"{'a' * 20_000}/{'a' * 20_000}!"
+    start = time.monotonic()
+    with pytest.raises(NegtraceError):
+        negtrace.load(name)
+    assert time.monotonic() - start < 5
+    assert HUB_NAME.fullmatch("a" * 20_000 + "/" + "b" * 20_000)
 
 
 @pytest.mark.parametrize("path", OUTSIDE)

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from negtrace._messages import short
 from negtrace.bench.report import Report, ReportRow
 from negtrace.errors import BenchError
 from negtrace.plots.layout import LARGE, MEDIUM, SMALL, plain, text_height, wrapped
-from negtrace.plots.tables import short
 
 T = TypeVar("T")
 

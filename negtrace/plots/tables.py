@@ -15,7 +15,6 @@ __all__ = [
     "head_table",
     "heatmap_table",
     "shared",
-    "short",
     "title",
     "verdict",
 ]
@@ -26,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from negtrace._messages import one_of
+from negtrace._messages import one_of, short
 from negtrace.errors import CTEError
 from negtrace.results.cte import CTE
 from negtrace.results.effect import Effect, Reduction
@@ -42,9 +41,6 @@ follows their values."""
 
 EFFECT = "causal tracing effect (0 none, 1 full)"
 SELECTIVITY = "attention to the negator, negated minus affirmative"
-
-LONGEST_NAME = 100
-"""Characters of the longest name that a figure shows in full."""
 
 LEGIBLE = 16
 """Largest number of layers whose cells are annotated, and largest number of layers named."""
@@ -200,16 +196,6 @@ def bar_table(scores: LayerScores | Sequence[LayerScores]) -> BarTable:
         label=f"{first.method} score" if len(several) == 1 else "alpha (0 least, 1 most)",
         title=f"{title(shown)}\n{note}",
     )
-
-
-def short(name: str) -> str:
-    """Return a name on one line, and without its middle where it is very long.
-
-    >>> short("a  b"), short("x" * 5000)[-20:]
-    ('a b', 'x ... xxxxxxxxxxxxxx')
-    """
-    line = " ".join(name.split())
-    return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 19]} ... {line[-14:]}"
 
 
 def facts_of_heads(grid: HeadEffect | HeadSelectivity) -> dict[str, str]:

@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from negtrace._messages import short
 from negtrace.plots.cells import draw_cells, draw_colour_bar, name_columns
 from negtrace.plots.layout import LARGE, MEDIUM, heatmap_size, plain
-from negtrace.plots.tables import heatmap_table, short
+from negtrace.plots.tables import heatmap_table
 from negtrace.results.effect import Effect
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -26,9 +26,10 @@ from transformers.utils import cached_file, is_torchvision_available
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import extract_commit_hash
 
-from negtrace._files import write_bytes
+from negtrace._files import is_file, is_folder, write_bytes
 from negtrace._json import parse_json
-from negtrace._messages import excerpt
+from negtrace._messages import short
+from negtrace.encoders.huggingface.inside import require_inside, require_shards_inside
 from negtrace.encoders.huggingface.sentence_transformers import (
     SENTENCE_CONFIG,
     TRANSFORMER_FILES,
@@ -44,8 +45,9 @@ AUTO: dict[Purpose, Any] = {
     "language": transformers.AutoModelForCausalLM,
     "vision-language": transformers.AutoModelForImageTextToText,
 }
-HUB_NAME = re.compile(r"[\w.-]*\w[\w.-]*(/[\w.-]*\w[\w.-]*)?", re.ASCII)
-"""A name on the hub; paths that lead upwards or start at a root are none."""
+HUB_NAME = re.compile(r"[.-]*\w[\w.-]*(/[.-]*\w[\w.-]*)?", re.ASCII)
+"""A name on the hub; paths that lead upwards or start at a root are none. It matches in one way
+only, so that a long name takes no longer than it is."""
 
 ADAPTER = "adapter_config.json"
 TOKENIZER = ("tokenizer", "vocab", "spiece", "sentencepiece")
@@ -61,7 +63,7 @@ def _require_hub_name(name: str) -> None:
     owner, slash, model = name.partition("/")
     if not HUB_NAME.fullmatch(name):
         reason = "a name on the hub is `model` or `owner/model`"
-    elif slash and Path(owner).is_dir():
+    elif slash and is_folder(Path(owner)):
         beside = sorted(path.name for path in Path(owner).iterdir() if path.is_dir())
         near = difflib.get_close_matches(model, beside, n=1)
         hint = f"; did you mean {owner}/{near[0]}?" if near else ""
@@ -69,7 +71,7 @@ def _require_hub_name(name: str) -> None:
     else:
         return
     raise EncoderError(
-        f"no folder {name}, and the hub was not asked, since it looks like a path: {reason}"
+        f"no folder {short(name)}, and the hub was not asked, since it looks like a path: {reason}"
     )
 
 
@@ -87,7 +89,12 @@ class ModelFiles:
     @property
     def name(self) -> str:
         """The hub's name in full, or the last part of a folder: the rest of a path is private."""
-        return Path(self.source).resolve().name if Path(self.source).exists() else self.source
+        return Path(self.source).resolve().name if self._local else self.source
+
+    @property
+    def _local(self) -> bool:
+        path = Path(self.source)
+        return is_folder(path) or is_file(path)
 
     @cached_property
     def config(self) -> Any:
@@ -106,7 +113,7 @@ class ModelFiles:
     def _require_whole(self) -> None:
         """Refuse a folder that lacks files; transformers would look for them on the hub."""
         folder = Path(self.source)
-        if not folder.exists():
+        if not self._local:
             _require_hub_name(self.source)
             return
         names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
@@ -117,6 +124,7 @@ class ModelFiles:
         }
         if missing := [part for part, present in parts.items() if not present]:
             raise EncoderError(f"{self.name}: the folder lacks {', '.join(missing)}")
+        require_shards_inside(self.name, folder)
 
     @property
     def purpose(self) -> Purpose:
@@ -222,7 +230,7 @@ class ModelFiles:
     @property
     def commit(self) -> str | None:
         """The commit that a model on the hub was read at; None for a folder."""
-        if Path(self.source).exists():
+        if self._local:
             return None
         path = cached_file(self.source, "config.json", revision=self.revision)
         return extract_commit_hash(path, None) or self.revision
@@ -244,7 +252,7 @@ class ModelFiles:
             ) from error
 
     def _file(self, path: str) -> str | None:
-        _require_inside(self.name, path)
+        require_inside(path, f"{self.name}: one of its files")
         file: str | None = cached_file(
             self.source,
             path,
@@ -376,13 +384,3 @@ def _without_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
-
-
-def _require_inside(name: str, path: str) -> None:
-    """Raise an EncoderError for a path that may lead out of the model's folder."""
-    windows = PureWindowsPath(path)  # splits at both kinds of slash
-    if windows.anchor or ".." in windows.parts:
-        raise EncoderError(
-            f"{name}: one of its files names {excerpt(path)}, which is outside of the model's "
-            "folder; expected a folder of the model, such as 1_Pooling"
-        )

@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from negtrace._messages import excerpt
+from negtrace.encoders.huggingface.inside import require_inside
 from negtrace.errors import EncoderError
 
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
@@ -98,7 +100,7 @@ def sentence_settings(read: Read) -> SentenceSettings | None:
     Raises:
         EncoderError: for a module or a setting that is not supported; it says the way out.
     """
-    modules: list[dict[str, Any]] = read("modules.json") or []
+    modules = _modules(read("modules.json"))
     config = read(SENTENCE_CONFIG) or {}
     _require_embedding(config, read)
     # A class of the model's own may have the name of a known one, and do something else.
@@ -119,7 +121,11 @@ def sentence_settings(read: Read) -> SentenceSettings | None:
             f"its sentence-transformers modules are {', '.join(kinds)}; expected Transformer, "
             f"one Pooling, and then Dense or Normalize. {WAY_OUT}"
         )
-    pooling = read(f"{modules[1]['path']}/config.json") or {}
+    if (pooling := read(f"{modules[1]['path']}/config.json")) is None:
+        raise EncoderError(
+            f"its modules.json names the folder {excerpt(modules[1]['path'])}, which holds no "
+            "config.json of the pooling; download or save the model again"
+        )
     later = [(kind, module["path"]) for kind, module in zip(kinds, modules, strict=True)][2:]
     return SentenceSettings(
         pooling=_poolings(pooling),
@@ -129,6 +135,27 @@ def sentence_settings(read: Read) -> SentenceSettings | None:
         truncate_dim=config.get("truncate_dim"),
         **_transformer(modules[0]["path"], read),
     )
+
+
+def _modules(listing: Any) -> list[dict[str, Any]]:
+    """Return the modules of a modules.json, each with its type and its folder in the model.
+
+    Raises:
+        EncoderError: for anything else, and for a folder elsewhere.
+    """
+    modules: list[dict[str, Any]] = listing or []
+    if not isinstance(modules, list) or not all(
+        isinstance(module, dict)
+        and all(isinstance(module.get(key), str) for key in ("type", "path"))
+        for module in modules
+    ):
+        raise EncoderError(
+            "its modules.json is no list of modules with a type and a path each; download or save "
+            "the model again"
+        )
+    for module in modules:
+        require_inside(module["path"], "its modules.json")
+    return modules
 
 
 def _require_embedding(config: Mapping[str, Any], read: Read) -> None:
