@@ -50,14 +50,15 @@ class Finetune(Model):
         from negtrace.experiments import NO_EVALUATION, Evaluation, selective_finetune
 
         require_writable(self.out)
-        evaluation = Evaluation(count=self.count, data=self.questions)
         result = selective_finetune(
             self.load(),
             self.data,
             self.cte,
             self.config,
             out=self.out,
-            evaluation=evaluation if self.count else NO_EVALUATION,
+            evaluation=Evaluation(count=self.count, data=self.questions)
+            if self.count
+            else NO_EVALUATION,
             trainer=settings(self.trainer),
             overwrite=self.overwrite,
         )

@@ -35,6 +35,7 @@ from .key_value_cache import PrefixAttention as PrefixAttention
 from .load import options_for as options_for
 from .lora import attach as attach
 from .lora import attached_adapters as attached_adapters
+from .lora import require_adaptable as require_adaptable
 from .lora import write_adapter as write_adapter
 from .options import Dtype as Dtype
 from .options import TextReadOut as TextReadOut

@@ -10,6 +10,7 @@ __all__ = [
     "attach",
     "attached_adapters",
     "merge_adapter",
+    "require_adaptable",
     "write_adapter",
 ]
 
@@ -71,6 +72,17 @@ def _target_pattern(encoder: Encoder) -> str:
         "|".join(map(re.escape, names)) for names in (encoder.block_names, tuple(inner))
     )
     return rf"(?:{blocks})\.(?:{maps})"
+
+
+def require_adaptable(encoder: Encoder) -> None:
+    """Refuse an encoder that low-rank adapters cannot be put on; the model stays as it is.
+
+    Raises:
+        ExtraError: when peft is not installed.
+        EncoderError: when no block has a linear map.
+    """
+    _peft()
+    _target_pattern(encoder)
 
 
 def attached_adapters(model: nn.Module) -> list[str]:

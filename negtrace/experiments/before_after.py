@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from negtrace import bench
+from negtrace._messages import one_of
 from negtrace.bench.report import Report, write_report
 from negtrace.encoders.base import Encoder
+from negtrace.errors import BenchError
 from negtrace.experiments.trace import run_trace
 from negtrace.pairs.pair import Pair, ordered_digest
 from negtrace.pairs.phantom import phantom_pairs
@@ -23,7 +25,12 @@ DIRECTION: Literal["noising"] = "noising"
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Settings of the measurements before and after a fine-tuning."""
+    """Settings of the measurements before and after a fine-tuning.
+
+    Raises:
+        UnknownNameError: for a suite that is not registered.
+        BenchError: for a number out of its range.
+    """
 
     suites: tuple[str, ...] = ("polarity", "claims", "retrieval", "collapse")
     """Suites of the benchmark; none leaves the benchmark out."""
@@ -36,6 +43,15 @@ class Evaluation:
     """Pairs to trace, or how many of the built-in pairs; 0 leaves the trace out."""
     seed: int = 0
     """Seed of the questions and the built-in pairs."""
+
+    def __post_init__(self) -> None:
+        for suite in self.suites:
+            one_of("suite", suite, bench.SUITES)
+        least = 2 if "retrieval" in self.suites else 1  # one candidate is no choice
+        if self.suites and self.count < least:
+            raise BenchError(f"count is {self.count}; expected {least} or more")
+        if isinstance(self.pairs, int) and self.pairs < 0:
+            raise BenchError(f"pairs is {self.pairs}; expected 0 or more")
 
     def as_json(self) -> dict[str, Any]:
         """Return every setting as JSON values: a file by its name, given pairs by their digest."""
@@ -109,18 +125,19 @@ def measure(
         folder: folder of the files; its name stands for the model in the reports.
         progress: show a bar; None shows it on a terminal only.
     """
+    # The pairs come first: where they cannot be drawn, nothing is measured.
+    pairs = _pairs(evaluation, _data(encoder, evaluation)) if evaluation.pairs else ()
     reports = {suite: _suite(encoder, suite, evaluation, folder) for suite in evaluation.suites}
-    document = _trace(encoder, evaluation, folder, progress) if evaluation.pairs else None
+    document = _trace(encoder, pairs, folder, progress) if pairs else None
     return Measurements(reports=reports, document=document)
 
 
 def _trace(
-    encoder: Encoder, evaluation: Evaluation, folder: Path, progress: bool | None
+    encoder: Encoder, pairs: Sequence[Pair], folder: Path, progress: bool | None
 ) -> Document:
     path = folder / f"{DIRECTION}.json"
     if path.is_file():
         return read_json(path)
-    pairs = _pairs(evaluation, _data(encoder, evaluation))
     [document] = run_trace(
         encoder, folder, pairs, directions=(DIRECTION,), formats=("png",), progress=progress
     )

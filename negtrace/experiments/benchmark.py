@@ -10,7 +10,7 @@ from negtrace.bench.report import Report
 from negtrace.bench.run import run
 from negtrace.encoders.base import Encoder
 from negtrace.plots.bench import bench_figure
-from negtrace.plots.save import save_figure
+from negtrace.plots.save import require_formats, save_figure
 
 
 def run_benchmark(
@@ -34,10 +34,12 @@ def run_benchmark(
         One report for each model, in order.
 
     Raises:
-        UnknownNameError: for a suite that is not registered.
+        UnknownNameError: for a suite that is not registered, or an unknown format. It is raised
+            before anything is measured.
         BenchError: for data that cannot be used. No report of that model is written.
         OutputError: as for `negtrace.bench.run`. It is raised before anything is measured.
     """
+    require_formats(formats)
     reports = run(encoders, config, out=out, overwrite=overwrite)
     save_figure(bench_figure(reports), out / config.suite, formats)
     return reports

@@ -30,8 +30,8 @@ from negtrace.results.run_folder import RunFolder
 from negtrace.training.adapters import require_no_adapters
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.data import training_sets, usable
-from negtrace.training.fit import BlockScores, fit
-from negtrace.training.multipliers import multipliers, require_names
+from negtrace.training.fit import BlockScores, fit, require_trainable
+from negtrace.training.multipliers import require_names
 from negtrace.training.trainer import training_arguments
 from negtrace.version import __version__
 
@@ -137,7 +137,10 @@ def selective_finetune(  # noqa: PLR0913 - every argument is a choice of the use
 def _block_scores(
     scores: BlockScores | Document | Path | str, config: FinetuneConfig, encoder: Encoder
 ) -> tuple[BlockScores, dict[str, Any]]:
-    """Return the layer scores or multipliers, and what a report says about them."""
+    """Return the layer scores or multipliers, and what a report says about them.
+
+    What could not be trained with them is refused here, before any work.
+    """
     if isinstance(scores, str | Path | Document):
         scores = _stored_scores(scores, config.method, encoder)
     elif config.method is not None:
@@ -152,8 +155,9 @@ def _block_scores(
                 f"{listed(changed)} would change nothing, because the multiplier of each block was "
                 "given; leave the setting out, or give layer scores"
             )
+        require_trainable(encoder, scores, config)
         return scores, {"method": "given", "scales": dict(scores)}
-    multipliers(scores, config.chosen())  # settings that do not fit are refused before any work
+    require_trainable(encoder, scores, config)
     if not scores.stable:
         _warn(f"{scores.method}: {scores.note}")
     about = {

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from negtrace._files import canonical, pretty_json, sha256, write_bytes, write_csv
+from negtrace._messages import one_of
 from negtrace.encoders.base import Encoder
 from negtrace.errors import SiteError
 from negtrace.experiments.gallery import draw_documents
 from negtrace.pairs.pair import Pair, ordered_digest
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.plots.heads import heads_side_by_side
-from negtrace.plots.save import FORMATS, save_figure
+from negtrace.plots.save import FORMATS, require_formats, save_figure
 from negtrace.results.cte_json import Document, read_json, write_json
 from negtrace.results.heads import HeadEffect, HeadGrid, HeadSelectivity
 from negtrace.results.options import DIRECTIONS
 from negtrace.results.run_folder import RunFolder
 from negtrace.tracing.begun import require_possible
-from negtrace.tracing.config import TraceConfig
+from negtrace.tracing.config import QUERIES, TraceConfig
 from negtrace.tracing.selectivity import head_selectivity
 from negtrace.tracing.shard import Shard, shard_files
 from negtrace.tracing.trace import trace, trace_shard
@@ -84,12 +85,14 @@ def run_trace(
     Raises:
         OutputError: when `out` cannot be written, holds another trace (the differences are shown),
             or another run is writing there; nothing has been traced then.
+        UnknownNameError: for an unknown direction or format; nothing has been traced then.
     """
     folder = RunFolder(out, "trace")
     pairs = radiology_pairs() if pairs is None else list(pairs)
     config = config or TraceConfig()
     configs = _in_directions(config, directions)
     require_possible(encoder, config)
+    require_formats(formats)
     with folder.held():
         folder.reserve(_trace_run(encoder, pairs, config), FILES, overwrite=overwrite)
         documents = [
@@ -267,11 +270,14 @@ def run_heads(
         OutputError: when `out` cannot be written, holds another study (the differences are shown),
             or another run is writing there; nothing has been traced then.
         SiteError: when the model's heads cannot be patched, with the reason.
+        UnknownNameError: for unknown queries or formats; nothing has been traced then.
     """
     folder = RunFolder(out, "heads")
     pairs = radiology_pairs() if pairs is None else list(pairs)
     config = replace(config, sites=("head",))
     require_possible(encoder, config)
+    require_formats(formats)
+    one_of("queries", queries, QUERIES)
     with folder.held():
         run = {**_run(encoder, pairs, config), "queries": queries}
         folder.reserve(run, HEAD_FILES, overwrite=overwrite)

@@ -13,6 +13,7 @@ from .save import save_figure as save_figure
 from .bench import bench_figure as bench_figure
 from .save import FORMATS as FORMATS
 from .save import Format as Format
+from .save import require_formats as require_formats
 from .training import before_after_figure as before_after_figure
 from .training import change_figure as change_figure
 from .training import change_table as change_table

@@ -1,6 +1,6 @@
 """Figures as files: the same data gives the same bytes."""
 
-__all__ = ["FORMATS", "Format", "save_figure"]
+__all__ = ["FORMATS", "Format", "require_formats", "save_figure"]
 
 import io
 from collections.abc import Sequence
@@ -25,6 +25,16 @@ _METADATA: dict[str, dict[str, str | None]] = {
 }
 
 
+def require_formats(formats: Sequence[str]) -> None:
+    """Refuse an unknown format of figures, before the work that would be drawn.
+
+    Raises:
+        UnknownNameError: for an unknown format.
+    """
+    for ending in formats:
+        one_of("figure format", ending, FORMATS)
+
+
 def save_figure(figure: "Figure", stem: Path | str, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write `figure` as `stem`.png and so on, each file whole or not at all.
 
@@ -41,8 +51,7 @@ def save_figure(figure: "Figure", stem: Path | str, formats: Sequence[str] = FOR
 
     from negtrace._files import write_bytes
 
-    for ending in formats:
-        one_of("figure format", ending, FORMATS)
+    require_formats(formats)
     paths = []
     with mpl.rc_context({"svg.hashsalt": "negtrace", "svg.fonttype": "none", "pdf.fonttype": 42}):
         for ending in formats:

@@ -23,6 +23,7 @@ from .trace import trace_shard as trace_shard
 # isort: split
 # For the rooms that build on this one.
 from .begun import require_possible as require_possible
+from .config import QUERIES as QUERIES
 from .config import Queries as Queries
 from .config import TraceOptions as TraceOptions
 from .engines.cells import layer_sites as layer_sites

@@ -73,11 +73,11 @@ def require_possible(encoder: Encoder, config: TraceConfig) -> None:
     Raises:
         UnknownNameError: for an unknown setting of the corruption.
         SiteError: for a site that the model does not offer, or a window that is too wide.
-        TraceError: for a setting out of its range.
+        TraceError: for a setting out of its range, or sites or a window that the engine cannot run.
     """
-    _engine(config)
+    engine = _engine(config)
     _corruption(config)
-    plan_for(encoder, config.sites, config.window)
+    engine.require(encoder, plan_for(encoder, config.sites, config.window))
 
 
 def _engine(config: TraceConfig) -> Engine:

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from negtrace._messages import one_of
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.batching import batches_by_length
 from negtrace.encoders.hooks import evaluating
-from negtrace.errors import AlignmentError, UnknownNameError
+from negtrace.errors import AlignmentError
 from negtrace.pairs.alignment import Correspondence
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.radiology import radiology_pairs
@@ -74,8 +75,7 @@ def head_selectivity(
         TraceError: when no pair is left.
         UnknownNameError: for unknown queries.
     """
-    if queries not in QUERIES:
-        raise UnknownNameError(f"unknown queries {queries!r}; known: {', '.join(QUERIES)}")
+    one_of("queries", queries, QUERIES)
     require_patterns(encoder)
     pairs = radiology_pairs() if pairs is None else list(pairs)
     with torch.inference_mode(), evaluating(encoder.model):

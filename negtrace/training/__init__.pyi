@@ -29,5 +29,6 @@ from .data import training_sets as training_sets
 from .data import usable as usable
 from .fit import BlockScores as BlockScores
 from .fit import fit as fit
+from .fit import require_trainable as require_trainable
 from .multipliers import require_names as require_names
 from .trainer import training_arguments as training_arguments

@@ -1,6 +1,11 @@
 """The weights that are trained: low-rank adapters on the blocks, or the blocks themselves."""
 
-__all__ = ["TrainableWeights", "require_no_adapters", "trainable_weights"]
+__all__ = [
+    "TrainableWeights",
+    "require_no_adapters",
+    "require_trainable_weights",
+    "trainable_weights",
+]
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from negtrace._files import write_bytes
 from negtrace._messages import listed
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.lora import attach, attached_adapters, write_adapter
+from negtrace.encoders.lora import attach, attached_adapters, require_adaptable, write_adapter
 from negtrace.errors import FinetuneError
 from negtrace.phantom.bundled import CHECKPOINT
 from negtrace.training.change import snapshot
@@ -53,14 +58,11 @@ def require_no_adapters(encoder: Encoder) -> None:
         )
 
 
-@contextmanager
-def trainable_weights(encoder: Encoder, config: FinetuneConfig) -> Iterator[TrainableWeights]:
-    """Make weights of the blocks trainable inside the `with`, in training mode.
-
-    Afterwards the modes, the gradients, their flags and the buffers are as before, and so are the
-    weights, unless `finish` was called. Batch norms go by their running statistics, which stay.
+def require_trainable_weights(encoder: Encoder, config: FinetuneConfig) -> None:
+    """Refuse a model whose weights cannot be trained as the config says; the model stays as it is.
 
     Raises:
+        ExtraError: when peft is not installed, and low-rank adapters are to be trained.
         FinetuneError: for a model in half precision, or one that adapters are attached to.
         EncoderError: for LoRA, when no block has a linear map.
     """
@@ -72,6 +74,22 @@ def trainable_weights(encoder: Encoder, config: FinetuneConfig) -> Iterator[Trai
             f"{encoder.name} is in half precision, where small updates vanish; load it in float32 "
             "and mix precisions by trainer={'bf16': True}"
         )
+    if config.adapter == "lora":
+        require_adaptable(encoder)
+
+
+@contextmanager
+def trainable_weights(encoder: Encoder, config: FinetuneConfig) -> Iterator[TrainableWeights]:
+    """Make weights of the blocks trainable inside the `with`, in training mode.
+
+    Afterwards the modes, the gradients, their flags and the buffers are as before, and so are the
+    weights, unless `finish` was called. Batch norms go by their running statistics, which stay.
+
+    Raises:
+        FinetuneError: for a model in half precision, or one that adapters are attached to.
+        EncoderError: for LoRA, when no block has a linear map.
+    """
+    require_trainable_weights(encoder, config)
     with _all_but_the_weights_kept(encoder.model):
         encoder.model.train()
         for module in encoder.model.modules():

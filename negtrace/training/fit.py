@@ -1,20 +1,28 @@
 """One fine-tuning: multipliers, training, and the change of every block."""
 
-__all__ = ["BlockScores", "Fit", "fit"]
+__all__ = ["BlockScores", "Fit", "fit", "require_trainable"]
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from negtrace._messages import excerpt
 from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
+from negtrace.errors import FinetuneError
 from negtrace.results.layer_scores import LayerScores
-from negtrace.training.adapters import require_no_adapters, trainable_weights
+from negtrace.training.adapters import (
+    require_no_adapters,
+    require_trainable_weights,
+    trainable_weights,
+)
 from negtrace.training.batches import examples_of
 from negtrace.training.change import Change, change_of, snapshot
 from negtrace.training.config import FinetuneConfig
@@ -38,6 +46,22 @@ class Fit:
     losses: tuple[Mapping[str, float], ...]
     """Losses, learning rate and gradient norm, an entry for each logged step."""
     change: Change
+
+
+def require_trainable(encoder: Encoder, scores: BlockScores, config: FinetuneConfig) -> None:
+    """Refuse what `fit` could not train, before any work. The model stays as it is.
+
+    Raises:
+        ExtraError: when peft is not installed, and low-rank adapters are to be trained.
+        FinetuneError: for a model in half precision, a weighting that does not fit, and multipliers
+            that are no numbers from 0 on.
+        EncoderError: for LoRA, when no block has a linear map.
+    """
+    require_trainable_weights(encoder, config)
+    if isinstance(scores, LayerScores):
+        multipliers(scores, config.chosen(), equal_budget=config.equal_budget)
+    else:
+        _require_multipliers(scores)
 
 
 def fit(
@@ -124,3 +148,15 @@ def _multipliers(encoder: Encoder, scores: BlockScores, config: FinetuneConfig) 
     )
     by_block = {block: float(given[name]) for name, block in names.items()}
     return {block: by_block[block] for block in encoder.block_names}
+
+
+def _require_multipliers(given: Mapping[str, float]) -> None:
+    """Refuse multipliers that are no numbers from 0 on, or that would train nothing."""
+    for block, value in given.items():
+        if not (isinstance(value, Real) and isfinite(value) and value >= 0):
+            raise FinetuneError(
+                f"the multiplier of {excerpt(block)} is {excerpt(value)}; expected a number of 0 "
+                "or more"
+            )
+    if not any(given.values()):
+        raise FinetuneError("every multiplier is 0, so nothing would be trained; give larger ones")

@@ -28,6 +28,7 @@ from negtrace.tracing.engines.base import ENGINES, Engine
 from negtrace.tracing.engines.batch import Batch, Recording, batch_of, record
 from negtrace.tracing.engines.exact import no_effect, scores_of_batch
 from negtrace.tracing.engines.sweep import ContrastScores, Sweep
+from negtrace.tracing.plan import Plan
 
 Gradients = dict[str, Float[Tensor, "layer run token width"]]
 """Gradient of the score by the states, by kind of site."""
@@ -40,6 +41,10 @@ class Attribution(Engine):
 
     name = "attribution"
     estimator = "attribution"
+
+    @override
+    def require(self, encoder: Encoder, plan: Plan) -> None:
+        _require_no_window(plan)
 
     @override
     def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
@@ -66,14 +71,22 @@ class IntegratedGradients(Engine):
             raise TraceError(f"steps is {self.steps}; expected 1 or more")
 
     @override
+    def require(self, encoder: Encoder, plan: Plan) -> None:
+        _require_no_window(plan)
+
+    @override
     def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
         return _estimated(sweep, steps=self.steps)
 
 
+def _require_no_window(plan: Plan) -> None:
+    if plan.window > 1:
+        raise TraceError("windows of layers are traced exactly only: method='exact'")
+
+
 def _estimated(sweep: Sweep, *, steps: int) -> Iterator[ContrastScores]:
     """Yield estimated scores; with 0 steps, from the gradient of the base run."""
-    if sweep.plan.window > 1:
-        raise TraceError("windows of layers are traced exactly only: method='exact'")
+    _require_no_window(sweep.plan)
     for indices in sweep.batches(lambda length: sweep.row_tokens // length):
         part = sweep.part(indices)
         patchings = part.patchings()

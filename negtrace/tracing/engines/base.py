@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from negtrace._registry import Registry
 
 if TYPE_CHECKING:
+    from negtrace.encoders.base import Encoder
     from negtrace.tracing.engines.sweep import ContrastScores, Sweep
+    from negtrace.tracing.plan import Plan
 
 
 class Engine(ABC):
@@ -37,6 +39,17 @@ class Engine(ABC):
         Raises:
             SiteError: when the model does not offer a site.
             TraceError: when the engine cannot run such a sweep.
+        """
+
+    def require(self, encoder: "Encoder", plan: "Plan") -> None:  # noqa: B027 - most can run all
+        """Refuse what the engine cannot run, before any work; most engines run every plan.
+
+        Args:
+            encoder: the model.
+            plan: the sites, and the number of layers that a cell patches at once.
+
+        Raises:
+            TraceError: with the reason, and the way out.
         """
 
 

@@ -60,12 +60,16 @@ class NNsight(Engine):
     hub."""
 
     @override
-    def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
-        if sweep.encoder.row_axis:
+    def require(self, encoder: Encoder, plan: Plan) -> None:
+        if encoder.row_axis:
             raise TraceError(
-                f"{sweep.encoder.name} holds its states as [token, row, width], which the nnsight "
+                f"{encoder.name} holds its states as [token, row, width], which the nnsight "
                 "engine does not read; use method='exact'"
             )
+
+    @override
+    def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
+        self.require(sweep.encoder, sweep.plan)
         if self.remote:
             require_key(self.remote)
         sites = layer_sites(sweep.encoder, {site.kind for site in sweep.plan.sites})

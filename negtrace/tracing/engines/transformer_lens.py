@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from typing_extensions import override
 
+from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import input_edited
 from negtrace.errors import TraceError, require
 from negtrace.tracing.corruptions.contrast import Run
@@ -33,12 +34,16 @@ class TransformerLens(Engine):
     name = "transformer_lens"
 
     @override
-    def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
-        if sweep.plan.window != 1:
+    def require(self, encoder: Encoder, plan: Plan) -> None:
+        if plan.window != 1:
             raise TraceError(
-                f"window {sweep.plan.window}: transformer_lens.patching patches one layer at a "
+                f"window {plan.window}: transformer_lens.patching patches one layer at a "
                 "time; leave the window out, or use another method"
             )
+
+    @override
+    def run(self, sweep: Sweep) -> Iterator[ContrastScores]:
+        self.require(sweep.encoder, sweep.plan)
         quiet = replace(sweep, progress=False)
         for indices in quiet.batches(lambda length: sweep.row_tokens // length):
             yield from _batch_scores(sweep.part(indices), indices)
