@@ -5,14 +5,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
+from model_states import unchanged
 from safetensors.torch import load_file
+from small_encoders import bert
 from test_sentence_transformers import MODULES, folder_of
 
 import negtrace
+from negtrace.encoders import adapter_patterns
 from negtrace.encoders.huggingface.files import HUB_NAME, ModelFiles
+from negtrace.encoders.lora import merge_adapter
 from negtrace.errors import EncoderError, FinetuneError, NegtraceError
 from negtrace.experiments import finetune
+
+# peft reads attributes that transformers is about to rename.
+pytestmark = pytest.mark.filterwarnings("ignore:.*_gradient_checkpointing:FutureWarning")
 
 OUTSIDE = [
     "../payload",
@@ -127,3 +135,55 @@ def test_a_weighting_of_more_blocks_than_the_model_has_is_refused_before_any_wor
     monkeypatch.setattr(finetune, "fit", measured)
     with pytest.raises(FinetuneError, match=r"k is 99; expected 1 \.\. \d+, the number of blocks"):
         negtrace.selective_finetune(encoder, "claims", scores, weighting="top", k=99)
+
+
+def adapter(folder: Path, **changes: object) -> Path:
+    """Return the files of an adapter on a small BERT, with its configuration changed."""
+    config = peft.LoraConfig(target_modules=["query"], r=2, init_lora_weights=False)
+    peft.get_peft_model(bert().model, config).save_pretrained(folder)
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    return folder
+
+
+ENDLESS = r"(([a-z.0-9_])+)+!"
+FIELDS: dict[str, object] = {
+    "target_modules": ENDLESS,
+    "exclude_modules": ENDLESS,
+    "modules_to_save": ["query", ENDLESS],
+    "rank_pattern": {"key": 2, ENDLESS: 4},
+    "alpha_pattern": {ENDLESS: 4},
+    "layers_pattern": ["layer", ENDLESS],
+}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_pattern_of_an_adapter_that_never_ends_is_refused(
+    field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter_patterns, "SECONDS", 2.0)
+    extra = {"layers_to_transform": [0]} if field == "layers_pattern" else {}
+    folder = adapter(tmp_path / "mine", **{field: FIELDS[field]}, **extra)
+    message = rf"mine: its adapter_config.json: {field} is '\(\(\[a-z.*more than 2 s to match"
+    start = time.monotonic()
+    with unchanged(model := bert().model), pytest.raises(EncoderError, match=message):
+        merge_adapter(model, folder)
+    assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize("pattern", ["(", "a{99999999999}", "(" * 5000 + ")" * 5000])
+def test_a_pattern_that_is_none_is_named(pattern: str, tmp_path: Path) -> None:
+    folder = adapter(tmp_path / "mine", target_modules=pattern)
+    with pytest.raises(EncoderError, match=r"target_modules is '.*', which is no regular express"):
+        merge_adapter(bert().model, folder)
+
+
+def test_patterns_of_real_adapters_are_used(tmp_path: Path) -> None:
+    pattern = r"(?:.*?(?:encoder|text).*?(?:self|attn|mlp).*?(?:query|q_proj|value).*?)|lm_head"
+    folder = adapter(tmp_path / "mine", target_modules=pattern.replace("|value", ""))
+    model = bert().model
+    merge_adapter(model, folder)
+    before = dict(bert().model.named_parameters())
+    changed = [name for name, weight in model.named_parameters() if (weight != before[name]).any()]
+    assert changed
+    assert all("query" in name for name in changed)

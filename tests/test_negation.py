@@ -1,6 +1,7 @@
 """Decisions on a concept in a text: negated, uncertain or affirmed, with a reason."""
 
 import csv
+import json
 import re
 import time
 from pathlib import Path
@@ -190,6 +191,31 @@ def test_doubts_and_pseudo_negations_are_not_cues() -> None:
 def test_a_bad_lexicon_is_refused(source: str, message: str) -> None:
     with pytest.raises(LanguageError, match=message):
         load_lexicon(source)
+
+
+OPTIONAL = " ".join(f"a{number}?" for number in range(13))
+
+
+@pytest.mark.parametrize(
+    ("phrases", "message"),
+    [
+        ([f"no {OPTIONAL} a13? x"], "stands for 16384 sequences of words; expected 10000"),
+        (["no " + " ".join(["a?"] * 90)], r"stands for more than 10\*\*12 sequences of words"),
+        ([" ".join(["no"] * 101)], "has 101 words; expected 100 or fewer"),
+        (["no? " * 1_000_000], "has 1000000 words; expected 100 or fewer"),
+        (["no " + "|".join(["a"] * 1_000_000)], "stands for 1000000 sequences of words"),
+        (["no " + "_".join(["a"] * 100)], "has 101 words; expected 100 or fewer"),
+        ([f"no{k} {OPTIONAL} x" for k in range(9)], "makes 1105920 words of all phrases so far"),
+    ],
+)
+def test_a_lexicon_whose_choices_multiply_is_refused_at_once(
+    phrases: list[str], message: str
+) -> None:
+    start = time.monotonic()
+    with pytest.raises(LanguageError, match=message):
+        load_lexicon(f"before = {json.dumps(phrases)}")
+    assert time.monotonic() - start < 5
+    assert load_lexicon(f"before = {json.dumps([f'no {OPTIONAL} x'])}").phrases
 
 
 SCRIPTS = [

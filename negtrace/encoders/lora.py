@@ -31,6 +31,7 @@ from typing_extensions import override
 from negtrace._files import is_file, write_bytes
 from negtrace._json import parse_json
 from negtrace._messages import excerpt, listed
+from negtrace.encoders.adapter_patterns import require_patterns_end
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.families import FAMILIES, Family, LoadRequest
 from negtrace.errors import EncoderError, require
@@ -228,7 +229,7 @@ def merge_adapter(model: nn.Module, folder: Path) -> None:
     Raises:
         ExtraError: when peft is not installed.
         EncoderError: when the model has adapters attached, or when the files are missing, or hold
-            an adapter of another kind or of another model.
+            an adapter of another kind or of another model, or a pattern that never ends.
     """
     if names := attached_adapters(model):
         raise EncoderError(
@@ -243,6 +244,8 @@ def merge_adapter(model: nn.Module, folder: Path) -> None:
             f"{folder.name}: its {CONFIG} says an adapter of type {config.peft_type}; expected LORA"
         )
     config.inference_mode = True
+    names = [name for name, _ in model.named_modules()]
+    require_patterns_end(config, names, f"{folder.name}: its {CONFIG}")
     try:
         attached = Attached(model, config)
     except (ValueError, LookupError, TypeError, AttributeError) as error:

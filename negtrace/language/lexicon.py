@@ -33,7 +33,16 @@ CATEGORIES: tuple[str, ...] = (
 _WORD_SETS = ("abbreviations", "light", "carrying", "closing", "auxiliaries", "verbs", "couplers")
 
 MOST_SEQUENCES = 10_000
-"""Most sequences of words that one phrase stands for."""
+"""Most sequences of words that one phrase stands for; of the built-in ones, at most 1,575."""
+
+MOST_WORDS = 1_000_000
+"""Most words of all sequences of a lexicon: it is read in 0.6 s and takes 50 MB. The built-in one
+has 11,412."""
+
+LONGEST_PHRASE = 100
+"""Most words of a phrase: a text is read in steps of that many. The built-in ones have 6."""
+
+_SEQUENCES = "stands for {} sequences of words"
 
 _CLAUSE_END, _NUMBER = "$", "#"
 _CLAUSE_ENDS = frozenset([_CLAUSE_END, *".,;:!?)]", "and", "but", "or"])
@@ -156,6 +165,7 @@ def _is_phrase(value: object) -> bool:
 
 def _build(rows: Mapping[str, Sequence[str]]) -> Lexicon:
     phrases = [(kind, phrase) for kind in CATEGORIES for phrase in rows.get(kind, ())]
+    _require_few([phrase for _, phrase in phrases])
     trie = _Node()
     signals: set[str] = set()
     for category, phrase in phrases:
@@ -172,14 +182,43 @@ def _build(rows: Mapping[str, Sequence[str]]) -> Lexicon:
     )
 
 
+def _require_few(phrases: Sequence[str]) -> None:
+    """Refuse phrases whose optional words multiply, before any sequence is made.
+
+    Raises:
+        LanguageError: names the phrase and the bound.
+    """
+    total = 0
+    for phrase in phrases:
+        # Two lower bounds come first, since to read a phrase takes as long as it is.
+        _require_most(phrase, "has {} words", len(phrase.split()), LONGEST_PHRASE)
+        _require_most(phrase, _SEQUENCES, 1 + phrase.count("|"), MOST_SEQUENCES)
+        slots = _slots(phrase)
+        longest = sum(max(map(len, options)) for options, _, _ in slots)
+        _require_most(phrase, "has {} words", longest, LONGEST_PHRASE)
+        count = prod(len(options) for options, _, _ in slots)
+        _require_most(phrase, _SEQUENCES, count, MOST_SEQUENCES)
+        total += count * longest
+        _require_most(phrase, "makes {} words of all phrases so far", total, MOST_WORDS)
+
+
+def _require_most(phrase: str, what: str, number: int, most: int) -> None:
+    if number > most:
+        shown = number if number < 10**12 else "more than 10**12"
+        raise LanguageError(
+            f"the phrase {excerpt(phrase)} {what.format(shown)}; expected {most} or fewer: write "
+            "several phrases, or phrases with fewer choices"
+        )
+
+
+def _slots(phrase: str) -> list[tuple[list[tuple[str, ...]], bool, bool]]:
+    """Return the choices for each word of a phrase, as `_choices` does."""
+    return [_choices(word) for word in (phrase if "[" in phrase else f"[{phrase}]").split()]
+
+
 def _word_sequences(phrase: str) -> Iterator[tuple[tuple[str, ...], tuple[int, int]]]:
     """Yield every sequence of words that a phrase stands for, and which of the words negate."""
-    slots = [_choices(word) for word in (phrase if "[" in phrase else f"[{phrase}]").split()]
-    if (count := prod(len(options) for options, _, _ in slots)) > MOST_SEQUENCES:
-        raise LanguageError(
-            f"the phrase {excerpt(phrase)} stands for {count} sequences of words; expected "
-            f"{MOST_SEQUENCES} or fewer: write several phrases"
-        )
+    slots = _slots(phrase)
     if not (any(opens for _, opens, _ in slots) and any(closes for _, _, closes in slots)):
         raise LanguageError(
             f"the phrase {excerpt(phrase)} needs one opening and one closing bracket around its cue"
