@@ -19,6 +19,7 @@ from record import machine, record
 from scipy import stats
 
 import negtrace
+from negtrace._markdown import table
 from negtrace.pairs.phantom import phantom_pairs
 from negtrace.results import layer_scores
 from negtrace.results.cte import CTE
@@ -356,9 +357,8 @@ def tables(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
     """Return a table in Markdown; shares have three decimals."""
-    lines = [head, ["---"] * len(head)]
-    lines += [[row[0], *(f"{share:.3f}".removeprefix("0") for share in row[1:])] for row in rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    lines = [[str(row[0]), *(f"{x:.3f}".removeprefix("0") for x in row[1:])] for row in rows]
+    return "\n".join(table(head, lines))
 
 
 def main() -> None:

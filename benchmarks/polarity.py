@@ -23,6 +23,7 @@ from record import machine
 
 import negtrace
 from negtrace import bench
+from negtrace._markdown import table as markdown_table
 from negtrace.bench.report import Report, ReportRow
 from negtrace.experiments.benchmark import run_benchmark
 
@@ -79,14 +80,11 @@ def table(reports: Sequence[Report]) -> str:
         for row in filter(shown, report.rows):
             lines.setdefault(name_of(row), {})[str(report.model["name"])] = row
     body = [
-        f"| {line} | "
-        + " | ".join(cell(rows[name]) if name in rows else "-" for name in names)
-        + " |"
+        [line, *(cell(rows[name]) if name in rows else "-" for name in names)]
         for line, rows in lines.items()
     ]
     about = ", ".join(f"{r.data['items']} items of {r.data['name']}" for r in reports)
-    head = f"| {reports[0].suite}: {about} | {' | '.join(names)} |"
-    return "\n".join([head, "|---" * (len(names) + 1) + "|", *body])
+    return "\n".join(markdown_table([f"{reports[0].suite}: {about}", *names], body))
 
 
 def short(report: Report) -> dict[str, object]:

@@ -41,6 +41,7 @@ from subjects import MODELS, Subject
 from tqdm import tqdm
 
 import negtrace
+from negtrace._markdown import escaped
 from negtrace.errors import NegtraceWarning
 from negtrace.experiments import selective_finetune
 from negtrace.results.layer_scores import LayerScores
@@ -220,7 +221,7 @@ def table(rows: Sequence[Run], before: dict[str, dict[str, float]]) -> str:
     parts = ["## learning rates", "", short_table(rows, before), ""]
     for model, plain in before.items():
         names = [*plain, "top3"]
-        parts += [f"## {model}", "", head(["weighting", "mode", *names])]
+        parts += [f"## {escaped(model)}", "", head(["weighting", "mode", *names])]
         parts.append(line(["before", "", *(f"{value:.3f}" for value in plain.values()), ""]))
         for row in (r for r in rows if r["model"] == model):
             cells = [marked_mean(row, name) for name in names]
@@ -243,7 +244,7 @@ def head(cells: Sequence[str]) -> str:
 
 def line(cells: Sequence[str]) -> str:
     """Return a row of a table as a line of Markdown."""
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(map(escaped, cells))} |"
 
 
 def draw_worth(rows: Sequence[Run], measures: dict[str, str], path: Path) -> None:

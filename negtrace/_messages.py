@@ -1,6 +1,6 @@
 """Texts of messages: excerpts, names, lists, counts, and the refusal of an unknown name."""
 
-__all__ = ["excerpt", "listed", "one_line", "one_of", "short", "tally"]
+__all__ = ["excerpt", "listed", "one_line", "one_of", "short", "tally", "visible"]
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -33,10 +33,15 @@ def one_line(text: str) -> str:
     >>> one_line("a  b" + chr(10) + "c" + chr(27))
     'a b c\ufffd'
     """
-    line = " ".join(text.split())
-    return "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line
-    )
+    return visible(" ".join(text.split()))
+
+
+def visible(line: str) -> str:
+    """Return a line with a replacement mark for each letter that cannot be printed."""
+    if line.isprintable():
+        return line
+    mark = "\N{REPLACEMENT CHARACTER}"
+    return "".join(letter if letter.isprintable() else mark for letter in line)
 
 
 def short(name: str) -> str:

@@ -6,10 +6,11 @@ python benchmarks/architectures/page.py
 __all__ = ["FIGURES", "PAGE", "page"]
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from negtrace._markdown import table
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "benchmarks" / "results" / "architectures.json"
@@ -77,20 +78,19 @@ def page(figures: Mapping[str, Any]) -> str:
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    lines = [f"## {title}", "", "| class | outcome | largest gap, or reason | check, s |"]
-    lines += ["|---|---|---|---|", *map(_line, rows)]
-    return "\n".join(lines) + "\n"
+    head = ("class", "outcome", "largest gap, or reason", "check, s")
+    return "\n".join([f"## {title}", "", *table(head, map(_cells, rows))]) + "\n"
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     detail = f"{row['gap']:.1e}" if row["verdict"] == "exact" else _reason(row)
     seconds = f"{row['check_s']:.2f}" if "check_s" in row else ""
-    return f"| {row['class_name']} | {row['verdict']} | {detail} | {seconds} |"
+    return row["class_name"], row["verdict"], detail, seconds
 
 
 def _reason(row: Mapping[str, Any]) -> str:
-    """Return the reason of a row as the text of a cell: what Markdown would read is plain."""
-    text = re.sub(r"([|<>`*_\[\]])", r"\\\1", row["message"].replace("`", "'"))
+    """Return the reason of a row, without what is beyond the longest text of a cell."""
+    text = row["message"].replace("`", "'")
     text = text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0] + " ..."
     return f"{row['stage']}: {text}"
 

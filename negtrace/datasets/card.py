@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from negtrace._json import parse_json
+from negtrace._markdown import code, escaped, table
 from negtrace.errors import DatasetError
 
 _TITLES = {"claims": "Claim sets", "captions": "Negated captions", "pairs": "Tracing pairs"}
@@ -66,14 +67,16 @@ class Card:
         config = self.identity["config"]
         yield from ("# A contextual negation data set", "")
         yield (
-            f"Built by negtrace {self.identity['version']} with seed {config['seed']}. Statements "
-            "are worded by templates, or quoted from reports; nothing was written by a model. "
-            "Patients and statements are disjoint between the splits."
+            f"Built by negtrace {escaped(self.identity['version'])} with seed {config['seed']}. "
+            "Statements are worded by templates, or quoted from reports; nothing was written by a "
+            "model. Patients and statements are disjoint between the splits."
         )
-        yield from ("", "| source | layout | digest |", "|---|---|---|")
-        for source in self.identity["sources"]:
-            yield f"| {source['source']} | {source['layout']} | {source['digest']} |"
-        yield from ("", f"Settings: `{json.dumps(config)}`", "")
+        sources = [
+            [str(source[key]) for key in ("source", "layout", "digest")]
+            for source in self.identity["sources"]
+        ]
+        yield from ("", *table(("source", "layout", "digest"), sources))
+        yield from ("", f"Settings: {code(json.dumps(config))}", "")
         yield from self._records()
         for kind, title in _TITLES.items():
             yield from ("", f"## {title}", "")
@@ -83,25 +86,25 @@ class Card:
         yield f"Records read: {self.counts.get('records/read', 0)}; used: " + (
             f"{self.counts.get('records/used', 0)}."
         )
-        yield from ("", "| left out or noted | records | first rows |", "|---|---|---|")
+        rows = []
         for group in ("skipped", "noted"):
-            for code, count in self.of(f"records/{group}").items():
-                first = self.examples.get(code, [])[:5]
-                rows = ", ".join(f"{source}:{row}" for source, row in first)
-                yield f"| {code} ({group}) | {count} | {rows} |"
+            for reason, count in self.of(f"records/{group}").items():
+                first = self.examples.get(reason, [])[:5]
+                places = ", ".join(f"{source}:{row}" for source, row in first)
+                rows.append((f"{reason} ({group})", str(count), places))
         for what, count in self.of("findings").items():
-            yield f"| findings {what}, left out | {count} | |"
+            rows.append((f"findings {what}, left out", str(count), ""))
+        yield from ("", *table(("left out or noted", "records", "first rows"), rows))
 
-    def _table(self, kind: str) -> Iterator[str]:
+    def _table(self, kind: str) -> list[str]:
         splits = [s for s in ("train", "val", "test") if f"{kind}/{s}" in self.counts]
-        yield f"| | {' | '.join(splits)} |"
-        yield f"|---{'|---' * len(splits)}|"
-        yield f"| all | {' | '.join(str(self.counts[f'{kind}/{s}']) for s in splits)} |"
+        rows = [["all", *(str(self.counts[f"{kind}/{split}"]) for split in splits)]]
         for axis in _AXES:
             by = {split: self.of(f"{kind}/{split}/{axis}") for split in splits}
             for level in sorted({level for counts in by.values() for level in counts}):
-                cells = " | ".join(str(by[split].get(level, 0)) for split in splits)
-                yield f"| {axis}: {level} | {cells} |"
+                cells = [str(by[split].get(level, 0)) for split in splits]
+                rows.append([f"{axis}: {level}", *cells])
+        return table(["", *splits], rows)
 
 
 def read_card(path: Path | str) -> Card:

@@ -3,7 +3,7 @@
 __all__ = ["REPORT", "TABLE", "Finetuned", "write_finetuned"]
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite, nan
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from negtrace._files import write_bytes
+from negtrace._markdown import table
 from negtrace.encoders.base import Encoder
 from negtrace.experiments.before_after import Measurements
 from negtrace.training.change import Change
@@ -65,7 +66,9 @@ class Finetuned:
             "config": asdict(self.config),
             "scores": dict(self.scores),
             "blocks": self._blocks(),
-            "share_of_top": {"3": self.change.top(3), "5": self.change.top(5)},
+            "share_of_top": {
+                str(k): self.change.top(k) for k in (3, 5) if k < len(self.change.blocks)
+            },
             "losses": [
                 {name: value if isfinite(value) else None for name, value in entry.items()}
                 for entry in self.losses
@@ -102,23 +105,21 @@ class Finetuned:
             (row["block"], f"{row['scale']:.3f}", f"{row['norm']:.4g}", f"{row['share']:.3f}")
             for row in document["blocks"]
         ]
-        top = document["share_of_top"]
-        sentences = [f"Top 3 blocks: {top['3']:.3f} of the change; top 5: {top['5']:.3f}."]
+        sentences = [
+            f"Top {k} blocks: {share:.3f} of the change."
+            for k, share in document["share_of_top"].items()
+        ]
         if (closed := document["gap_closed"]) is not None:
             verb = "closed" if closed >= 0 else "widened"
             sentences.append(f"The polarity gap {verb} by {100 * abs(closed):.0f} %.")
         head = ("block", "multiplier", "norm of the change", "share")
         return [
-            *(_table(("", "before", "after"), figures) if figures else []),
+            *(table(("", "before", "after"), figures) if figures else []),
             "",
-            *_table(head, blocks),
+            *table(head, blocks),
             "",
             *sentences,
         ]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 
 def write_finetuned(result: Finetuned, folder: Path) -> None:

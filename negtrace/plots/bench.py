@@ -20,7 +20,7 @@ from matplotlib.patches import Patch
 from negtrace._messages import short
 from negtrace.bench.report import Report, ReportRow
 from negtrace.errors import BenchError
-from negtrace.plots.layout import LARGE, MEDIUM, SMALL, plain, text_height, wrapped
+from negtrace.plots.layout import LABEL_HEIGHT, LARGE, MEDIUM, SMALL, plain, text_height, wrapped
 
 T = TypeVar("T")
 
@@ -161,8 +161,8 @@ def _panel(axis: str, bars: Sequence[Bar]) -> Panel:
 
 def _title(reports: Sequence[Report]) -> str:
     confidence = reports[0].config.get("confidence", 0.95)
-    counts = _distinct(f"{r.data['items']} items of {r.data['name']}" for r in reports)
-    return f"{reports[0].suite}: {', '.join(counts)}; {confidence:.0%} intervals"
+    counts = _distinct(f"{r.data['items']} items of {short(str(r.data['name']))}" for r in reports)
+    return f"{short(reports[0].suite)}: {', '.join(counts)}; {confidence:.0%} intervals"
 
 
 def bench_figure(reports: Sequence[Report]) -> Figure:
@@ -184,7 +184,7 @@ def bench_figure(reports: Sequence[Report]) -> Figure:
         _draw_panel(ax, panel, colours)
     estimates = [bar.row.estimate for bar in table.bars if isfinite(bar.row.estimate)]
     axes[0].set_ylim(1.1 * min(0.0, *estimates), 1.02 * max(1.0, *estimates))
-    axes[0].set_ylabel(table.label, fontsize=MEDIUM)
+    axes[0].set_ylabel(wrapped(short(table.label), LABEL_HEIGHT, MEDIUM), fontsize=MEDIUM)
     figure.suptitle(title, fontsize=LARGE, x=0.01, ha="left")
     figure.legend(
         handles=entries,
@@ -249,9 +249,11 @@ def _draw_panel(ax: Axes, panel: Panel, colours: Mapping[Column, Colour]) -> Axe
                 ax.text(x, 0.01, "not asked", rotation=90, ha="center", va="bottom", fontsize=SMALL)
             else:
                 _draw_bar(ax, bar, x, width, colours[bar.model, bar.series])
-    ax.set_xticks(range(len(panel.levels)), map(plain, panel.levels), fontsize=MEDIUM)
+    ax.set_xticks(
+        range(len(panel.levels)), [plain(short(level)) for level in panel.levels], fontsize=MEDIUM
+    )
     ax.tick_params(axis="y", labelsize=MEDIUM)
-    ax.set_xlabel(panel.label, fontsize=MEDIUM)
+    ax.set_xlabel(plain(short(panel.label)), fontsize=MEDIUM)
     ax.set_xlim(-0.5, len(panel.levels) - 0.5)
     sns.despine(ax=ax)
     return ax

@@ -29,6 +29,7 @@ from negtrace.plots.layout import (
     available_width,
     cells_height,
     heatmap_size,
+    plain,
     row_label_width,
     side_by_side_height,
     widths_with_own_bars,
@@ -121,7 +122,8 @@ def draw_cells(ax: Axes, table: HeatmapTable) -> None:
     if table.annotate:
         _annotate(ax, table)
     name_columns(ax, table.columns, offset=0.5)
-    ax.set_yticks(np.arange(len(table.rows)) + 0.5, table.rows, fontsize=MEDIUM, rotation=0)
+    rows = [plain(row) for row in table.rows]
+    ax.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=MEDIUM, rotation=0)
     ax.tick_params(length=0)
 
 

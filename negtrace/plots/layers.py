@@ -11,11 +11,14 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from negtrace._messages import short
 from negtrace.errors import CTEError
 from negtrace.plots.cells import TITLE_SHARE, draw_title, name_columns, new_axes
 from negtrace.plots.layout import (
     AXIS_WIDTH,
+    LABEL_HEIGHT,
     LARGE,
+    LEGEND_WIDTH,
     MEDIUM,
     bars_size,
     grid_size,
@@ -47,7 +50,7 @@ def layer_importance(scores: LayerScores | Sequence[LayerScores], ax: Axes | Non
     ax.axhline(0, color="0.3", linewidth=0.6)
     ax.set_xlim(-0.6, len(blocks) - 0.4)
     name_columns(ax, table.columns, offset=0.0)
-    ax.set_ylabel(table.label, fontsize=MEDIUM)
+    ax.set_ylabel(wrapped(short(table.label), LABEL_HEIGHT, MEDIUM), fontsize=MEDIUM)
     ax.tick_params(axis="y", labelsize=MEDIUM)
     ax.spines[["top", "right"]].set_visible(False)
     draw_title(ax, table.title, AXIS_WIDTH)
@@ -110,7 +113,8 @@ def _bars(
         heights,
         width,
         color=[0.6 * part + 0.4 for part in colour],  # pale, so that whiskers show
-        label=table.methods[method] + ("" if stable else " (ranking not stable)"),
+        label=wrapped(short(table.methods[method]), LEGEND_WIDTH, MEDIUM)
+        + ("" if stable else " (ranking not stable)"),
         edgecolor="white",
         linewidth=0,
         hatch=None if stable else "////",

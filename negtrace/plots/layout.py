@@ -2,7 +2,9 @@
 
 __all__ = [
     "AXIS_WIDTH",
+    "LABEL_HEIGHT",
     "LARGE",
+    "LEGEND_WIDTH",
     "MEDIUM",
     "SMALL",
     "available_width",
@@ -29,6 +31,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from negtrace._messages import visible
 from negtrace.plots.tables import BarTable, HeatmapTable
 
 SMALL, MEDIUM, LARGE = 5.5, 7.0, 8.0
@@ -40,10 +43,19 @@ COLOUR_BAR_WIDTH = 0.65
 AXIS_WIDTH = 0.65
 """Width of the axis on the left of bars."""
 
+LABEL_HEIGHT = 2.0
+"""Length of a line of the label beside a vertical axis; a longer label has several."""
+
+LEGEND_WIDTH = 1.6
+"""Width of a name in a legend of two columns; a wider one has several lines."""
+
 COLUMN_LABEL_HEIGHT = 0.7
 """Height of the column labels below the cells."""
 
 LEAST_TITLE_WIDTH = 1.2
+
+LONGEST_LINE = 1000
+"""Characters of the longest line of a title."""
 
 HINTING = 1.08
 """On a coarse screen, hinting makes type up to this much wider than its outlines."""
@@ -58,8 +70,15 @@ def _text_width(text: str, size: float) -> float:
 
 
 def wrapped(text: str, width: float, size: float = LARGE) -> str:
-    """Break the lines of `text`, within a word if need be, so that each fits into `width`."""
-    return plain("\n".join(p for line in text.splitlines() for p in _parts(line, width, size)))
+    """Break the lines of `text`, within a word if need be, so that each fits into `width`.
+
+    Of a line that is longer than any title, only the beginning is shown.
+    """
+    lines = [
+        f"{line[:LONGEST_LINE]}..." if len(line) > LONGEST_LINE else line
+        for line in text.splitlines()
+    ]
+    return plain("\n".join(p for line in lines for p in _parts(line, width, size)))
 
 
 def plain(text: str) -> str:
@@ -67,8 +86,10 @@ def plain(text: str) -> str:
 
     >>> plain("$x$")
     '\\\\$x\\\\$'
+
+    A letter that no SVG may hold, such as an escape, becomes a replacement mark.
     """
-    return text.replace("$", r"\$")
+    return "\n".join(map(visible, text.split("\n"))).replace("$", r"\$")
 
 
 def text_height(text: str) -> float:

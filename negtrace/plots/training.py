@@ -45,11 +45,12 @@ def change_table(
         training: name of the training, for the title.
     """
     most = np.sort(change)[::-1]
+    tops = [f"top {k}: {most[:k].sum():.2f}" for k in (3, 5) if k < len(most)]
     return ChangeTable(
         columns=tuple(map(str, range(1, len(change) + 1))),
         multipliers=multipliers / multipliers.sum(),
         change=change,
-        title=f"{training}; top 3: {most[:3].sum():.2f}, top 5: {most[:5].sum():.2f}",
+        title="; ".join([training, *([", ".join(tops)] if tops else [])]),
     )
 
 
@@ -65,7 +66,7 @@ def change_figure(table: ChangeTable) -> Figure:
     ax.set_ylabel("share of the sum over blocks", fontsize=MEDIUM)
     ax.tick_params(axis="y", labelsize=MEDIUM)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(table.title, fontsize=LARGE)
+    ax.set_title(plain(table.title), fontsize=LARGE)
     ax.legend(fontsize=MEDIUM, frameon=False)
     return figure
 
