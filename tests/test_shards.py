@@ -179,7 +179,7 @@ def test_a_checkpoint_with_sound_records_of_something_else_is_refused(tmp_path: 
     file = trace_shard(encoder, pairs()[:4], shard=Shard(1, 1), checkpoint=tmp_path / "x")
     with RecordFile(file, b"") as records:
         header = next(iter(records.records()))
-    known = b'{"format":"negtrace.progress","version":2'
+    known = b'{"format":"negtrace.progress","version":3'
     deep = known + b',"trace":' + b"[" * 99999 + b"]" * 99999 + b"}"
     for first, second, message in (
         (known + b"}", b"", "damaged, or no progress"),

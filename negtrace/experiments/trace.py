@@ -12,7 +12,7 @@ from negtrace._messages import one_of
 from negtrace.encoders.base import Encoder
 from negtrace.errors import SiteError
 from negtrace.experiments.gallery import draw_documents
-from negtrace.pairs.pair import Pair, ordered_digest
+from negtrace.pairs.pair import Pair, as_sequence, ordered_digest
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.plots.heads import heads_side_by_side
 from negtrace.plots.save import FORMATS, require_formats, save_figure
@@ -88,7 +88,7 @@ def run_trace(
         UnknownNameError: for an unknown direction or format; nothing has been traced then.
     """
     folder = RunFolder(out, "trace")
-    pairs = radiology_pairs() if pairs is None else list(pairs)
+    pairs = radiology_pairs() if pairs is None else as_sequence(pairs)
     config = config or TraceConfig()
     configs = _in_directions(config, directions)
     require_possible(encoder, config)
@@ -123,7 +123,7 @@ def reserve_trace(
         OutputError: as for `run_trace`.
     """
     folder = RunFolder(out, "trace")
-    pairs = radiology_pairs() if pairs is None else list(pairs)
+    pairs = radiology_pairs() if pairs is None else as_sequence(pairs)
     config = config or TraceConfig()
     require_possible(encoder, config)
     with folder.held(wait=SECONDS_TO_RESERVE):
@@ -157,7 +157,7 @@ def run_shard(
     Raises:
         OutputError: as for `run_trace`, or when another process runs the same shard.
     """
-    pairs = radiology_pairs() if pairs is None else list(pairs)
+    pairs = radiology_pairs() if pairs is None else as_sequence(pairs)
     config = config or TraceConfig()
     configs = _in_directions(config, directions)
     reserve_trace(encoder, out, pairs, config)
@@ -273,7 +273,7 @@ def run_heads(
         UnknownNameError: for unknown queries or formats; nothing has been traced then.
     """
     folder = RunFolder(out, "heads")
-    pairs = radiology_pairs() if pairs is None else list(pairs)
+    pairs = radiology_pairs() if pairs is None else as_sequence(pairs)
     config = replace(config, sites=("head",))
     require_possible(encoder, config)
     require_formats(formats)

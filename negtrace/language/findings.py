@@ -5,6 +5,7 @@ __all__ = ["FINDINGS", "VOCABULARY", "Finding", "Name", "plural_of"]
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
@@ -107,6 +108,7 @@ def _name(article: str, noun: str) -> Name:
     return Name(words=noun, article=article, plural=plural)
 
 
+@lru_cache(maxsize=10_000)
 def plural_of(noun: str) -> str:
     """Return the plural of a noun.
 

@@ -23,6 +23,7 @@ from .alignment import align as align
 from .images import UNUSABLE as UNUSABLE
 from .images import check_image as check_image
 from .jsonl import anchor_as_json as anchor_as_json
+from .pair import as_sequence as as_sequence
 from .pair import ordered_digest as ordered_digest
 from .pair import pairs_digest as pairs_digest
 from .roles import ROLES as ROLES

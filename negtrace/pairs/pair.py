@@ -1,10 +1,10 @@
 """Pairs: a true and a false statement about one anchor, one of them negated."""
 
-__all__ = ["Pair", "ordered_digest", "pairs_digest"]
+__all__ = ["Pair", "as_sequence", "ordered_digest", "pairs_digest"]
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -146,12 +146,24 @@ def _derived(text: str, cue: Span) -> str | None:
     )
 
 
+def as_sequence(pairs: Iterable[Pair]) -> Sequence[Pair]:
+    """Return pairs that can be read several times: themselves, or a list."""
+    return pairs if isinstance(pairs, Sequence) else list(pairs)
+
+
 def ordered_digest(pairs: Iterable[Pair]) -> str:
     """Return one SHA-256 over id, digest and subject of all pairs, in their order."""
-    content = [[pair.id, pair.digest, pair.subject] for pair in pairs]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    digest = hashlib.sha256(b"[")
+    for index, pair in enumerate(pairs):
+        row = json.dumps([pair.id, pair.digest, pair.subject])
+        digest.update(f"{', ' if index else ''}{row}".encode())
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def pairs_digest(pairs: Iterable[Pair]) -> str:
     """Return one SHA-256 over the digests of all pairs; their order does not matter."""
-    return hashlib.sha256("".join(sorted(pair.digest for pair in pairs)).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for each in sorted(bytes.fromhex(pair.digest) for pair in pairs):
+        digest.update(each.hex().encode())
+    return digest.hexdigest()

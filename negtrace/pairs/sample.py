@@ -4,7 +4,7 @@ __all__ = ["FIELDS", "Composition", "composition", "sample"]
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,18 +61,25 @@ class Composition:
         return described
 
 
-def composition(pairs: Sequence[Pair], by: Sequence[str] = FIELDS) -> Composition:
+def composition(pairs: Iterable[Pair], by: Sequence[str] = FIELDS) -> Composition:
     """Count pairs by condition, finding and template, or by other tags.
 
     Raises:
         PairError: when there is no pair.
         UnknownNameError: for a tag that no pair has.
     """
-    if not pairs:
+    n, tags = 0, set[str]()
+    counters: dict[str, Counter[str]] = {field: Counter() for field in by}
+    for pair in pairs:
+        n += 1
+        tags.update(pair.tags)
+        for field, counter in counters.items():
+            counter[_value(pair, field)] += 1
+    if not n:
         raise PairError("no pairs to count; pass at least one")
-    counts = {field: _counts(pairs, field) for field in _known(pairs, by)}
+    counts = {field: _counts(counters[field], field) for field in _known(tags, by)}
     return Composition(
-        n=len(pairs), counts={field: named for field, named in counts.items() if set(named) != {""}}
+        n=n, counts={field: named for field, named in counts.items() if set(named) != {""}}
     )
 
 
@@ -106,7 +113,7 @@ def sample(pairs: Sequence[Pair], n: int, by: Sequence[str] = FIELDS, seed: int 
         raise PairError(f"a sample of {n} pairs; expected 1 or more")
     if len({pair.id for pair in pairs}) < len(pairs):
         raise PairError("an id occurs twice; a sample needs pairs of unique id")
-    fields = _known(pairs, by) if pairs else tuple(by)
+    fields = _known({tag for pair in pairs for tag in pair.tags}, by) if pairs else tuple(by)
     if n >= len(pairs):
         return list(pairs)
     strata: dict[tuple[str, ...], list[int]] = {}
@@ -145,17 +152,16 @@ def _shares(keys: Sequence[tuple[str, ...]], sizes: Sequence[int], n: int) -> li
     return [int(share) for share in shares]
 
 
-def _counts(pairs: Sequence[Pair], field: str) -> dict[str, int]:
-    """Count the values of a field; both conditions are listed, also where one has no pair."""
-    counts = Counter(_value(pair, field) for pair in pairs)
+def _counts(counts: Counter[str], field: str) -> dict[str, int]:
+    """Return the counts in order; both conditions are listed, also where one has no pair."""
     values = CONDITIONS if field == "condition" else sorted(counts)
     return {value: counts[value] for value in values}
 
 
-def _known(pairs: Sequence[Pair], by: Sequence[str]) -> tuple[str, ...]:
-    tags = sorted({tag for pair in pairs for tag in pair.tags} - set(FIELDS))
+def _known(tags: Set[str], by: Sequence[str]) -> tuple[str, ...]:
+    """Return the fields, after a check that each is a field of all pairs or one of their tags."""
     for field in by:
-        one_of("field of these pairs", field, (*FIELDS, *tags))
+        one_of("field of these pairs", field, (*FIELDS, *sorted(tags - set(FIELDS))))
     return tuple(by)
 
 

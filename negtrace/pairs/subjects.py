@@ -4,6 +4,7 @@ __all__ = ["same_noun", "subject_spans", "words_of"]
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from unicodedata import normalize
 
 from negtrace.language.cues import subject_span
@@ -20,7 +21,14 @@ def words_of(text: str) -> list[tuple[str, Span]]:
     >>> words_of("Left-sided mass.")
     [('left', (0, 4)), ('sided', (5, 10)), ('mass', (11, 15))]
     """
-    return [(normalize("NFC", hit.group()).casefold(), hit.span()) for hit in _WORD.finditer(text)]
+    return list(_words(text))
+
+
+@lru_cache(maxsize=100)
+def _words(text: str) -> tuple[tuple[str, Span], ...]:
+    """Return the words of a text; the statements of one pair are read several times."""
+    hits = _WORD.finditer(text)
+    return tuple((normalize("NFC", hit.group()).casefold(), hit.span()) for hit in hits)
 
 
 def same_noun(word: str, other: str) -> bool:

@@ -4,11 +4,13 @@ __all__ = ["Begun", "begun_trace", "require_possible"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
+import numpy as np
 import torch
 
 from negtrace.encoders.base import Encoder
-from negtrace.pairs.pair import Pair
+from negtrace.pairs.pair import Pair, as_sequence
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.provenance import Dropped, Provenance
 from negtrace.tracing.config import TraceConfig, refuse_to_verify
@@ -19,7 +21,7 @@ from negtrace.tracing.engines.exact import Exact
 from negtrace.tracing.engines.routes import FASTEST
 from negtrace.tracing.engines.sweep import Sweep
 from negtrace.tracing.positions import name_of
-from negtrace.tracing.prepare import PreparedPair, prepare, require_some
+from negtrace.tracing.prepare import AT_ONCE, PreparedPairs, prepare, require_some
 from negtrace.tracing.provenance import provenance_of
 from negtrace.tracing.sites import plan_for
 
@@ -30,7 +32,7 @@ class Begun:
 
     engine: Engine
     sweep: Sweep
-    prepared: Sequence[PreparedPair]
+    prepared: PreparedPairs
     dropped: Sequence[Dropped]
     provenance: Provenance
     agreement: Agreement
@@ -40,7 +42,7 @@ def begun_trace(
     encoder: Encoder, pairs: Sequence[Pair] | None, config: TraceConfig, progress: bool | None
 ) -> Begun:
     """Prepare the pairs, and choose the route."""
-    pairs = radiology_pairs() if pairs is None else list(pairs)
+    pairs = radiology_pairs() if pairs is None else as_sequence(pairs)
     engine = _engine(config)
     plan = plan_for(encoder, config.sites, config.window)
     corruption = _corruption(config).prepared(pairs, encoder)
@@ -48,14 +50,16 @@ def begun_trace(
     require_some(prepared, dropped)
     sweep = Sweep(
         encoder=encoder,
-        contrasts=[contrast for each in prepared for contrast in each.contrasts],
+        contrasts=prepared.contrasts,
         anchors=_anchors(encoder, prepared),
         direction=config.direction,
         plan=plan,
         row_tokens=config.row_tokens,
         progress=progress,
     )
-    provenance = provenance_of(encoder, prepared, _settings(config, corruption, engine, sweep))
+    provenance = provenance_of(
+        encoder, prepared.pairs(), _settings(config, corruption, engine, sweep)
+    )
     agreement = _agreement(sweep, config, engine, provenance.weights_digest)
     return Begun(
         engine=engine,
@@ -96,10 +100,14 @@ def _corruption(config: TraceConfig) -> Corruption:
     return corruption_named(config.corruption, config.settings)
 
 
-def _anchors(encoder: Encoder, prepared: Sequence[PreparedPair]) -> torch.Tensor:
+def _anchors(encoder: Encoder, prepared: PreparedPairs) -> torch.Tensor:
     """Return the embedded anchor of every contrast, [contrast dim]."""
-    embedded = encoder.embed_anchors([each.pair.anchor for each in prepared])
-    return embedded[[row for row, each in enumerate(prepared) for _ in each.contrasts]]
+    anchors, embedded = (pair.anchor for pair in prepared.pairs()), []
+    while some := list(islice(anchors, AT_ONCE)):
+        embedded.append(encoder.embed_anchors(some))
+    starts = np.array(prepared.contrasts.starts)
+    counts = np.diff(starts, append=len(prepared.contrasts))
+    return torch.cat(embedded)[np.repeat(np.arange(len(starts)), counts)]
 
 
 def _agreement(sweep: Sweep, config: TraceConfig, engine: Engine, digest: str) -> Agreement:

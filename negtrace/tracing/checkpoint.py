@@ -5,7 +5,7 @@ __all__ = ["Checkpoint"]
 import json
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,13 @@ from negtrace.tracing.records import RecordFile
 SECONDS_BETWEEN_WRITES = 15.0
 """The most work that an interruption loses."""
 
-FORMAT = {"format": "negtrace.progress", "version": 2}
+FORMAT = {"format": "negtrace.progress", "version": 3}
 
 _WAY_OUT = "or delete the file to start anew"
+
+
+Finished = MutableMapping[int, ContrastScores]
+"""Scores of contrasts by their index in the sweep."""
 
 
 class Checkpoint:
@@ -37,28 +41,30 @@ class Checkpoint:
         path: path of the file, for messages.
         file: the file.
         header: its first record, if it is of this sweep.
+        done: the place for the scores in the file.
 
     Raises:
         OutputError: when the file holds the progress of another trace, or is no such file.
     """
 
-    def __init__(self, path: Path, file: RecordFile, header: bytes) -> None:
-        self.path, self._file = path, file
-        self.done: dict[int, ContrastScores] = {}
+    def __init__(self, path: Path, file: RecordFile, header: bytes, done: Finished) -> None:
+        self.path, self.done, self._file = path, done, file
         self._new: list[ContrastScores] = []
         self._written = time.monotonic()
-        records = file.records()
+        records, count = file.records(), 0
         _require_same(path, next(records, b""), header)
         try:
             for record in records:
-                self.done |= {scores.index: scores for scores in _unpacked(record)}
+                for scores in _unpacked(record):
+                    done[scores.index] = scores
+                    count += 1
         except (KeyError, TypeError, ValueError) as error:
             raise OutputError(
                 f"{path} holds a record that is no scores of a trace; name another file, {_WAY_OUT}"
             ) from error
         if file.damaged:
             warnings.warn(
-                f"{path} is damaged behind {len(self.done)} finished runs; they are kept, and the "
+                f"{path} is damaged behind {count} finished runs; they are kept, and the "
                 "others are run again",
                 NegtraceWarning,
                 stacklevel=4,
@@ -66,12 +72,15 @@ class Checkpoint:
 
     @staticmethod
     @contextmanager
-    def held(path: Path, trace: Mapping[str, Any]) -> Iterator["Checkpoint"]:
+    def held(
+        path: Path, trace: Mapping[str, Any], done: Finished | None = None
+    ) -> Iterator["Checkpoint"]:
         """Hold a file for one trace at a time, and write what is finished in the end.
 
         Args:
             path: the file.
             trace: everything that the scores depend on, as JSON values.
+            done: the place for the scores that the file holds.
 
         Raises:
             OutputError: when another trace holds the file, it holds the progress of another trace
@@ -82,7 +91,7 @@ class Checkpoint:
             locked(path.with_name(f".{path.name}.lock"), path),
             RecordFile(path, header) as file,
         ):
-            checkpoint = Checkpoint(path, file, header)
+            checkpoint = Checkpoint(path, file, header, {} if done is None else done)
             try:
                 yield checkpoint
             finally:
@@ -90,7 +99,6 @@ class Checkpoint:
 
     def add(self, scores: ContrastScores) -> None:
         """Add the scores of one contrast; write them if the last write is some time ago."""
-        self.done[scores.index] = scores
         self._new.append(scores)
         if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self.write()

@@ -1,12 +1,14 @@
 """The result of a trace, collected from the scores of its sweep."""
 
-__all__ = ["collected"]
+__all__ = ["collected", "patched_run"]
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from negtrace.encoders.base import Encoder
 from negtrace.errors import TraceError
@@ -16,17 +18,23 @@ from negtrace.pairs.sample import composition
 from negtrace.results.cte import CTE
 from negtrace.results.provenance import Dropped, Provenance
 from negtrace.tracing.config import TraceConfig
-from negtrace.tracing.engines.sweep import ContrastScores, Sweep
+from negtrace.tracing.engines.sweep import Sweep
 from negtrace.tracing.positions import WHOLE, name_of
-from negtrace.tracing.prepare import PreparedPair, mean_scores, require_some
-from negtrace.tracing.provenance import now, rules_of
+from negtrace.tracing.prepare import PreparedPairs, require_some
+from negtrace.tracing.provenance import now
+from negtrace.tracing.scores import SweepScores
+
+
+def patched_run(direction: str) -> str:
+    """Return the run that is patched: `corrupt` or `clean`."""
+    return "corrupt" if direction == "denoising" else "clean"
 
 
 def collected(
     config: TraceConfig,
     sweep: Sweep,
-    prepared: Sequence[PreparedPair],
-    scores: Mapping[int, ContrastScores],
+    prepared: PreparedPairs,
+    scores: SweepScores,
     dropped: Sequence[Dropped],
     provenance: Provenance,
     measured: Mapping[str, object],
@@ -37,7 +45,7 @@ def collected(
         config: the settings of the trace.
         sweep: what was run.
         prepared: the pairs, in the order of the sweep.
-        scores: the scores of every contrast, by its index.
+        scores: the scores of every contrast.
         dropped: the pairs that were not run.
         provenance: how the trace was made; its time and its pairs are set here.
         measured: measurements of the result itself, for the provenance.
@@ -45,19 +53,23 @@ def collected(
     Raises:
         TraceError: when no pair is left, or every clean run has the score of its corrupted run.
     """
-    pairs, by_pair, not_finite = _split_by_finite(prepared, mean_scores(prepared, scores))
-    dropped = [*dropped, *map(_nan_score, not_finite)]
-    require_some(pairs, dropped)
-    _require_effect(sweep.encoder, by_pair)
+    clean, corrupt, patched = _mean_scores(prepared, scores)
+    finite = np.isfinite(clean + corrupt)
+    pairs = _Kept(prepared, finite)
+    dropped = [*dropped, *pairs.dropped]
+    require_some(pairs.ids, dropped)
+    clean, corrupt = clean[finite], corrupt[finite]
+    _require_effect(sweep.encoder, clean, corrupt)
     settings = provenance.config
     role_names = (*ROLES, WHOLE) if config.positions == WHOLE else ROLES
+    roles = _roles(prepared, finite, patched_run(config.direction), role_names)
     return CTE(
-        clean=np.array([mean.clean for mean in by_pair]),
-        corrupt=np.array([mean.corrupt for mean in by_pair]),
-        patched=_stacked([mean.patched for mean in by_pair]),
-        roles=_roles(_labels(sweep, by_pair), role_names),
-        negated=np.array([each.pair.negated == "true" for each in pairs]),
-        ids=tuple(each.pair.id for each in pairs),
+        clean=clean,
+        corrupt=corrupt,
+        patched=(patched if finite.all() else patched[finite])[..., : roles.shape[1]],
+        roles=roles,
+        negated=np.array(pairs.negated),
+        ids=tuple(pairs.ids),
         layers=sweep.encoder.layers,
         sites=tuple(site.name for site in sweep.plan.sites),
         role_names=role_names,
@@ -68,32 +80,41 @@ def collected(
         corruption=settings["corruption"]["name"],
         unit=sweep.encoder.unit,
         dropped=tuple(dropped),
-        differing=tuple(each.differing.words for each in pairs),
-        texts=tuple((each.pair.true, each.pair.false) for each in pairs)
-        if config.include_text
-        else None,
+        differing=tuple(each.words for each in compress(prepared.differing, finite)),
+        texts=tuple((pair.true, pair.false) for pair in pairs) if config.include_text else None,
         provenance=replace(
             provenance,
-            pairs_digest=pairs_digest([each.pair for each in pairs]),
-            composition=composition([each.pair for each in pairs]).to_json(),
+            pairs_digest=pairs_digest(pairs),
+            composition=composition(pairs).to_json(),
             time=now(),
-            config={**settings, "alignment": rules_of(pairs), **measured},
+            config={
+                **settings,
+                "alignment": dict(sorted(Counter(compress(prepared.rules, finite)).items())),
+                **measured,
+            },
         ),
     )
 
 
-def _split_by_finite(
-    prepared: Sequence[PreparedPair], means: Sequence[ContrastScores]
-) -> tuple[list[PreparedPair], list[ContrastScores], list[Pair]]:
-    """Return the pairs with finite scores, their scores, and the other pairs."""
-    scored = list(zip(prepared, means, strict=True))
-    finite = [(pair, mean) for pair, mean in scored if _is_finite(mean)]
-    others = [prepared_pair.pair for prepared_pair, mean in scored if not _is_finite(mean)]
-    return [pair for pair, _ in finite], [mean for _, mean in finite], others
+class _Kept:
+    """The pairs with finite scores, read again wherever they are iterated over."""
 
+    def __init__(self, prepared: PreparedPairs, finite: Bool[np.ndarray, " pair"]) -> None:
+        self._prepared, self._finite = prepared, finite
+        self.ids: list[str] = []
+        self.negated: list[bool] = []
+        """Whether the true statement of each pair is the negated one."""
+        self.dropped: list[Dropped] = []
+        """The other pairs."""
+        for pair, kept in zip(prepared.pairs(), finite, strict=True):
+            if kept:
+                self.ids.append(pair.id)
+                self.negated.append(pair.negated == "true")
+            else:
+                self.dropped.append(_nan_score(pair))
 
-def _is_finite(scores: ContrastScores) -> bool:
-    return bool(np.isfinite(scores.clean + scores.corrupt))
+    def __iter__(self) -> Iterator[Pair]:
+        return compress(self._prepared.pairs(), self._finite)
 
 
 def _nan_score(pair: Pair) -> Dropped:
@@ -104,36 +125,51 @@ def _nan_score(pair: Pair) -> Dropped:
     )
 
 
-def _require_effect(encoder: Encoder, scores: Sequence[ContrastScores]) -> None:
+def _mean_scores(
+    prepared: PreparedPairs, scores: SweepScores
+) -> tuple[
+    Float[np.ndarray, " pair"],
+    Float[np.ndarray, " pair"],
+    Float[np.ndarray, "pair site layer position"],
+]:
+    """Return the clean, corrupted and patched scores of each pair, averaged over its samples."""
+    arrays = scores.clean, scores.corrupt, scores.patched
+    starts = list(prepared.contrasts.starts)
+    if len(starts) == len(scores.clean):
+        return arrays
+    ends = [*starts[1:], len(scores.clean)]
+    clean, corrupt, patched = (
+        np.array([array[i:k].mean(axis=0) for i, k in zip(starts, ends, strict=True)])
+        for array in arrays
+    )
+    return clean, corrupt, patched
+
+
+def _require_effect(
+    encoder: Encoder, clean: Float[np.ndarray, " pair"], corrupt: Float[np.ndarray, " pair"]
+) -> None:
     """Raise a TraceError when every clean run has the score of its corrupted run."""
-    if all(score.clean == score.corrupt for score in scores):
+    if (clean == corrupt).all():
         raise TraceError(
-            f"{encoder.name} scores the clean and the corrupted run of all {len(scores)} pairs "
+            f"{encoder.name} scores the clean and the corrupted run of all {len(clean)} pairs "
             "alike (d = 0), so there is no effect to restore; run `negtrace check` on the model, "
             "or choose another corruption"
         )
 
 
-def _labels(sweep: Sweep, scores: Sequence[ContrastScores]) -> list[list[str]]:
-    """Return the labels of the groups that are patched, for each pair."""
-    patchings = sweep.patchings()
-    return [[label for label, _ in patchings[each.index].groups] for each in scores]
-
-
-def _stacked(
-    grids: Sequence[Float[np.ndarray, "site layer _"]],
-) -> Float[np.ndarray, "pair site layer position"]:
-    """Stack grids of several widths, NaN where a statement has no token."""
-    longest = max(grid.shape[2] for grid in grids)
-    stacked = np.full((len(grids), *grids[0].shape[:2], longest), np.nan)
-    for row, grid in zip(stacked, grids, strict=True):
-        row[:, :, : grid.shape[2]] = grid
-    return stacked
-
-
-def _roles(rows: Sequence[Sequence[str]], names: Sequence[str]) -> Int[np.ndarray, "pair position"]:
-    """Return the index of each label in `names`, -1 where there is none."""
-    roles = np.full((len(rows), max(map(len, rows))), -1)
-    for row, labels in zip(roles, rows, strict=True):
-        row[: len(labels)] = [names.index(label) for label in labels]
+def _roles(
+    prepared: PreparedPairs,
+    finite: Bool[np.ndarray, " every_pair"],
+    run: str,
+    names: Sequence[str],
+) -> Int[np.ndarray, "pair position"]:
+    """Return the index in `names` of the label of each group, -1 where there is none."""
+    contrasts = prepared.contrasts
+    first = np.zeros(len(contrasts), dtype=bool)
+    first[np.array(contrasts.starts)[finite]] = True
+    widths = np.array(contrasts.widths(run))[first]
+    roles = np.full((len(widths), widths.max()), -1)
+    number = {name: index for index, name in enumerate(names)}
+    for row, labels in zip(roles, compress(contrasts.groups(run), first), strict=True):
+        row[: len(labels)] = [number[label] for label in labels]
     return roles

@@ -115,7 +115,7 @@ def cost_of_trace(
 
 def _flops_of_anchors(begun: Begun) -> float:
     """Return the FLOPs of embedding every anchor, from some of them."""
-    anchors = [each.pair.anchor for each in begun.prepared]
+    anchors = [pair.anchor for pair in begun.prepared.pairs()]
     distinct = list({each.text or id(each): each for each in anchors}.values())
     some = distinct[:SAMPLES]
     with FlopCounterMode(display=False) as counter:
@@ -126,10 +126,9 @@ def _flops_of_anchors(begun: Begun) -> float:
 def _by_length(begun: Begun) -> dict[int, list[list[int]]]:
     """Return the batches of a trace by the number of tokens of their two runs."""
     batches: dict[int, list[list[int]]] = {}
+    tokens = [sum(both) for both in begun.sweep.lengths]
     for batch in batch_indices(begun.sweep):
-        contrast = begun.sweep.contrasts[batch[0]]
-        length = len(contrast.clean.ids) + len(contrast.corrupt.ids)
-        batches.setdefault(length, []).append(batch)
+        batches.setdefault(tokens[batch[0]], []).append(batch)
     return batches
 
 

@@ -2,7 +2,7 @@
 
 __all__ = ["deviation", "half_precision"]
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ def half_precision(encoder: Encoder) -> str | None:
 
 
 def deviation(
-    sweep: Sweep, scores: Mapping[int, ContrastScores], anchors: Sequence[Anchor]
+    sweep: Sweep, scores: Mapping[int, ContrastScores], anchor_of: Callable[[int], Anchor]
 ) -> dict[str, float | int]:
     """Run a sample of the contrasts again in float32, and compare the scores.
 
@@ -37,7 +37,7 @@ def deviation(
     Args:
         sweep: the sweep in half precision.
         scores: its scores, by contrast.
-        anchors: the anchor of each contrast, which is embedded anew.
+        anchor_of: returns the anchor of a contrast, which is embedded anew.
 
     Returns:
         `pairs`, the number of contrasts compared. `largest_gap` of a score, in its unit, and
@@ -48,7 +48,7 @@ def deviation(
     gaps, effect_gaps = [0.0], [0.0]
     encoder = sweep.encoder
     with widened(encoder.model), torch.autocast(encoder.device.type, enabled=False):
-        embedded = encoder.embed_anchors([anchors[index] for index in sample])
+        embedded = encoder.embed_anchors([anchor_of(index) for index in sample])
         for full in rerun(sweep, sample, anchors=embedded) if sample else ():
             half = scores[full.index]
             gaps.append(_largest(_all(half) - _all(full)))

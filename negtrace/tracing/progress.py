@@ -2,7 +2,7 @@
 
 __all__ = ["progress_of"]
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from negtrace._files import canonical, sha256
 from negtrace.encoders.base import Encoder
 from negtrace.errors import OutputError
 from negtrace.pairs.pair import ordered_digest
@@ -19,7 +18,8 @@ from negtrace.results.provenance import Provenance
 from negtrace.tracing.checkpoint import Checkpoint
 from negtrace.tracing.engines.exact import batch_indices, rerun
 from negtrace.tracing.engines.sweep import ContrastScores, Sweep
-from negtrace.tracing.prepare import PreparedPair
+from negtrace.tracing.prepare import PreparedPairs
+from negtrace.tracing.scores import SweepScores
 from negtrace.tracing.shard import shard_files
 
 SHARE_OF_D = 1e-4
@@ -35,7 +35,11 @@ ROUNDING = 64
 
 @contextmanager
 def progress_of(
-    path: Path | None, provenance: Provenance, prepared: Sequence[PreparedPair], sweep: Sweep
+    path: Path | None,
+    provenance: Provenance,
+    prepared: PreparedPairs,
+    sweep: Sweep,
+    done: SweepScores,
 ) -> Iterator[Checkpoint | None]:
     """Hold the checkpoint in a file, after a check that this model would give its scores.
 
@@ -51,6 +55,7 @@ def progress_of(
         provenance: how the trace is made.
         prepared: the pairs.
         sweep: what is run.
+        done: the place for the scores that are finished.
 
     Raises:
         OutputError: when the file holds the progress of another trace, or another run holds it.
@@ -59,28 +64,20 @@ def progress_of(
         yield None
         return
     identity = _identity(provenance, prepared, sweep)
-    with Checkpoint.held(path, identity) as saved, ExitStack() as held:
+    with Checkpoint.held(path, identity, done) as saved, ExitStack() as held:
         for file in shard_files(path):
-            saved.done |= held.enter_context(Checkpoint.held(file, identity)).done
+            held.enter_context(Checkpoint.held(file, identity, done))
         _require_same_scores(sweep, saved)
         yield saved
 
 
-def _identity(
-    provenance: Provenance, prepared: Sequence[PreparedPair], sweep: Sweep
-) -> dict[str, Any]:
+def _identity(provenance: Provenance, prepared: PreparedPairs, sweep: Sweep) -> dict[str, Any]:
     """Return everything known beforehand that the scores of a sweep depend on, as JSON values."""
-    runs = [
-        [run.ids, run.read_out, run.groups]
-        for contrast in sweep.contrasts
-        for run in (contrast.clean, contrast.corrupt)
-    ]
-    maps = [[each.clean_from_corrupt, each.corrupt_from_clean] for each in sweep.contrasts]
     made = {name: value for name, value in asdict(provenance).items() if name != "time"}
     return {
         **made,
-        "pairs": ordered_digest(each.pair for each in prepared),
-        "tokens": sha256(canonical([runs, maps])),
+        "pairs": ordered_digest(prepared.pairs()),
+        "tokens": prepared.contrasts.digest,
         "row_tokens": sweep.row_tokens,
         "route": sweep.route.name,
     }

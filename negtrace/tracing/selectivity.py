@@ -2,6 +2,7 @@
 
 __all__ = ["head_selectivity"]
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from negtrace.tracing.config import QUERIES
 from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.corruptions.contrast import Run
 from negtrace.tracing.prepare import PreparedPair, prepare, require_some, warn_of_differences
-from negtrace.tracing.provenance import differing_pairs, provenance_of, rules_of
+from negtrace.tracing.provenance import provenance_of
 
 BATCH = 32
 """Statements whose attention is computed at once."""
@@ -79,11 +80,11 @@ def head_selectivity(
     require_patterns(encoder)
     pairs = radiology_pairs() if pairs is None else list(pairs)
     with torch.inference_mode(), evaluating(encoder.model):
-        prepared, dropped = prepare(encoder, pairs, corruption_named("swap"), "token")
-        prepared, without_slot = _with_slot(prepared, queries)
+        whole, dropped = prepare(encoder, pairs, corruption_named("swap"), "token")
+        prepared, without_slot = _with_slot(whole, queries)
         dropped += without_slot
         require_some(prepared, dropped)
-        warn_of_differences(prepared)
+        warn_of_differences(each.differing for each in prepared)
         anchors = encoder.embed_anchors([each.pair.anchor for each in prepared])
         runs = [_runs(each) for each in prepared]
         attention = _attention(encoder, runs, anchors, progress)
@@ -93,15 +94,15 @@ def head_selectivity(
     ]
     config = {
         "queries": queries,
-        "alignment": rules_of(prepared),
-        "differing": differing_pairs(prepared),
+        "alignment": dict(sorted(Counter(each.rule for each in prepared).items())),
+        "differing": sum(bool(each.differing) for each in prepared),
     }
     return selectivity_of(
         np.stack(by_pair),
         [each.pair.id for each in prepared],
         layers=encoder.block_names,
         queries=queries,
-        provenance=provenance_of(encoder, prepared, config),
+        provenance=provenance_of(encoder, [each.pair for each in prepared], config),
         dropped=dropped,
         resampling=Resampling(confidence=confidence, resamples=resamples, seed=seed),
     )

@@ -5,7 +5,6 @@ __all__ = ["trace", "trace_shard"]
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Unpack
 
@@ -20,14 +19,14 @@ from negtrace.pairs.pair import Pair
 from negtrace.results.cte import CTE
 from negtrace.tracing.begun import Begun, begun_trace
 from negtrace.tracing.checkpoint import Checkpoint
-from negtrace.tracing.collect import collected
+from negtrace.tracing.collect import collected, patched_run
 from negtrace.tracing.config import TraceConfig, TraceOptions
 from negtrace.tracing.engines.agreement import Agreement
-from negtrace.tracing.engines.base import Engine
 from negtrace.tracing.engines.sweep import ContrastScores, Sweep
 from negtrace.tracing.precision import deviation, half_precision
-from negtrace.tracing.prepare import PreparedPair, warn_of_differences
+from negtrace.tracing.prepare import PreparedPairs, warn_of_differences
 from negtrace.tracing.progress import progress_of
+from negtrace.tracing.scores import SweepScores
 from negtrace.tracing.shard import Shard
 from negtrace.tracing.verify import verified
 
@@ -70,10 +69,13 @@ def trace(
     with torch.inference_mode(), evaluating(encoder.model):
         _warn_of_hooks(encoder)  # with the model's lock: hooks of another thread are not the user's
         begun = begun_trace(encoder, pairs, config, progress)
-        warn_of_differences(begun.prepared)
-        with progress_of(checkpoint, begun.provenance, begun.prepared, begun.sweep) as saved:
-            scores = _run(begun, begun.sweep, saved)
-        _require_all(begun.engine, begun.sweep, scores)
+        warn_of_differences(begun.prepared.differing)
+        scores = _no_scores(begun)
+        with progress_of(
+            checkpoint, begun.provenance, begun.prepared, begun.sweep, scores
+        ) as saved:
+            _run(begun, begun.sweep, scores, saved)
+        _require_all(begun, scores)
         measured = _measured(begun.sweep, scores, begun.prepared, config.verify)
     measured = _compared(begun.agreement) | measured
     return collected(
@@ -119,10 +121,10 @@ def trace_shard(
     with torch.inference_mode(), evaluating(encoder.model):
         _warn_of_hooks(encoder)
         begun = begun_trace(encoder, pairs, config, progress)
-        warn_of_differences(begun.prepared)
-        sweep = replace(begun.sweep, shard=shard)
-        with progress_of(file, begun.provenance, begun.prepared, sweep) as saved:
-            _run(begun, sweep, saved)
+        warn_of_differences(begun.prepared.differing)
+        sweep, scores = replace(begun.sweep, shard=shard), _no_scores(begun)
+        with progress_of(file, begun.provenance, begun.prepared, sweep, scores) as saved:
+            _run(begun, sweep, scores, saved)
     return file
 
 
@@ -148,35 +150,53 @@ def _compared(agreement: Agreement) -> dict[str, object]:
     }
 
 
-def _run(begun: Begun, sweep: Sweep, saved: Checkpoint | None) -> dict[int, ContrastScores]:
-    """Return the scores of every contrast; finished ones are saved whatever happens."""
-    compared, earlier = begun.agreement.scores, saved.done if saved else {}
-    done = {**compared, **earlier}
-    new = [compared[index] for index in compared if index not in earlier]
-    for scores in chain(new, begun.engine.run(replace(sweep, done=frozenset(done)))):
-        done[scores.index] = scores
+def _no_scores(begun: Begun) -> SweepScores:
+    """Return the place for the scores of a trace."""
+    sweep = begun.sweep
+    return SweepScores(
+        sites=len(sweep.plan.sites),
+        layers=len(sweep.encoder.layers),
+        widths=begun.prepared.contrasts.widths(patched_run(sweep.direction)),
+    )
+
+
+def _run(begun: Begun, sweep: Sweep, scores: SweepScores, saved: Checkpoint | None) -> None:
+    """Run every contrast that has no scores yet; finished ones are saved whatever happens."""
+
+    def add(new: ContrastScores) -> None:
+        if new.patched.shape != (shape := scores.shape(new.index)):
+            raise _misshapen(begun, new.index, new.patched.shape, shape)
+        scores[new.index] = new
         if saved:
-            saved.add(scores)
-    return done
+            saved.add(new)
+
+    for compared in begun.agreement.scores.values():
+        if compared.index not in scores:
+            add(compared)
+    for new in begun.engine.run(replace(sweep, done=frozenset(scores))):
+        add(new)
 
 
-def _require_all(engine: Engine, sweep: Sweep, scores: Mapping[int, ContrastScores]) -> None:
-    """Raise a TraceError when the engine left a contrast out, or its cells have another shape."""
-    sites, layers = len(sweep.plan.sites), len(sweep.encoder.layers)
-    for index, patching in enumerate(sweep.patchings()):
-        expected = sites, layers, len(patching.groups)
-        shape = scores[index].patched.shape if index in scores else None
-        if shape != expected:
-            raise TraceError(
-                f"engine {engine.name!r} gave contrast {index} cells of the shape {shape}; "
-                f"expected {expected}: site, layer, group"
-            )
+def _require_all(begun: Begun, scores: SweepScores) -> None:
+    """Raise a TraceError when the engine left a contrast out."""
+    for index in range(len(begun.sweep.contrasts)):
+        if index not in scores:
+            raise _misshapen(begun, index, None, scores.shape(index))
+
+
+def _misshapen(
+    begun: Begun, index: int, shape: tuple[int, ...] | None, expected: tuple[int, ...]
+) -> TraceError:
+    return TraceError(
+        f"engine {begun.engine.name!r} gave contrast {index} cells of the shape {shape}; "
+        f"expected {expected}: site, layer, group"
+    )
 
 
 def _measured(
     sweep: Sweep,
     scores: Mapping[int, ContrastScores],
-    prepared: Sequence[PreparedPair],
+    prepared: PreparedPairs,
     verify: int,
 ) -> dict[str, object]:
     """Return measurements of the result itself, for its provenance."""
@@ -184,8 +204,7 @@ def _measured(
     if verify:
         measured["verified"] = verified(sweep, scores, count=verify)
     if half := half_precision(sweep.encoder):
-        anchors = [each.pair.anchor for each in prepared for _ in each.contrasts]
-        gaps = deviation(sweep, scores, anchors)
+        gaps = deviation(sweep, scores, lambda index: prepared.of_contrast(index).anchor)
         measured["half_precision"] = {"dtype": half, **gaps}
         warnings.warn(
             f"traced in {half}: on {gaps['pairs']} pairs an effect is up to "

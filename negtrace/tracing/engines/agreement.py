@@ -64,7 +64,7 @@ def fastest_route(sweep: Sweep, digest: str) -> Agreement:
     Raises:
         EncoderError: when the model gives two scores for one input.
     """
-    lengths = [max(len(c.clean.ids), len(c.corrupt.ids)) for c in sweep.contrasts]
+    lengths = [max(both) for both in sweep.lengths]
     kinds = tuple(site.kind for site in sweep.plan.sites)
     rows = sweep.row_tokens, *hooks_in(sweep.encoder.model)  # on which rows run together, and how
     key = digest, sweep.direction, kinds, sweep.plan.window, min(lengths), max(lengths), rows

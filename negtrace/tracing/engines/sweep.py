@@ -1,16 +1,18 @@
 """A sweep, which is all that an engine is given, and the scores that it gives back."""
 
-__all__ = ["Cells", "ContrastScores", "Patching", "Sweep"]
+__all__ = ["Cells", "ContrastScores", "Contrasts", "Patching", "Sweep"]
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
+from typing_extensions import override
 
 from negtrace._messages import one_of
 from negtrace.encoders.base import Encoder
@@ -41,6 +43,29 @@ class ContrastScores:
     """Score of the corrupted run."""
     patched: Float[np.ndarray, "site layer group"]
     """Score with one cell patched; NaN where there is no such cell."""
+
+
+class Contrasts(Sequence[Contrast]):
+    """Contrasts that are made where they are run; only their lengths are known beforehand."""
+
+    @abstractmethod
+    def contrast(self, index: int) -> Contrast:
+        """Return one contrast."""
+
+    @property
+    @abstractmethod
+    def lengths(self) -> Iterable[tuple[int, int]]:
+        """Number of tokens of the clean and of the corrupted run of every contrast."""
+
+    @overload
+    def __getitem__(self, index: int) -> Contrast: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Contrast]: ...
+    @override
+    def __getitem__(self, index: int | slice) -> Contrast | list[Contrast]:
+        if isinstance(index, slice):
+            return [self.contrast(each) for each in range(*index.indices(len(self)))]
+        return self.contrast(range(len(self))[index])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,6 +131,13 @@ class Sweep:
     def __post_init__(self) -> None:
         one_of("direction", self.direction, DIRECTIONS)
 
+    @property
+    def lengths(self) -> Iterable[tuple[int, int]]:
+        """Number of tokens of the clean and of the corrupted run of every contrast."""
+        if isinstance(self.contrasts, Contrasts):
+            return self.contrasts.lengths
+        return ((len(each.clean.ids), len(each.corrupt.ids)) for each in self.contrasts)
+
     def patchings(self) -> list[Patching]:
         """Return what is patched in each contrast, and with what."""
         if self.direction == "denoising":
@@ -154,8 +186,7 @@ class Sweep:
             size: how many contrasts make a batch, from the length of the longer run.
         """
         by_lengths: dict[tuple[int, int], list[int]] = {}
-        for index, contrast in enumerate(self.contrasts):
-            lengths = len(contrast.clean.ids), len(contrast.corrupt.ids)
+        for index, lengths in enumerate(self.lengths):
             by_lengths.setdefault(lengths, []).append(index)
         batches: Sequence[list[int]] = [
             list(batch)
