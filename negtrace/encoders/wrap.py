@@ -26,7 +26,8 @@ from negtrace.encoders.structure import (
     reads_elsewhere,
     row_axis_of,
 )
-from negtrace.encoders.tokenizing import ReadOut, StatementTokenizer, unpadded_ids
+from negtrace.encoders.token_types import TokenTypes, type_inputs, types_for
+from negtrace.encoders.tokenizing import ReadOut, StatementTokenizer, read_text, unpadded_ids
 from negtrace.errors import EncoderError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.tokens import Tokens
@@ -48,7 +49,8 @@ class ModuleEncoder(Encoder):
 
     Args:
         model: the module that holds the text tower.
-        tokenizer: a transformers tokenizer, or any function from a statement to `input_ids`.
+        tokenizer: a transformers tokenizer, or any function from a statement to `input_ids` and
+            `offset_mapping`.
         encode: maps token ids [row, token] to embeddings [row, dim].
         description: name, score and context of the encoder; the tokenizer's name is added.
         blocks: names of the blocks as in `model.named_modules()`; found when not given.
@@ -64,6 +66,9 @@ class ModuleEncoder(Encoder):
 
     family: ClassVar[str] = "wrapped module"
 
+    token_types: TokenTypes | None = None
+    """Token types that `encode` gives the model beside token ids, if any."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -77,6 +82,8 @@ class ModuleEncoder(Encoder):
         encode_at: EncodeAt | None = None,
     ) -> None:
         self._encode = encode
+        if isinstance(encode, PooledStates):
+            self.token_types = encode.token_types
         self._embed_images = embed_images
         device = only_device(model, description.name)
         with guarded(description.name, model, "its structure was measured"), evaluating(model):
@@ -177,7 +184,14 @@ class ModuleEncoder(Encoder):
 
     @override
     def tokenize(self, statements: Sequence[str]) -> list[Tokens]:
-        return self._tokenizer(statements)
+        return self._typed(self._tokenizer(statements))
+
+    def _typed(self, tokens: list[Tokens]) -> list[Tokens]:
+        """Return the tokens as they are, once their types are those that the model is given."""
+        if self.token_types is not None:
+            for row in tokens:
+                self.token_types.require(row, self.name)
+        return tokens
 
     @override
     def encode(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
@@ -249,7 +263,8 @@ class WrapOptions:
     read_out: str = "mean"
     """Token state that is the embedding, where `encode` is not given: first, last or mean."""
     encode: Callable[[Tensor], Tensor] | None = None
-    """Function from token ids [row, token] to embeddings [row, dim]."""
+    """Function from token ids [row, token] to embeddings [row, dim]. It gives the model all else
+    that its tokenizer gives beside ids, such as token types."""
     embed_images: EmbedImages | None = None
     """Function from Pillow images to embeddings [image, dim], for image anchors."""
     scale: float = 1.0
@@ -273,7 +288,8 @@ def wrap(
 
     Args:
         module: holds the text tower; it is used as it is and never altered.
-        tokenizer: a transformers tokenizer, or any function from a statement to `input_ids`.
+        tokenizer: a transformers tokenizer, or any function from a statement to `input_ids` and
+            `offset_mapping`.
         options: options of the wrapping; the defaults when not given.
         settings: single options by name, such as `read_out="last"`: the fields of `WrapOptions`.
 
@@ -285,7 +301,7 @@ def wrap(
     return ModuleEncoder(
         module,
         tokenizer,
-        pooled(module, options.read_out) if options.encode is None else options.encode,
+        options.encode or pooled(module, options.read_out, tokenizer),
         EncoderDescription(
             name=options.name or type(module).__name__,
             unit=options.unit,
@@ -298,21 +314,37 @@ def wrap(
     )
 
 
-def pooled(module: nn.Module, read_out: str) -> Callable[[Tensor], Tensor]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PooledStates:
+    """A function from token ids [row, token] to the mean, first or last token state."""
+
+    module: nn.Module
+    read_out: str
+    token_types: TokenTypes | None = None
+    """Token types that the module is given beside token ids, if any."""
+
+    def __call__(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
+        """Return the embedding of each row."""
+        states = _token_states(self.module(ids, **type_inputs(self.token_types, ids)))
+        if self.read_out == "mean":
+            return states.mean(dim=1)
+        return states[:, 0 if self.read_out == "first" else -1]
+
+
+def pooled(module: nn.Module, read_out: str, tokenizer: Any = None) -> PooledStates:
     """Return a function from token ids [row, token] to the mean, first or last token state.
 
     Args:
         module: returns token states [row, token, width], or an output of transformers with them.
         read_out: `mean`, `first` or `last`.
+        tokenizer: the tokenizer, whose token types the module is given too; None for ids alone.
+
+    Raises:
+        EncoderError: when its token types are not all 0, and the module takes none.
     """
-
-    def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        states = _token_states(module(ids))
-        if read_out == "mean":
-            return states.mean(dim=1)
-        return states[:, 0 if read_out == "first" else -1]
-
-    return encode
+    given = () if tokenizer is None else read_text(tokenizer, PROBE).types
+    types = types_for(module.forward, given, type(module).__name__)
+    return PooledStates(module=module, read_out=read_out, token_types=types)
 
 
 def _token_states(output: Any) -> Float[Tensor, "row token width"]:

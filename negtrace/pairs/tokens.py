@@ -23,6 +23,8 @@ class Tokens:
     """Whether each token is padding. Some towers read padding as well."""
     read_out: int | None
     """Position at which the embedding is read; None for a tower that pools over positions."""
+    types: tuple[int, ...] = ()
+    """Type of each token, which some towers read beside its id; empty where there are none."""
 
     def __len__(self) -> int:
         return len(self.ids)

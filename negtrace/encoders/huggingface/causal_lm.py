@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from negtrace.encoders.base import NO_BOUND, PROBE, EncoderDescription
 from negtrace.encoders.huggingface.prompt import Prompt
+from negtrace.encoders.token_types import type_inputs, types_for
 from negtrace.encoders.tokenizing import ReadOut
 from negtrace.encoders.wrap import EmbedImages, ModuleEncoder
 from negtrace.errors import EncoderError
@@ -57,6 +58,8 @@ class CausalLanguageModel(ModuleEncoder):
         self._text_tokenizer = tokenizer
         self._model = model
         self._answers = list(self.prompt.answer_ids(tokenizer))
+        probe = self.prompt.tokens(tokenizer, PROBE)
+        self.token_types = types_for(model.forward, probe.types, name)
         super().__init__(
             model,
             tokenizer,
@@ -104,7 +107,8 @@ class CausalLanguageModel(ModuleEncoder):
     def _answer_logits(
         self, ids: Int[Tensor, "row token"], positions: Int[Tensor, "1 token"] | None = None
     ) -> Float[Tensor, "row 2"]:
-        return self.answer_logits(input_ids=ids, **position_inputs(positions))
+        types = type_inputs(self.token_types, ids, positions)
+        return self.answer_logits(input_ids=ids, **types, **position_inputs(positions))
 
     def answer_logits(self, **inputs: Any) -> Float[Tensor, "row 2"]:
         """Return the logits of both answers after each row, by the model's own forward."""
@@ -122,16 +126,20 @@ class CausalLanguageModel(ModuleEncoder):
 
     @override
     def tokenize(self, statements: Sequence[str]) -> list[Tokens]:
-        return [self.prompt.tokens(self._text_tokenizer, statement) for statement in statements]
+        return self._typed(
+            [self.prompt.tokens(self._text_tokenizer, statement) for statement in statements]
+        )
 
     @override
     def tokenize_against(
         self, statements: Sequence[str], anchors: Sequence[Anchor]
     ) -> list[Tokens]:
-        return [
-            self.prompt.tokens(self._text_tokenizer, statement, anchor.text or "")
-            for statement, anchor in zip(statements, anchors, strict=True)
-        ]
+        return self._typed(
+            [
+                self.prompt.tokens(self._text_tokenizer, statement, anchor.text or "")
+                for statement, anchor in zip(statements, anchors, strict=True)
+            ]
+        )
 
     @override
     def encode_against(

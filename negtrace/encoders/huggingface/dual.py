@@ -15,7 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from typing_extensions import override
 
-from negtrace.encoders.base import EncoderDescription
+from negtrace.encoders.base import PROBE, EncoderDescription
+from negtrace.encoders.token_types import TokenTypes, type_inputs, types_for
+from negtrace.encoders.tokenizing import read_text
 from negtrace.encoders.wrap import EmbedImages, ModuleEncoder
 from negtrace.errors import EncoderError
 from negtrace.phantom.bundled import TRAINED_ON
@@ -68,10 +70,12 @@ class DualEncoder(LogitEncoder):
     ) -> None:
         scale_of(model)  # for a clear error before anything is measured
         takes_positions = "position_ids" in _parameters(model.get_text_features)
+        types = types_for(model.get_text_features, read_text(tokenizer, PROBE).types, name)
+        self.token_types = types
         super().__init__(
             model,
             tokenizer,
-            _text_features(model),
+            _text_features(model, types),
             EncoderDescription(
                 name=name,
                 unit="logit",
@@ -81,7 +85,7 @@ class DualEncoder(LogitEncoder):
             ),
             embed_images=_image_features(model, image_processor),
             fill_context=True,
-            encode_at=_text_features_at(model) if takes_positions else None,
+            encode_at=_text_features_at(model, types) if takes_positions else None,
         )
 
 
@@ -89,18 +93,19 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
     return inspect.signature(function).parameters
 
 
-def _text_features(model: Any) -> Callable[[Tensor], Tensor]:
+def _text_features(model: Any, types: TokenTypes | None) -> Callable[[Tensor], Tensor]:
     def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        return _embedding(model.get_text_features(input_ids=ids))
+        return _embedding(model.get_text_features(input_ids=ids, **type_inputs(types, ids)))
 
     return encode
 
 
-def _text_features_at(model: Any) -> Callable[[Tensor, Tensor], Tensor]:
+def _text_features_at(model: Any, types: TokenTypes | None) -> Callable[[Tensor, Tensor], Tensor]:
     def encode_at(
         ids: Int[Tensor, "row token"], positions: Int[Tensor, "1 token"]
     ) -> Float[Tensor, "row dim"]:
-        return _embedding(model.get_text_features(input_ids=ids, position_ids=positions))
+        inputs = type_inputs(types, ids, positions)
+        return _embedding(model.get_text_features(input_ids=ids, position_ids=positions, **inputs))
 
     return encode_at
 

@@ -68,13 +68,14 @@ class Prompt:
         Tokens that the tokenizer adds at the end are left out, since the answer is read there.
         """
         text, start = self.text(tokenizer, statement, anchor)
-        ids, spans = read_text(tokenizer, text, add_special_tokens=not self.chat)
-        count = max((i + 1 for i, span in enumerate(spans) if span != (0, 0)), default=0)
+        read = read_text(tokenizer, text, add_special_tokens=not self.chat)
+        count = max((i + 1 for i, span in enumerate(read.spans) if span != (0, 0)), default=0)
         return Tokens(
-            ids=ids[:count],
-            spans=tuple(_inside(span, start, len(statement)) for span in spans[:count]),
+            ids=read.ids[:count],
+            spans=tuple(_inside(span, start, len(statement)) for span in read.spans[:count]),
             padding=(False,) * count,
             read_out=count - 1,
+            types=read.types[:count],
         )
 
     def _in_chat(self, tokenizer: Any, text: str, start: int) -> tuple[str, int]:
@@ -111,8 +112,7 @@ class Prompt:
 
     def _answer_id(self, tokenizer: Any, answer: str) -> int:
         if self.chat:
-            ids, _ = read_text(tokenizer, answer, add_special_tokens=False)
-            return ids[0]
+            return read_text(tokenizer, answer, add_special_tokens=False).ids[0]
         question = self.tokens(tokenizer, PROBE).ids
         answered = Prompt(template=self.template + answer, answers=self.answers)
         ids = answered.tokens(tokenizer, PROBE).ids

@@ -18,6 +18,7 @@ from negtrace.encoders.huggingface.sentence_transformers import (
     Pooling,
     SentenceSettings,
 )
+from negtrace.encoders.token_types import TokenTypes, type_inputs
 from negtrace.errors import EncoderError
 
 
@@ -90,9 +91,9 @@ class SentenceModel(nn.Module):
         return [module for module in self.children() if isinstance(module, Dense)]
 
     @override
-    def forward(self, input_ids: Int[Tensor, "row token"]) -> Any:
+    def forward(self, input_ids: Int[Tensor, "row token"], **inputs: Tensor) -> Any:
         """Return the output of the transformer."""
-        return self.transformer(input_ids=input_ids)
+        return self.transformer(input_ids=input_ids, **inputs)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the transformer, and the weights of each linear map into its own folder."""
@@ -137,7 +138,10 @@ def pool(
 
 
 def embedding_of(
-    model: nn.Module, settings: SentenceSettings, prompt_tokens: int
+    model: nn.Module,
+    settings: SentenceSettings,
+    prompt_tokens: int,
+    types: TokenTypes | None = None,
 ) -> Callable[[Tensor], Tensor]:
     """Return a function from token ids [row, token] to embeddings [row, dim].
 
@@ -145,12 +149,13 @@ def embedding_of(
         model: a model of transformers, or one with linear maps.
         settings: poolings and what follows them.
         prompt_tokens: number of tokens at the start of a row that belong to the prompt.
+        types: token types that the model is given beside token ids.
     """
     skipped = 0 if settings.pool_prompt else prompt_tokens
     steps = _steps(model, settings)
 
     def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        states = model(input_ids=ids).last_hidden_state
+        states = model(input_ids=ids, **type_inputs(types, ids)).last_hidden_state
         if skipped >= states.shape[1]:
             raise EncoderError("a statement has no tokens behind the prompt; reword it")
         embedding = torch.cat([pool(states, each, skipped) for each in settings.pooling], dim=-1)

@@ -13,10 +13,11 @@ from typing_extensions import override
 
 from negtrace._messages import one_of
 from negtrace.encoders.base import NO_BOUND, PROBE, EncoderDescription
-from negtrace.encoders.huggingface.sentence_model import embedding_of
+from negtrace.encoders.huggingface.sentence_model import SentenceModel, embedding_of
 from negtrace.encoders.huggingface.sentence_transformers import Pooling, SentenceSettings
 from negtrace.encoders.options import READ_OUTS
-from negtrace.encoders.tokenizing import unpadded_ids
+from negtrace.encoders.token_types import TokenTypes, type_inputs, types_for
+from negtrace.encoders.tokenizing import read_text, unpadded_ids
 from negtrace.encoders.wrap import ModuleEncoder
 from negtrace.errors import EncoderError
 
@@ -63,11 +64,17 @@ class TextEncoder(ModuleEncoder):
         self._reads_pooler = read_out == "pooler"
         if settings.lower_case:
             _lower_case(tokenizer)
-        encode = embedding_of(model, settings, _prompt_tokens(tokenizer, settings.prompt))
+        transformer = model.transformer if isinstance(model, SentenceModel) else model
+        self.token_types = types_for(
+            transformer.forward, read_text(tokenizer, settings.prompt + PROBE).types, name
+        )
+        encode = embedding_of(
+            model, settings, _prompt_tokens(tokenizer, settings.prompt), self.token_types
+        )
         super().__init__(
             model,
             tokenizer,
-            _pooler(model) if read_out == "pooler" else encode,
+            _pooler(model, self.token_types) if read_out == "pooler" else encode,
             EncoderDescription(
                 name=name,
                 unit="cosine",
@@ -118,14 +125,14 @@ def _prompt_tokens(tokenizer: Any, prompt: str) -> int:
     return len(ids) - (ids[-1] in tokenizer.all_special_ids)
 
 
-def _pooler(model: Any) -> Callable[[Tensor], Tensor]:
+def _pooler(model: Any, types: TokenTypes | None) -> Callable[[Tensor], Tensor]:
     if getattr(model, "pooler", None) is None:
         raise EncoderError(
             f"{type(model).__name__} has no pooler; use read_out 'cls', 'mean' or 'last'"
         )
 
     def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        embedding: Tensor = model(input_ids=ids).pooler_output
+        embedding: Tensor = model(input_ids=ids, **type_inputs(types, ids)).pooler_output
         return embedding
 
     return encode

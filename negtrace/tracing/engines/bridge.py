@@ -39,14 +39,16 @@ def from_bridge(
             "TransformerBridge over a model of transformers"
         )
     # Blocks are the bridge's, named as in the wrapped model: trainers know those names.
+    name = name or str(bridge.cfg.model_name)
+    tokenizer = bridge.tokenizer if tokenizer is None else tokenizer
     names = {id(module): path for path, module in model.named_modules()}
     if missing := [str(i) for i, block in enumerate(blocks) if id(block) not in names]:
         raise EncoderError(f"blocks {', '.join(missing)} of the bridge are not in its model")
     return wrap(
         model,
-        bridge.tokenizer if tokenizer is None else tokenizer,
-        name=name or str(bridge.cfg.model_name),
+        tokenizer,
+        name=name,
         blocks=[names[id(block)] for block in blocks],
-        encode=pooled(tower, read_out),
+        encode=pooled(tower, read_out, tokenizer),
         max_tokens=int(bridge.cfg.n_ctx),
     )
