@@ -115,7 +115,7 @@ def test_each_concept_gets_its_status(line: str) -> None:
     [
         ("No mass.", "mass", "negated by before: no"),
         ("No change in the mass.", "change", "denied within pseudo: [no] "),
-        ("A possible mass.", "mass", "left open by uncertain: possible"),
+        ("A possible mass.", "mass", "left open by uncertain_beside: possible"),
         ("A mass.", "mass", "affirmed: no cue"),
         ("No air but a mass.", "mass", "affirmed: the scope of before: no ends at but"),
         ("No mass seen", "No mass", "affirmed: before: no is part of it"),

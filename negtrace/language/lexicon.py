@@ -19,10 +19,17 @@ from negtrace.language.words import Words, split
 
 CATEGORIES: tuple[str, ...] = (
     "before",
+    "noun",
     "after",
     "pseudo",
+    "partial",
     "uncertain",
     "uncertain_after",
+    "uncertain_between",
+    "uncertain_beside",
+    "change",
+    "fixed",
+    "heading",
     "joining",
     "terminating",
     "reopening",
@@ -30,7 +37,23 @@ CATEGORIES: tuple[str, ...] = (
 )
 """Keys of a lexicon that hold phrases. A phrase under two keys counts for the first one."""
 
-_WORD_SETS = ("abbreviations", "light", "carrying", "closing", "auxiliaries", "verbs", "couplers")
+_CUES = ("before", "noun", "after", "joining")
+
+_WORD_SETS = (
+    "abbreviations",
+    "light",
+    "carrying",
+    "closing",
+    "auxiliaries",
+    "verbs",
+    "couplers",
+    "resuming",
+    "elsewhere",
+    "views",
+    "definite",
+    "prepositions",
+    "dividing",
+)
 
 MOST_SEQUENCES = 10_000
 """Most sequences of words that one phrase stands for; of the built-in ones, at most 1,575."""
@@ -45,7 +68,7 @@ LONGEST_PHRASE = 100
 _SEQUENCES = "stands for {} sequences of words"
 
 _CLAUSE_END, _NUMBER = "$", "#"
-_CLAUSE_ENDS = frozenset([_CLAUSE_END, *".,;:!?)]", "and", "but", "or"])
+_CLAUSE_ENDS = frozenset([_CLAUSE_END, *".,;:!?)]\n", "and", "but", "or"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +119,20 @@ class Lexicon:
     """Finite verbs. A second one behind a coupler begins another clause."""
     couplers: frozenset[str]
     """Words that join two clauses, or two things within one clause."""
+    resuming: frozenset[str]
+    """Words behind "or" with which a denial goes on: "no change or **new** edema"."""
+    elsewhere: frozenset[str]
+    """Words for another view or an earlier time: "not seen on the **lateral** view"."""
+    views: frozenset[str]
+    """Words for an image or an examination."""
+    definite: frozenset[str]
+    """Words that stand before something known, and further adjectives."""
+    prepositions: frozenset[str]
+    """Words in front of a place or a view."""
+    dividing: frozenset[str]
+    """Words that end one side of a doubt between two."""
+    headings: frozenset[str] = field(repr=False)
+    """Last words of the headings of sections that assert nothing."""
     signals: frozenset[str] = field(repr=False)
     """A text without any of these words has no cue."""
     _trie: _Node = field(repr=False, compare=False)
@@ -103,7 +140,8 @@ class Lexicon:
     def matches(self, words: Words) -> list[PhraseMatch]:
         """Return the phrases in a text, from left to right. Phrases do not overlap.
 
-        Of the phrases that begin at a word, the longest one wins.
+        Of the phrases that begin at a word, the longest one wins. What stands behind the brackets
+        of a terminating phrase is free for another one.
         """
         lower, first_words = words.lower, self._trie.steps
         matches: list[PhraseMatch] = []
@@ -114,6 +152,8 @@ class Lexicon:
                 first += 1
                 continue
             leaf, last = hit
+            if leaf.category == "terminating":
+                last = first + leaf.cue[1]
             matches.append(
                 PhraseMatch(
                     category=leaf.category,
@@ -168,14 +208,19 @@ def _build(rows: Mapping[str, Sequence[str]]) -> Lexicon:
     _require_few([phrase for _, phrase in phrases])
     trie = _Node()
     signals: set[str] = set()
+    headings: set[str] = set()
     for category, phrase in phrases:
         for words, cue in _word_sequences(phrase):
             _insert(trie, words, _Leaf(category=category, phrase=phrase, cue=cue))
+            if category == "heading":
+                headings.add(words[-1])
             denying = category == "pseudo" and "[" in phrase
-            if denying or category in ("before", "after", "joining"):
-                signals.add(next((w for w in words[slice(*cue)] if w[0].isalnum()), words[0]))
+            if denying or category in _CUES:
+                signal = next((w for w in words[slice(*cue)] if w[0].isalnum()), words[0])
+                signals.add(signal.removeprefix("-"))
     return Lexicon(
         phrases=tuple(phrases),
+        headings=frozenset(headings),
         signals=frozenset(signals),
         _trie=trie,
         **{name: frozenset(rows.get(name, ())) for name in _WORD_SETS},
@@ -251,7 +296,9 @@ def _choices(word: str) -> tuple[list[tuple[str, ...]], bool, bool]:
 def _option(option: str) -> tuple[str, ...]:
     if option in (_CLAUSE_END, _NUMBER):
         return (option,)
-    return tuple(split(option.removeprefix("*").replace("_", " ")).lower)
+    if option.startswith("*"):
+        return (option[1:],)
+    return tuple(split(option.replace("_", " ")).lower)
 
 
 def _insert(trie: _Node, words: tuple[str, ...], leaf: _Leaf) -> None:

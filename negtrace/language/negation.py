@@ -55,7 +55,7 @@ def negation_of(text: str, start: int, end: int, lexicon: Lexicon | None = None)
     decides: its first character after a cue, its last character before one.
 
     >>> negation_of("Pneumonia cannot be excluded.", 0, 9).reason
-    'left open by uncertain_after: cannot be entirely|completely|definitely? excluded'
+    'left open by uncertain_after: cannot be entirely|completely|... excluded'
     >>> negation_of("No effusion, but a nodule.", 19, 25).reason
     'affirmed: the scope of before: no ends at but'
 
