@@ -128,7 +128,7 @@ def test_sentences_and_captions_are_read_back(finding: str) -> None:
             "The effusion is not large.",
             Claim(finding="effusion", present=True, severity="large", denied="severity"),
         ),
-        ("Heart size is not normal size.", None),
+        ("Heart size is not normal size.", Claim(finding="cardiomegaly", present=True)),
         ("The heart is not of normal heart size", Claim(finding="cardiomegaly", present=True)),
         ("Pericardial effusion without hernia", Claim(finding="hernia", present=False)),
         ("Left and right nodules", Claim(finding="nodule", present=True, side="bilateral")),
@@ -158,6 +158,7 @@ def test_every_claim_of_a_report_is_read() -> None:
         "Possible right upper lobe nodule; mild edema. No rib fractures."
     )
     assert parse_claims(text) == (
+        Claim(finding="cardiomegaly", present=False),
         Claim(finding="effusion", present=True, side="left", zone="lower", severity="small"),
         Claim(finding="pneumothorax", present=False),
         Claim(finding="consolidation", present=False),

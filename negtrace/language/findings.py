@@ -87,6 +87,15 @@ class Finding:
     also: tuple[str, ...] = ()
     """Further attributes that a report may state, though the phantom does not draw them."""
 
+    mentions: tuple[str, ...] = ()
+    """Further names that are read and never written, in the singular and without an article."""
+    organs: tuple[str, ...] = ()
+    """Parts of the chest whose state says whether the finding is there, as in "heart"."""
+    healthy: tuple[str, ...] = ()
+    """States of these parts that exclude the finding, as in "normal"."""
+    diseased: tuple[str, ...] = ()
+    """States of these parts that are the finding, as in "enlarged"."""
+
     @property
     def allowed(self) -> tuple[str, ...]:
         """Every attribute that a claim about it may state."""

@@ -2,40 +2,35 @@
 
 __all__ = ["parse_claim", "parse_claims", "read_sentence", "sentence_spans"]
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from negtrace.errors import LanguageError
 from negtrace.language.claims import WORDS_BY_VALUE, Claim, attribute_words
 from negtrace.language.cues import Cue, Reading, read_words
-from negtrace.language.findings import VOCABULARY, Finding
+from negtrace.language.findings import VOCABULARY
 from negtrace.language.lexicon import load_lexicon
+from negtrace.language.mentions import Mention, mentions_in
 from negtrace.language.negation import Decision, decide
+from negtrace.language.sections import may_have_section, sections_of
 from negtrace.language.words import Span, Words, split, stops
 
-Meaning = Literal["named", "normal", "abnormal", "elsewhere"]
-"""Meaning of a phrase: the name of a finding; that the finding is absent or present, without its
-name; or the name of something outside the chest."""
-
-_ENDS = frozenset(".;:!?")
+_ENDS = frozenset(".;:!?\n")
 _SENTENCE_ENDS = frozenset(".!?;\n")
+_PHRASE_ENDS = _ENDS | {",", "and", "but", "or", "with"}
 _JOINTS = frozenset([",", "and", "or", "nor", "but", "with", "without", "no", "not", "while"])
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Mention:
-    """A phrase about a finding in a text. Words are given by their number."""
+class _Stated(NamedTuple):
+    """A word that states an attribute."""
 
-    finding: str
-    meaning: Meaning
-    first: int
-    last: int
-    """The word after the last one of the phrase."""
+    attribute: str
+    value: str
+    number: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +41,10 @@ class _Text:
     def decision(self, first: int, last: int) -> Decision:
         """Return what the text says of the words from `first` to `last`, without `last`."""
         return decide(self.reading, self.words.span(first, last))
+
+    def denies(self, index: int) -> bool:
+        """Return whether the text denies a word."""
+        return self.decision(index, index + 1).negated
 
 
 def parse_claim(text: str) -> Claim:
@@ -87,16 +86,35 @@ def parse_claims(text: str) -> tuple[Claim, ...]:
 
 
 def sentence_spans(text: str) -> list[Span]:
-    """Return the characters of each sentence, with its full stop. A colon ends no sentence.
+    """Return the characters of each sentence that asserts something, with its full stop.
+
+    A colon ends no sentence. Sections such as INDICATION and HISTORY assert nothing.
 
     >>> sentence_spans("No mass, as Dr. Low said. Size: 2.5 cm.")
     [(0, 25), (25, 39)]
+    >>> sentence_spans("Indication: pneumonia? Findings: clear.")
+    [(22, 39)]
     """
     words = split(text)
-    marks = stops(words, load_lexicon().abbreviations)
-    ends = [words.ends[index] for index in marks if words.lower[index][0] in _SENTENCE_ENDS]
+    lexicon = load_lexicon()
+    marks = stops(words, lexicon.abbreviations)
+    ends = [words.ends[index] for index in marks if words.lower[index] in _SENTENCE_ENDS]
     edges = [0, *ends, len(text)]
-    return [(begin, end) for begin, end in pairwise(edges) if text[begin:end].strip()]
+    spans = [(begin, end) for begin, end in pairwise(edges) if text[begin:end].strip()]
+    if not may_have_section(words, lexicon):
+        return spans
+    left_out = [
+        (words.starts[section.heading[0]], words.ends[section.body[1] - 1])
+        for section in sections_of(words, lexicon.matches(words), lexicon)
+    ]
+    starts = [start for start, _ in left_out]
+    return [span for span in spans if not _overlaps(span, starts, left_out)]
+
+
+def _overlaps(span: Span, starts: Sequence[int], others: Sequence[Span]) -> bool:
+    """Return whether a span overlaps one of some others, which stand from left to right."""
+    index = bisect_left(starts, span[1]) - 1
+    return index >= 0 and others[index][1] > span[0]
 
 
 def read_sentence(sentence: str) -> tuple[tuple[Claim, ...], Reading]:
@@ -108,78 +126,136 @@ def read_sentence(sentence: str) -> tuple[tuple[Claim, ...], Reading]:
     """
     words = split(sentence)
     reading = read_words(words, load_lexicon())
-    return tuple(_claims(_Text(words=words, reading=reading), _mentions(words))), reading
+    return tuple(_claims(_Text(words=words, reading=reading), mentions_in(words))), reading
 
 
 def _claims_of(sentence: str) -> Iterator[Claim]:
     words = split(sentence)
-    mentions = _mentions(words)
+    mentions = mentions_in(words)
     # Most sentences of a report name no finding; they need not be searched for cues.
     if any(mention.meaning != "elsewhere" for mention in mentions):
         reading = read_words(words, load_lexicon())
         yield from _claims(_Text(words=words, reading=reading), mentions)
 
 
-def _claims(text: _Text, mentions: Sequence[_Mention]) -> Iterator[Claim]:
+def _claims(text: _Text, mentions: Sequence[Mention]) -> Iterator[Claim]:
     for mention, area in zip(mentions, _areas(text.words, mentions), strict=True):
-        if mention.meaning != "elsewhere":
-            yield _claim(text, mention, area)
+        if mention.meaning != "elsewhere" and (claim := _claim(text, mention, area)):
+            yield claim
 
 
-def _claim(text: _Text, mention: _Mention, area: Span) -> Claim:
-    decision = text.decision(mention.first, mention.last)
+def _claim(text: _Text, mention: Mention, area: Span) -> Claim | None:
+    """Return the claim that a mention makes; None if it leaves open that a finding is absent."""
+    decision = text.decision(*mention.decisive)
+    stated = _stated(text.words, mention, area)
     if mention.meaning != "named":
-        # "Normal heart size" denies cardiomegaly; "not normal heart size" affirms it.
-        present = (mention.meaning == "normal") == decision.negated
-        return Claim(finding=mention.finding, present=present)
-    finding = VOCABULARY[mention.finding]
-    stated = _stated(text.words, mention, area, finding)
-    attributes: dict[str, Any] = {name: value for name, (value, _) in stated.items()}
+        return _claim_by_state(mention, decision, stated)
     if decision.negated:
-        return Claim(finding=finding.key, present=False, **attributes)
-    if decision.status == "uncertain" and decision.cue:
-        attributes["certainty"] = _certainty(decision.cue)
-    elif denied := _denied(text, stated):
-        attributes["denied"] = denied
-    return Claim(finding=finding.key, present=True, **attributes)
+        reached = _reached(text.words, decision.cue, stated)
+        return _made(mention, present=False, attributes=_combined(reached))
+    denied = [] if decision.cue else [word for word in stated if text.denies(word.number)]
+    affirmed = _combined([word for word in stated if word not in denied])
+    if decision.status == "uncertain":
+        return _made(
+            mention, present=True, attributes={**affirmed, "certainty": _certainty(decision.cue)}
+        )
+    apart = _combined(denied)
+    if apart and not affirmed.keys() & apart.keys():
+        apart["denied"] = "severity" if "severity" in apart else "place"
+        return _made(mention, present=True, attributes={**affirmed, **apart})
+    return _made(mention, present=True, attributes=affirmed)
 
 
-def _certainty(cue: Cue) -> str:
-    words = set(split(cue.text).lower)
+def _made(mention: Mention, *, present: bool, attributes: Mapping[str, Any]) -> Claim:
+    return Claim(finding=mention.finding, present=present, **attributes)
+
+
+def _claim_by_state(
+    mention: Mention, decision: Decision, stated: Sequence[_Stated]
+) -> Claim | None:
+    """Return what "normal heart size" denies, "not normal" affirms, and "enlarged" affirms."""
+    present = (mention.meaning == "normal") == decision.negated
+    if decision.status == "uncertain":
+        certainty = {"certainty": _certainty(decision.cue)}
+        return _made(mention, present=True, attributes=certainty) if present else None
+    if not mention.state[1]:
+        return _made(mention, present=present, attributes={})
+    if mention.meaning == "normal":
+        # "The left lung is clear" speaks of one side, "clear bilaterally" of no finding's side.
+        stated = [word for word in stated if word.number == mention.first - 1]
+    return _made(mention, present=present, attributes=_combined(stated))
+
+
+def _certainty(cue: Cue | None) -> str:
+    words = set(split(cue.text).lower) if cue else set()
     return "probable" if words & set(WORDS_BY_VALUE["certainty"]["probable"]) else "possible"
 
 
-def _denied(text: _Text, stated: Mapping[str, tuple[str, int]]) -> str | None:
-    """Return the attribute that a cue negates while it does not negate the finding."""
-    for name, (_, index) in stated.items():
-        if text.decision(index, index + 1).negated:
-            return "severity" if name == "severity" else "place"
-    return None
+def _reached(words: Words, cue: Cue | None, stated: Sequence[_Stated]) -> list[_Stated]:
+    """Return the attributes that the cue of a denied finding reaches.
 
-
-def _stated(
-    words: Words, mention: _Mention, area: Span, finding: Finding
-) -> dict[str, tuple[str, int]]:
-    """Return the value of each attribute in the area of a finding, and the word that states it.
-
-    Of several words for one attribute, the one nearest in front of the finding counts; if there is
-    none in front, the first one behind. "Left" and "right" together are both sides.
+    A cue behind its subject may be followed by the place: "not seen on the left".
     """
-    meanings = attribute_words()
+    if cue is None:
+        return []
+    begin, end = cue.scope_words
+    if cue.category == "after":
+        end = cue.words[1]
+        while end < len(words.lower) and words.lower[end] not in _PHRASE_ENDS:
+            end += 1
+    return [
+        word
+        for word in stated
+        # "No effusion bilaterally" denies it on either side.
+        if begin <= word.number < end and words.lower[word.number] != "bilaterally"
+    ]
+
+
+def _stated(words: Words, mention: Mention, area: Span) -> list[_Stated]:
+    """Return the words for attributes in the area of a finding, the most telling one last.
+
+    The word nearest in front of the finding counts; if there is none in front, the first one
+    behind.
+    """
+    meanings = _meanings()
+    allowed = VOCABULARY[mention.finding].allowed
     behind = range(area[1] - 1, mention.last - 1, -1)
-    stated: dict[str, tuple[str, int]] = {}
-    for index in (*behind, *range(area[0], mention.first)):
-        attribute, value = meanings.get(words.lower[index], ("", ""))
-        if attribute not in finding.allowed:
-            continue
-        sides = {value, stated.get(attribute, (value, 0))[0]}
-        stated[attribute] = ("bilateral" if sides == {"left", "right"} else value, index)
-    return stated
+    return [
+        _Stated(attribute, value, index)
+        for index in (*behind, *range(area[0], mention.first))
+        for attribute, value in meanings.get(words.lower[index], ())
+        if attribute in allowed
+    ]
 
 
-def _areas(words: Words, mentions: Sequence[_Mention]) -> list[Span]:
+def _combined(stated: Iterable[_Stated]) -> dict[str, Any]:
+    """Return the value of each attribute. "Left" and "right" together are both sides."""
+    values: dict[str, Any] = {}
+    for attribute, value, _ in stated:
+        both = {value, values.get(attribute)} == {"left", "right"}
+        values[attribute] = "bilateral" if both else value
+    return values
+
+
+@cache
+def _meanings() -> Mapping[str, Sequence[tuple[str, str]]]:
+    """Return the attributes that each word states; "bibasilar" states a side and a zone."""
+    meanings = {word: [meaning] for word, meaning in attribute_words().items()}
+    for place, synonyms in WORDS_BY_VALUE["region"].items():
+        side, zone = place.split("-")
+        meanings |= {word: [("side", side), ("zone", zone)] for word in synonyms}
+    return meanings
+
+
+def _areas(words: Words, mentions: Sequence[Mention]) -> list[Span]:
     """Return for each mention the words that may state its attributes."""
-    stops = [index for index, word in enumerate(words.lower) if word in _ENDS]
+    named = {mention.last for mention in mentions}
+    stops = [
+        index
+        for index, word in enumerate(words.lower)
+        # "Effusion: large" says something of the effusion.
+        if word in _ENDS and not (word == ":" and index in named)
+    ]
     ends = [-1, *stops, len(words.lower)]
     areas = []
     for number, mention in enumerate(mentions):
@@ -196,64 +272,3 @@ def _areas(words: Words, mentions: Sequence[_Mention]) -> list[Span]:
 def _joint(words: Words, begin: int, end: int) -> int:
     """Return the first word between two findings that belongs to the second."""
     return next((i for i in range(begin, end) if words.lower[i] in _JOINTS), begin)
-
-
-def _mentions(words: Words) -> list[_Mention]:
-    """Return the phrases about findings; the longest one at each word, without overlaps."""
-    phrases, longest = _phrases()
-    mentions: list[_Mention] = []
-    first = 0
-    while first < len(words.lower):
-        hit = _longest(phrases, words.lower[first : first + longest.get(words.lower[first], 0)])
-        if hit is None:
-            first += 1
-            continue
-        (finding, meaning), length = hit
-        last = first + length
-        mentions.append(_Mention(finding=finding, meaning=meaning, first=first, last=last))
-        first = last
-    return mentions
-
-
-def _longest(
-    phrases: Mapping[tuple[str, ...], tuple[str, Meaning]], ahead: Sequence[str]
-) -> tuple[tuple[str, Meaning], int] | None:
-    """Return the meaning of the longest phrase that begins with the words ahead, and its length."""
-    for length in range(len(ahead), 0, -1):
-        if meaning := phrases.get(tuple(ahead[:length])):
-            return meaning, length
-    return None
-
-
-@cache
-def _phrases() -> tuple[dict[tuple[str, ...], tuple[str, Meaning]], dict[str, int]]:
-    """Return the meaning of each phrase, and the length of the longest phrase by its first word."""
-    phrases: dict[tuple[str, ...], tuple[str, Meaning]] = {}
-    for finding in VOCABULARY.values():
-        names = [words for name in finding.names for words in (name.words, name.plural)]
-        _add(phrases, names, finding, "named")
-        normal = [finding.normal_phrase, finding.normal, *finding.normals]
-        _add(phrases, normal, finding, "normal")
-        _add(phrases, [finding.abnormal], finding, "abnormal")
-    for phrase in WORDS_BY_VALUE["elsewhere"]["phrases"]:
-        phrases[tuple(split(phrase).lower)] = ("", "elsewhere")
-    longest: dict[str, int] = {}
-    for words in phrases:
-        longest[words[0]] = max(len(words), longest.get(words[0], 0))
-    return phrases, longest
-
-
-def _add(
-    phrases: dict[tuple[str, ...], tuple[str, Meaning]],
-    texts: Iterable[str],
-    finding: Finding,
-    meaning: Meaning,
-) -> None:
-    for text in texts:
-        words = tuple(split(re.sub(r"\.$", "", text)).lower)
-        entry = phrases.setdefault(words, (finding.key, meaning))
-        if entry != (finding.key, meaning):
-            raise LanguageError(
-                f"{text!r} means both {entry[0]!r} and {finding.key!r} in findings.toml; "
-                "give one of them another wording"
-            )
