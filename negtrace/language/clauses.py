@@ -44,7 +44,7 @@ _End = tuple[int, str]
 
 
 class Reach(NamedTuple):
-    """How far a cue reaches. Words are given by their number."""
+    """Reach of a cue. Words are given by their number."""
 
     scope: Span
     bound: str
