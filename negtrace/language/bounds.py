@@ -10,7 +10,9 @@ __all__ = [
     "brackets",
     "couplers_in",
     "ends_scope",
+    "is_adverb",
     "openings_of",
+    "qualifies",
     "reopenings",
 ]
 
@@ -30,7 +32,18 @@ NEAR = 40
 Bound = tuple[int, int, str]
 """Words that no scope crosses: the first, the one after the last, and a name for them."""
 
+_ADJECTIVE_ENDINGS = ("al", "ic", "ous", "ive", "ed", "ary", "ar", "able", "ible", "ant", "ent")
 _ALTERNATIVES = frozenset(["nor", "or"])
+
+
+def is_adverb(word: str) -> bool:
+    """Return whether a word is an adverb, as "completely"."""
+    return word in ("now", "then") or (word.endswith("ly") and not word.endswith("megaly"))
+
+
+def qualifies(word: str, lexicon: Lexicon) -> bool:
+    """Return whether a word is an adjective, as in "acute, displaced fracture"."""
+    return word.endswith(_ADJECTIVE_ENDINGS) or word in lexicon.definite
 
 
 def ends_scope(match: PhraseMatch, words: Words) -> bool:

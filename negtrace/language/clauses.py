@@ -18,7 +18,9 @@ from negtrace.language.bounds import (
     brackets,
     couplers_in,
     ends_scope,
+    is_adverb,
     openings_of,
+    qualifies,
     reopenings,
 )
 from negtrace.language.lexicon import Lexicon, PhraseMatch
@@ -27,7 +29,6 @@ from negtrace.language.words import Span, Words, asks_ahead, stops
 _EDGES = frozenset([",", "(", "[", '"', "\u201c", "\u2018", "-", "\u2013", ":", "\n", "*"])
 _BARE = frozenset(["no", "nor", "nil"])
 _PAUSING = _BARE | {"without", "w/o"}
-_ADJECTIVE_ENDINGS = ("al", "ic", "ous", "ive", "ed", "ary", "ar", "able", "ible", "ant", "ent")
 _LISTING = ("no ", "without", "w/o", "negative", "free|")
 """Beginnings of the phrases whose scope is a list, as that of a bare "no" is."""
 
@@ -95,27 +96,29 @@ class Clauses:
         begin = match.last
         while begin < len(self.words.lower) and self.words.lower[begin] in (":", "\n"):
             begin += 1
-        ends = [self._next(self.bounds, begin)]
+        ends = [self.next_bound(self.bounds, begin)]
         doubt, noun = match.category in DOUBTS, match.category == "noun"
         listing = match.category == "pseudo" or (
             match.phrase in _BARE or match.phrase.startswith(_LISTING)
         )
         if noun or doubt or listing:
-            ends.append(self._next(self.reopening, begin))
+            ends.append(self.next_bound(self.reopening, begin))
         if noun:
-            ends += [self._next(self.parting, begin), self._next(self.doubts, begin)]
+            ends += [self.next_bound(self.parting, begin), self.next_bound(self.doubts, begin)]
             ends.append(self._verb(begin))
         if noun or match.phrase in _PAUSING:
             ends.append(self._pause(begin))
         if listing:
             ends.append(self._splice(begin, min(ends)[0]))
         ends += [self._second_clause(match), self._closed_bracket(begin)]
+        if self.words.lower[max(0, match.first - 2) : match.first] == [",", "but"]:
+            ends.append(self._comma(begin))
         end, bound = min(ends, key=lambda end: end[0])
         return self._without_changes(begin, end, bound)
 
     def behind(self, match: PhraseMatch) -> Reach:
         """Return the words that a cue reaches behind it, back to the start of its clause."""
-        _, begin, bound = self._bound_before(match.first)
+        _, begin, bound = self.bound_before(match.first)
         end = match.first
         while end > begin and self.words.lower[end - 1] in self.lexicon.auxiliaries:
             end -= 1
@@ -132,19 +135,35 @@ class Clauses:
         if index < 0 or comma - self.commas[index] > NEAR:
             return comma, comma, ","
         opening = self.commas[index]
-        _, begin, bound = self._bound_before(opening)
+        _, begin, bound = self.bound_before(opening)
         return begin, opening, bound
 
     def around(self, match: PhraseMatch) -> Reach:
         """Return the words that a cue reaches on both sides: what it sets side by side."""
-        begin = first = self._bound_before(match.first)[1]
-        for index in range(match.first - 1, max(first, match.first - NEAR) - 1, -1):
-            word = self.words.lower[index]
-            if word in self.lexicon.dividing or word in self.lexicon.verbs:
+        reach = self.ahead(match)
+        return self.beside(match.first, match.last, reach.scope[1])
+
+    def beside(self, first: int, last: int, end: int, *, near: bool = False) -> Reach:
+        """Return the nouns on both sides of some words, up to what divides them from others.
+
+        Args:
+            first: the first of the words.
+            last: the word after the last one.
+            end: the word that ends the clause.
+            near: stop at a preposition too.
+        """
+        stops = self.lexicon.dividing | self.lexicon.verbs
+        stops = stops | self.lexicon.prepositions if near else stops
+        lower = self.words.lower
+        begin = low = max(self.bound_before(first)[1], first - NEAR)
+        for index in range(first - 1, low - 1, -1):
+            if lower[index] in stops:
                 begin = index + 1
                 break
-        reach = self.ahead(match)
-        return Reach(self._trimmed(begin, max(reach.scope[1], match.last)), reach.bound)
+        high = last
+        while high < min(end, last + NEAR) and (lower[high] not in stops or lower[high] == "of"):
+            high += 1
+        return Reach(self._trimmed(begin, high), "the words beside it")
 
     def heading(self, first: int) -> Span:
         """Return the words of the heading that a word answers: "Edema: none"; may be empty."""
@@ -153,7 +172,7 @@ class Clauses:
             colon -= 1
         if colon < 0 or self.words.lower[colon] != ":":
             return (0, 0)
-        _, begin, bound = self._bound_before(colon)
+        _, begin, bound = self.bound_before(colon)
         if bound == ":":
             comma = bisect_left(self.commas, colon) - 1
             begin = max(begin, self.commas[comma] + 1) if comma >= 0 else begin
@@ -173,36 +192,12 @@ class Clauses:
         begin, end = self.ahead(match).scope
         if begin == end or begin > match.last:
             return begin < end and self.words.lower[match.last] == ":"
-        while begin < end and _is_adverb(self.words.lower[begin]):
+        before, after = self.words.lower[match.first - 1 : match.first], self.words.lower[begin]
+        if before == [","] and after == "with":
+            return True
+        while begin < end and is_adverb(self.words.lower[begin]):
             begin += 1
         return begin < end and self.words.lower[begin] not in self.lexicon.closing
-
-    def spares(self, match: PhraseMatch) -> bool:
-        """Return whether a cue behind its subject does not deny it after all."""
-        return match.category == "after" and (self._of_a_part(match) or self._elsewhere(match))
-
-    def _of_a_part(self, match: PhraseMatch) -> bool:
-        """Return whether a cue is about a part of its subject: "not all of it has cleared"."""
-        index = bisect_left(self.partial, match.first) - 1
-        return index >= 0 and self.partial[index] >= self._bound_before(match.first)[1]
-
-    def _elsewhere(self, match: PhraseMatch) -> bool:
-        """Return whether a cue denies that something is seen on another view or at another time."""
-        lower, end = self.words.lower, len(self.words.lower)
-        begin = match.last
-        while begin < end and _is_adverb(lower[begin]):
-            begin += 1
-        if begin >= end or lower[begin] not in self.lexicon.prepositions:
-            return False
-        view: list[str] = []
-        for word in lower[begin + 1 : begin + 8]:
-            if word in ("and", "or", "nor"):
-                return False
-            if word in _COORDINATORS or not word[0].isalnum():
-                break
-            view.append(word)
-        times, views = self.lexicon.elsewhere, self.lexicon.views
-        return not times.isdisjoint(view) and (view[-1] in times or not views.isdisjoint(view))
 
     def resumed(self, match: PhraseMatch) -> Reach:
         """Return the words behind "no change or new", where a denial goes on."""
@@ -210,11 +205,13 @@ class Clauses:
         begin = self._resumption(match.last, end)
         return self._without_changes(begin, end, "the clause's end")
 
-    def _bound_before(self, word: int) -> Bound:
+    def bound_before(self, word: int) -> Bound:
+        """Return the last bound in front of a word."""
         index = bisect_right(self.bounds, word, key=lambda bound: bound[1])
         return self.bounds[index - 1] if index else (0, 0, "the text's beginning")
 
-    def _next(self, bounds: Sequence[Bound], begin: int) -> _End:
+    def next_bound(self, bounds: Sequence[Bound], begin: int) -> _End:
+        """Return the first of some bounds from a word on, or the text's end."""
         index = bisect_left(bounds, begin, key=lambda bound: bound[0])
         if index == len(bounds):
             return len(self.words.lower), "the text's end"
@@ -282,6 +279,13 @@ class Clauses:
             return len(self.words.lower), ""
         return self.verbs[index], self.words.lower[self.verbs[index]]
 
+    def _comma(self, begin: int) -> _End:
+        """Return the comma that closes an insertion: "the left, but not the right, lung"."""
+        index = bisect_left(self.commas, begin)
+        if index == len(self.commas):
+            return len(self.words.lower), ""
+        return self.commas[index], ","
+
     def _pause(self, begin: int) -> _End:
         """Return the first comma if "and" follows it, as in "no mass, and good drainage".
 
@@ -307,19 +311,15 @@ class Clauses:
         if last - first != 1 or end - begin > NEAR:
             return -1
         comma = self.commas[first]
-        if self._qualifies(self.words.lower[comma - 1]) or self._apart(comma + 1, end):
+        if qualifies(self.words.lower[comma - 1], self.lexicon) or self._apart(comma + 1, end):
             return -1
         joined = [word for word in self._coordinators(begin, end) if word != "with"]
         return comma if joined == [","] else -1
 
-    def _qualifies(self, word: str) -> bool:
-        """Return whether a word is an adjective, as in "acute, displaced fracture"."""
-        return word.endswith(_ADJECTIVE_ENDINGS) or word in self.lexicon.definite
-
     def _apart(self, begin: int, end: int) -> bool:
         """Return whether there is no subject between two words: "the mass, now resolved"."""
         skipped = self.lexicon.auxiliaries | self.lexicon.closing
-        return all(w in skipped or _is_adverb(w) for w in self.words.lower[begin:end])
+        return all(w in skipped or is_adverb(w) for w in self.words.lower[begin:end])
 
     def _spliced(self, begin: int, end: int) -> _End:
         comma = self._only_comma(begin, end)
@@ -352,10 +352,6 @@ class Clauses:
         return (begin, max(begin, end))
 
 
-def _is_adverb(word: str) -> bool:
-    return word == "now" or (word.endswith("ly") and not word.endswith("megaly"))
-
-
 def clauses_of(words: Words, matches: Sequence[PhraseMatch], lexicon: Lexicon) -> Clauses:
     """Return the clauses of a text, given the phrases of the lexicon in it."""
     lower = words.lower
@@ -364,6 +360,7 @@ def clauses_of(words: Words, matches: Sequence[PhraseMatch], lexicon: Lexicon) -
     bounds.sort()
     verbs = [index for index, word in enumerate(lower) if word in lexicon.verbs]
     behind = [m.first for m in matches if m.category in ("after", "uncertain_after")]
+    behind += [index for index, word in enumerate(lower) if word in lexicon.participles]
     couplers = couplers_in(words, lexicon)
     return Clauses(
         words=words,

@@ -23,7 +23,9 @@ from functools import lru_cache
 from typing import Literal
 
 from negtrace.language.bounds import DOUBTS
+from negtrace.language.choices import choices_in, nouns_beside
 from negtrace.language.clauses import Clauses, Reach, clauses_of
+from negtrace.language.exceptions import is_excepted
 from negtrace.language.lexicon import Lexicon, PhraseMatch, load_lexicon
 from negtrace.language.sections import Section, sections_of
 from negtrace.language.words import Span, Words, split
@@ -123,6 +125,7 @@ def read_words(words: Words, lexicon: Lexicon) -> Reading:
     matches = lexicon.matches(words)
     clauses = clauses_of(words, matches, lexicon)
     doubts = [_cue(m, clauses, "uncertain")[0] for m in matches if m.category in DOUBTS]
+    doubts += [_choice(index, clauses) for index in choices_in(clauses, matches)]
     sections = sections_of(words, matches, lexicon)
     return Reading(
         cues=tuple(_cues(matches, clauses)),
@@ -132,6 +135,23 @@ def read_words(words: Words, lexicon: Lexicon) -> Reading:
             for match in matches
             if match.category in ("pseudo", "partial")
         ),
+    )
+
+
+def _choice(index: int, clauses: Clauses) -> Cue:
+    """Return the "or" between two nouns, as a doubt about both."""
+    scope = nouns_beside(clauses, index).scope
+    start, end = clauses.words.span(index, index + 1)
+    return Cue(
+        start=start,
+        end=end,
+        text=clauses.words.text[start:end],
+        category="uncertain",
+        scope=clauses.words.span(*scope),
+        words=(index, index + 1),
+        scope_words=scope,
+        reason="alternatives: or",
+        bound="the nouns beside it",
     )
 
 
@@ -172,10 +192,11 @@ def _cues(matches: Sequence[PhraseMatch], clauses: Clauses) -> Iterator[Cue]:
             continue
         # "Not resolved" denies that something resolved, and "not seen before" is a matter of then.
         ending = match.category in ("noun", "after")
-        if ending and (match.cue[0] < taken or clauses.spares(match)):
+        if ending and (match.cue[0] < taken or is_excepted(clauses, match)):
             continue
         cue, reach = _cue(match, clauses, category)
         yield cue
+        yield from _repeated(match, clauses, reach)
         yield from (replace(cue, scope=words.span(*m), scope_words=m) for m in reach.more)
         negated_up_to = max(negated_up_to, cue.scope_words[1], *(m[1] for m in reach.more))
         taken = max(taken, reach.taken)
@@ -193,6 +214,15 @@ def _resumed(match: PhraseMatch, clauses: Clauses) -> Iterator[Cue]:
         for scope in (reach.scope, *reach.more):
             if scope[0] < scope[1]:
                 yield _made(match, clauses, "before", Reach(scope, reach.bound))
+
+
+def _repeated(match: PhraseMatch, clauses: Clauses, reach: Reach) -> Iterator[Cue]:
+    """Yield the cue on the heading of "Edema: no edema", which its answer repeats."""
+    heading = clauses.heading(match.first)
+    if heading[0] < heading[1]:
+        name = clauses.words.lower[heading[1] - 1]
+        if name in clauses.words.lower[slice(*reach.scope)] and reach.scope[0] > match.first:
+            yield _made(match, clauses, "before", Reach(heading, ":"))
 
 
 def _cue(match: PhraseMatch, clauses: Clauses, category: Category) -> tuple[Cue, Reach]:

@@ -53,6 +53,8 @@ _WORD_SETS = (
     "definite",
     "prepositions",
     "dividing",
+    "participles",
+    "degrees",
 )
 
 MOST_SEQUENCES = 10_000
@@ -133,6 +135,10 @@ class Lexicon:
     """Words that end one side of a doubt between two."""
     headings: frozenset[str] = field(repr=False)
     """Last words of the headings of sections that assert nothing."""
+    participles: frozenset[str]
+    """Words that say something of a subject without a verb."""
+    degrees: frozenset[str]
+    """Words between which "or" offers no choice of findings: "one or two", "mild or severe"."""
     signals: frozenset[str] = field(repr=False)
     """A text without any of these words has no cue."""
     _trie: _Node = field(repr=False, compare=False)

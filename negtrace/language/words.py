@@ -10,7 +10,7 @@ from negtrace.language.lines import ends_item
 Span = tuple[int, int]
 
 _WORD = re.compile(r"[^\W_]+(?:(?:[-'\u2019/]|(?<=\d)\.(?=\d))[^\W_]+)*|[^\w\s]|\n\s*", re.UNICODE)
-_ENDS = frozenset(".!?;:\n")
+_ENDS = frozenset(".!?;:\n\u2022")
 _FREE = "-free"
 _CLOSERS = frozenset("\"')]\u201d\u2019")
 
@@ -85,9 +85,9 @@ def _parts(text: str, start: int, end: int) -> list[tuple[str, int, int]]:
 def stops(words: Words, abbreviations: frozenset[str]) -> list[int]:
     """Return the numbers of the words that end a sentence or a clause.
 
-    These are full stops, question and exclamation marks, semicolons, colons, the ends of items and
-    the numbers of items, as in "2) Edema". The full stops of "Dr. Low", "2.5" and "e.g." end
-    nothing, and neither does the question mark of "opacity, ? edema".
+    These are full stops, question and exclamation marks, semicolons, colons, bullets, the ends of
+    items and the numbers of items, as in "2) Edema". The full stops of "Dr. Low", "2.5" and "e.g."
+    end nothing, and neither does the question mark of "opacity, ? edema".
     """
     return [
         index
