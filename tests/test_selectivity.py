@@ -178,7 +178,7 @@ def test_each_run_is_read_against_its_own_image() -> None:
     by_id = dict(zip(together.ids, together.by_pair, strict=True))
     for index, pair in enumerate(pairs):
         [alone] = head_selectivity(encoder, [pair]).by_pair
-        np.testing.assert_allclose(by_id[pair.id], alone, atol=1e-6)
+        np.testing.assert_allclose(by_id[pair.public_id], alone, atol=1e-6)
         # Another image gives another selectivity, so a mix-up would show.
         other = replace(pair, anchor=pairs[index - 1].anchor)
         assert np.abs(head_selectivity(encoder, [other]).by_pair - alone).max() > 1e-4

@@ -131,12 +131,16 @@ def test_a_shard_cannot_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not list(tmp_path.iterdir())
 
 
-def two_processes(*command: str) -> "subprocess.CompletedProcess[str]":
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+    "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2"],
+}
+
+
+def two_processes(*command: str, by: str = "torchrun") -> "subprocess.CompletedProcess[str]":
     """Run a command in two processes of a launcher."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launcher += ["--nproc-per-node", "2", "-m", "negtrace"]
     return subprocess.run(  # noqa: S603
-        [*launcher, *command],
+        [sys.executable, "-m", *LAUNCHERS[by], "-m", "negtrace", *command],
         capture_output=True,
         text=True,
         timeout=300,
@@ -145,10 +149,11 @@ def two_processes(*command: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_processes_of_a_launcher_share_the_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_processes_of_a_launcher_share_the_work(launcher: str, tmp_path: Path) -> None:
     command = ["trace", "toy", "--limit", "12", "--formats", "png"]
     assert cli.main([*command, "--out", str(tmp_path / "one")]) == 0
-    run = two_processes(*command, "--out", str(tmp_path / "two"))
+    run = two_processes(*command, "--out", str(tmp_path / "two"), by=launcher)
     assert run.returncode == 0, run.stderr
     assert "Traceback" not in run.stderr
     # The first process alone says what is traced, and reports.

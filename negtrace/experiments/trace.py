@@ -12,7 +12,7 @@ from negtrace._messages import one_of
 from negtrace.encoders.base import Encoder
 from negtrace.errors import SiteError
 from negtrace.experiments.gallery import draw_documents
-from negtrace.pairs.pair import Pair, as_sequence, ordered_digest
+from negtrace.pairs.pair import Pair, as_sequence, ordered_digest, with_public_ids
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.plots.heads import heads_side_by_side
 from negtrace.plots.save import FORMATS, require_formats, save_figure
@@ -275,6 +275,8 @@ def run_heads(
     folder = RunFolder(out, "heads")
     pairs = radiology_pairs() if pairs is None else as_sequence(pairs)
     config = replace(config, sites=("head",))
+    if config.include_ids:  # attention is measured without the config
+        pairs = with_public_ids(pairs)
     require_possible(encoder, config)
     require_formats(formats)
     one_of("queries", queries, QUERIES)

@@ -26,6 +26,8 @@ from .jsonl import anchor_as_json as anchor_as_json
 from .pair import as_sequence as as_sequence
 from .pair import ordered_digest as ordered_digest
 from .pair import pairs_digest as pairs_digest
+from .pair import public_ids as public_ids
+from .pair import with_public_ids as with_public_ids
 from .roles import ROLES as ROLES
 from .roles import token_roles as token_roles
 from .tokens import Tokens as Tokens

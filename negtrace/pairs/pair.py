@@ -1,11 +1,19 @@
 """Pairs: a true and a false statement about one anchor, one of them negated."""
 
-__all__ = ["Pair", "as_sequence", "ordered_digest", "pairs_digest"]
+__all__ = [
+    "Pair",
+    "as_sequence",
+    "ordered_digest",
+    "pairs_digest",
+    "public_ids",
+    "with_public_ids",
+]
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, cast
 
@@ -46,6 +54,9 @@ class Pair:
     anchor: Anchor
     id: str = ""
     """Unique name; by default, the first 12 characters of the digest."""
+    id_is_public: bool = field(default=False, compare=False)
+    """True where the id tells nothing of anyone, as with built-in pairs: files of results hold it.
+    They name any other pair by its digest, unless the trace is told to include ids."""
     subject: str | None = None
     """Words that are negated; by default, the first noun phrase in the cue's scope, if any."""
     negated: Polarity = _FIND
@@ -122,6 +133,14 @@ class Pair:
         return self.negated, (start, end)
 
     @property
+    def public_id(self) -> str:
+        """Name of the pair in files of results: the id if it is public, else a part of the digest.
+
+        Who has the pair can find it by this name; who has only the name learns neither id nor text.
+        """
+        return self.id if self.id_is_public else self.digest[:12]
+
+    @property
     def negated_statement(self) -> str:
         """The statement that holds the cue."""
         return self.true if self.negated == "true" else self.false
@@ -149,6 +168,22 @@ def _derived(text: str, cue: Span) -> str | None:
 def as_sequence(pairs: Iterable[Pair]) -> Sequence[Pair]:
     """Return pairs that can be read several times: themselves, or a list."""
     return pairs if isinstance(pairs, Sequence) else list(pairs)
+
+
+def public_ids(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    """Return the name of each pair in files of results; pairs of equal content are numbered."""
+    seen: Counter[str] = Counter()
+    names = []
+    for pair in pairs:
+        seen[pair.public_id] += 1
+        count = seen[pair.public_id]
+        names.append(pair.public_id if count == 1 else f"{pair.public_id}-{count}")
+    return tuple(names)
+
+
+def with_public_ids(pairs: Iterable[Pair]) -> list[Pair]:
+    """Return the pairs with ids that files of results may hold."""
+    return [replace(pair, id_is_public=True) for pair in pairs]
 
 
 def ordered_digest(pairs: Iterable[Pair]) -> str:

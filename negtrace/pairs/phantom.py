@@ -21,6 +21,7 @@ def phantom_pairs(n: int = 96, *, seed: int = 0, size: int = 48) -> list[Pair]:
     return [
         Pair(
             id=f"phantom-{seed}-{index}",
+            id_is_public=True,
             true=contrast.true,
             false=contrast.false,
             anchor=Anchor(image=contrast.patient.image(size)),

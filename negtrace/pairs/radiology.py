@@ -40,6 +40,7 @@ def _two_conditions(
     ):
         yield Pair(
             id=f"{finding.key}-{template}-{condition}",
+            id_is_public=True,
             true=true,
             false=false,
             anchor=Anchor(text=anchor),

@@ -30,6 +30,7 @@ from .options import Direction as Direction
 from .options import Resampling as Resampling
 from .provenance import Dropped as Dropped
 from .provenance import Provenance as Provenance
+from .provenance import dropped_pair as dropped_pair
 from .run_folder import RunFolder as RunFolder
 from .run_folder import require_same as require_same
 from .significance import ALPHA as ALPHA

@@ -81,6 +81,8 @@ class CTE:
     differing: tuple[int, ...] | None = None
     """Number of words in which the two runs of each pair differ apart from the negation; None where
     that is not known."""
+    public_ids: tuple[str, ...] | None = None
+    """Name of each pair in files, which hold no id of the user's own; None where that is the id."""
 
     def __post_init__(self) -> None:
         one_of("direction", self.direction, DIRECTIONS)
@@ -100,10 +102,15 @@ class CTE:
             raise CTEError(f"a result needs at least one pair; dropped: {reasons or 'none'}")
         if len(self.layers) < 2 or self.layers[0] != "embed":
             raise CTEError(f"layers must be 'embed', then the blocks' names, not {self.layers}")
-        for kind, names in (("pair id", self.ids), ("layer", self.layers), ("site", self.sites)):
+        for kind, names in (
+            ("pair id", self.ids),
+            ("public id of a pair", self.names),
+            ("layer", self.layers),
+            ("site", self.sites),
+        ):
             if repeated := [name for name, count in Counter(names).items() if count > 1]:
                 raise CTEError(f"every {kind} must occur once; repeated: {listed(repeated)}")
-        for name in COLUMNS:
+        for name in ("public_ids", *COLUMNS):
             column = getattr(self, name)
             if column is not None and len(column) != len(self):
                 raise CTEError(f"{name} has {len(column)} entries, expected {len(self)}")
@@ -148,6 +155,11 @@ class CTE:
         return len(self.ids)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each pair in files: its public id, or its id."""
+        return self.ids if self.public_ids is None else self.public_ids
+
+    @property
     def d(self) -> Float[np.ndarray, " pair"]:
         """Clean minus corrupt; in `unit`."""
         return np.asarray(self.clean.astype(float) - self.corrupt)
@@ -176,7 +188,7 @@ class CTE:
         return counts_of(self.segments)
 
     def _take(self, indices: Int[np.ndarray, " pair"]) -> "CTE":
-        columns = {name: getattr(self, name) for name in ("ids", *COLUMNS)}
+        columns = {name: getattr(self, name) for name in ("ids", "public_ids", *COLUMNS)}
         chosen: dict[str, Any] = {
             name: None if column is None else tuple(column[index] for index in indices.tolist())
             for name, column in columns.items()
@@ -213,9 +225,10 @@ class CTE:
         return self._take(np.flatnonzero(chosen))
 
     def keep(self, options: ReduceOptions | None = None, **changes: Any) -> tuple["CTE", Reduction]:
-        """Return the pairs that a reduction counts, ordered by id, and the facts of the reduction.
+        """Return the pairs that a reduction counts, ordered by name, and the reduction's facts.
 
-        The order makes a seeded bootstrap independent of the order in which pairs were traced.
+        The order makes a seeded bootstrap independent of the order in which pairs were traced. The
+        names are those in files, so that a result gives the same intervals after it was saved.
 
         Raises:
             CTEError: when |d| of every selected pair is 0 or below the floor.
@@ -232,7 +245,7 @@ class CTE:
                 f"of {floor:g} {self.unit} (largest |d| {np.abs(selected.d).max():.3g}), so the "
                 "model hardly tells their statements apart; trace others, or pass a lower floor"
             )
-        order = [index for index in np.argsort(np.array(selected.ids)) if above[index]]
+        order = [index for index in np.argsort(np.array(selected.names)) if above[index]]
         return selected._take(np.array(order)), Reduction(
             model=self.provenance.model,
             direction=self.direction,
@@ -334,6 +347,7 @@ class CTE:
             results[0],
             **arrays,
             **{n: _joined([getattr(result, n) for result in results]) for n in ("ids", *COLUMNS)},
+            public_ids=_joined_names(results),
             dropped=tuple(dict.fromkeys(chain.from_iterable(r.dropped for r in results))),
             provenance=combined([result.provenance for result in results]),
         )
@@ -360,15 +374,17 @@ class CTE:
     def to_bytes(self, *, include_text: bool = False) -> bytes:
         """Return everything as one safetensors file; statements only with `include_text`.
 
+        A pair goes by its public id, which is its id after the file was loaded.
+
         Raises:
             CTEError: when `include_text` is asked for and the result holds no statements.
         """
         if include_text and self.texts is None:
             raise CTEError("this result holds no statements to include; trace with them kept")
         description = {
-            "ids": self.ids,
+            "ids": self.names,
             **{name: getattr(self, name) for name in SETTINGS},
-            "dropped": [asdict(drop) for drop in self.dropped],
+            "dropped": [drop.to_json() for drop in self.dropped],
             "provenance": asdict(self.provenance),
             "texts": self.texts if include_text else None,
             **({} if self.differing is None else {"differing": self.differing}),
@@ -377,7 +393,7 @@ class CTE:
 
     @staticmethod
     def load(path: Path | str) -> "CTE":
-        """Read a file of `save`, bit for bit, or the raw file that a CTE JSON names.
+        """Read a file of `save`, every number bit for bit, or the raw file that a CTE JSON names.
 
         Raises:
             CTEError: when a file is missing, changed, or no result of negtrace.
@@ -393,6 +409,13 @@ class CTE:
             dropped=tuple(Dropped(**drop) for drop in stored["dropped"]),
             provenance=Provenance(**stored["provenance"]),
         )
+
+
+def _joined_names(results: Sequence[CTE]) -> tuple[str, ...] | None:
+    """Return the names of all pairs in files; None where every name is the id."""
+    if all(result.public_ids is None for result in results):
+        return None
+    return tuple(chain.from_iterable(result.names for result in results))
 
 
 def _joined(columns: Sequence[Any]) -> Any:

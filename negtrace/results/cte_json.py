@@ -1,8 +1,8 @@
 """CTE JSON, version 2: effects, layer scores and provenance in a file that other tools can read.
 
 The file holds no statement text and no image path unless asked to. The raw scores of every pair go
-to a safetensors file beside it, which it names with its SHA-256. Derived numbers are rounded to ten
-decimals, far below the width of any interval, so that every machine writes the same bytes. The
+to a safetensors file beside it, which it names with its SHA-256. Derived numbers are rounded to the
+decimals that do not depend on the number of threads, far below the width of any interval. The
 schema is `cte-2.schema.json` beside this module.
 """
 
@@ -34,7 +34,14 @@ from negtrace.results.provenance import Dropped, Provenance
 from negtrace.results.raw import sidecar_bytes
 from negtrace.results.selection import FLOOR, above_floor
 
-DECIMALS = 10
+DECIMALS = {"values": 5, "alpha": 5, "low": 4, "high": 4, "p": 4, "q": 4, "rank_stability": 3}
+"""Decimals of each kind of number: those in which runs with one and with two threads agree, with
+single precision. Other numbers keep `OTHER`."""
+
+OTHER = 10
+
+ROUNDED_UP = ("p", "q")
+"""A test never becomes clearer by rounding."""
 
 TRACE = ("direction", "corruption", "unit", "positions", "window", "estimator")
 """Settings of the trace, which all results of a document share."""
@@ -218,7 +225,7 @@ def _content(
         "axes": {"sites": cte.sites, "layers": cte.layers, "roles": cte.role_names},
         "pairs": {
             "kept": _pairs(cte, floor, include_text=include_text),
-            "dropped": [asdict(drop) for drop in cte.dropped],
+            "dropped": [drop.to_json() for drop in cte.dropped],
             "segments": cte.segment_counts,
             "floor": floor,
             "tau": cte.tau,
@@ -248,7 +255,7 @@ def _selections(cte: CTE, options: ReduceOptions) -> Iterator[ReduceOptions]:
 
 def _pairs(cte: CTE, floor: float, *, include_text: bool) -> list[dict[str, Any]]:
     below = (~above_floor(cte.d, floor)).tolist()
-    columns: dict[str, Sequence[Any]] = {"id": cte.ids, "negated": cte.negated.tolist()}
+    columns: dict[str, Sequence[Any]] = {"id": cte.names, "negated": cte.negated.tolist()}
     columns |= {"segment": cte.segments, "below_floor": below}
     if cte.differing is not None:
         columns["differing"] = cte.differing
@@ -259,7 +266,16 @@ def _pairs(cte: CTE, floor: float, *, include_text: bool) -> list[dict[str, Any]
 
 def _entry(result: Reduction, names: Sequence[str]) -> dict[str, Any]:
     named = flat_fields(result)
-    return {name: as_json(named[name], DECIMALS) for name in (*REDUCTION, *names)}
+    return {name: _rounded(name, named[name]) for name in (*REDUCTION, *names)}
+
+
+def _rounded(name: str, value: Any) -> Any:
+    """Return a field as JSON holds it."""
+    decimals = DECIMALS.get(name, OTHER)
+    if name in ROUNDED_UP:
+        # What is a multiple already, but for its own rounding, stays.
+        value = np.ceil(value * 10.0**decimals - 1e-6) / 10.0**decimals
+    return as_json(value, decimals)
 
 
 def read_json(path: Path | str) -> Document:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from typing_extensions import override
 
 from negtrace._files import as_json
 from negtrace.errors import CTEError
@@ -135,13 +136,18 @@ class HeadSelectivity(HeadGrid):
     by_pair: Float[np.ndarray, "pair block head"]
     """Selectivity in each pair."""
     ids: tuple[str, ...]
-    """Ids of the pairs, in the order of `by_pair`."""
+    """Public ids of the pairs, in the order of `by_pair`."""
     queries: str
     """Tokens whose attention counts: `after_cue`, or all `other` tokens."""
     resampling: Resampling
     """Draws behind the intervals."""
     provenance: Provenance
     dropped: tuple[Dropped, ...] = ()
+
+    @override
+    def to_json(self) -> dict[str, Any]:
+        """Return every field as JSON holds it, by name; the pairs by their public ids."""
+        return {**super().to_json(), "dropped": [drop.to_json() for drop in self.dropped]}
 
     @property
     def model(self) -> str:
@@ -218,7 +224,7 @@ def selectivity_of(
 
     Args:
         by_pair: selectivity of each head in each pair.
-        ids: ids of the pairs.
+        ids: public ids of the pairs.
         layers: names of the blocks.
         queries: tokens whose attention counted.
         provenance: origin of the numbers.

@@ -1,6 +1,6 @@
 """Provenance of a result, and the pairs that it lacks."""
 
-__all__ = ["Dropped", "Provenance", "combined", "settings_of"]
+__all__ = ["Dropped", "Provenance", "combined", "dropped_pair", "settings_of"]
 
 import json
 from collections import Counter
@@ -10,6 +10,7 @@ from typing import Any
 
 from negtrace._files import sha256
 from negtrace.errors import CTEError
+from negtrace.pairs.pair import Pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,17 @@ class Dropped:
     """Reason, for programs."""
     reason: str
     """Reason, in words."""
+    public_id: str = ""
+    """Name of the pair in files; by default, the id."""
+
+    def to_json(self) -> dict[str, str]:
+        """Return what files hold of it."""
+        return {"id": self.public_id or self.id, "code": self.code, "reason": self.reason}
+
+
+def dropped_pair(pair: Pair, code: str, reason: str) -> Dropped:
+    """Return the entry of a pair that was not traced."""
+    return Dropped(id=pair.id, code=code, reason=reason, public_id=pair.public_id)
 
 
 @dataclass(frozen=True, kw_only=True)

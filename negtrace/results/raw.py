@@ -16,7 +16,7 @@ from negtrace._files import pack, read_bytes, sha256, unpack
 from negtrace._json import parse_json
 from negtrace._messages import excerpt
 from negtrace.errors import CTEError
-from negtrace.results.provenance import Dropped, Provenance
+from negtrace.results.provenance import Provenance
 
 FORMAT = {"format": "negtrace.cte.raw", "version": 1}
 
@@ -46,7 +46,7 @@ def _is_statements(value: object) -> bool:
 
 
 def _is_dropped(value: object) -> bool:
-    names = {field.name for field in fields(Dropped)}
+    names = {"id", "code", "reason"}
     return isinstance(value, list) and all(
         isinstance(drop, dict) and set(drop) == names and all(map(_is_text, drop.values()))
         for drop in value

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from negtrace.encoders.base import Encoder
-from negtrace.pairs.pair import Pair, as_sequence
+from negtrace.pairs.pair import Pair, as_sequence, with_public_ids
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.provenance import Dropped, Provenance
 from negtrace.tracing.config import TraceConfig, refuse_to_verify
@@ -43,6 +43,8 @@ def begun_trace(
 ) -> Begun:
     """Prepare the pairs, and choose the route."""
     pairs = radiology_pairs() if pairs is None else as_sequence(pairs)
+    if config.include_ids:
+        pairs = with_public_ids(pairs)
     engine = _engine(config)
     plan = plan_for(encoder, config.sites, config.window)
     corruption = _corruption(config).prepared(pairs, encoder)

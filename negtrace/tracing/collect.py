@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float, Int
 
 from negtrace.encoders.base import Encoder
 from negtrace.errors import TraceError
-from negtrace.pairs.pair import Pair, pairs_digest
+from negtrace.pairs.pair import Pair, pairs_digest, public_ids
 from negtrace.pairs.roles import ROLES
 from negtrace.pairs.sample import composition
 from negtrace.results.cte import CTE
-from negtrace.results.provenance import Dropped, Provenance
+from negtrace.results.provenance import Dropped, Provenance, dropped_pair
 from negtrace.tracing.config import TraceConfig
 from negtrace.tracing.engines.sweep import Sweep
 from negtrace.tracing.positions import WHOLE, name_of
@@ -82,6 +82,7 @@ def collected(
         dropped=tuple(dropped),
         differing=tuple(each.words for each in compress(prepared.differing, finite)),
         texts=tuple((pair.true, pair.false) for pair in pairs) if config.include_text else None,
+        public_ids=public_ids(pairs),
         provenance=replace(
             provenance,
             pairs_digest=pairs_digest(pairs),
@@ -118,11 +119,8 @@ class _Kept:
 
 
 def _nan_score(pair: Pair) -> Dropped:
-    return Dropped(
-        id=pair.id,
-        code="nan-score",
-        reason="the model's score is not a finite number; look for overflow in its dtype",
-    )
+    reason = "the model's score is not a finite number; look for overflow in its dtype"
+    return dropped_pair(pair, "nan-score", reason)
 
 
 def _mean_scores(

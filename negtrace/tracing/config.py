@@ -72,6 +72,9 @@ class TraceConfig:
     kind of trace, and take the fastest way that gives the same scores."""
     include_text: bool = False
     """Keep the statements in the result and in what is saved of it. They may be patients'."""
+    include_ids: bool = False
+    """Name pairs in what is saved by your own ids, which may tell of patients; otherwise a part of
+    each pair's digest names it. Ids of built-in pairs are always saved."""
 
     def __post_init__(self) -> None:
         if isinstance(self.corruption, str):
@@ -115,6 +118,7 @@ class TraceOptions(TypedDict, total=False):
     row_tokens: int
     self_check: bool
     include_text: bool
+    include_ids: bool
 
 
 def refuse_to_verify(verify: int, method: str) -> None:

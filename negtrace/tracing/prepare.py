@@ -27,7 +27,7 @@ from negtrace.pairs.differences import Differences, differences_note
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.roles import ROLES
 from negtrace.pairs.tokens import Tokens
-from negtrace.results.provenance import Dropped
+from negtrace.results.provenance import Dropped, dropped_pair
 from negtrace.tracing.corruptions.base import Corruption
 from negtrace.tracing.corruptions.contrast import Contrast, Run
 from negtrace.tracing.engines.sweep import Contrasts
@@ -234,7 +234,7 @@ def prepare(
                 _require_fit(encoder, pair, true, false)
                 contrasts = corruption.contrasts(pair, true, false, encoder)
             except AlignmentError as error:
-                dropped.append(Dropped(id=pair.id, code=error.code, reason=str(error)))
+                dropped.append(dropped_pair(pair, error.code, str(error)))
             else:
                 prepared.add(index, _prepared(pair, contrasts, positions), true, false)
     return prepared, dropped

@@ -18,11 +18,11 @@ from negtrace.encoders.batching import batches_by_length
 from negtrace.encoders.hooks import evaluating
 from negtrace.errors import AlignmentError
 from negtrace.pairs.alignment import Correspondence
-from negtrace.pairs.pair import Pair
+from negtrace.pairs.pair import Pair, public_ids
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.heads import HeadSelectivity, selectivity_of
 from negtrace.results.options import Resampling
-from negtrace.results.provenance import Dropped
+from negtrace.results.provenance import Dropped, dropped_pair
 from negtrace.tracing.attention import attention_patterns, require_patterns
 from negtrace.tracing.config import QUERIES
 from negtrace.tracing.corruptions.base import corruption_named
@@ -99,7 +99,7 @@ def head_selectivity(
     }
     return selectivity_of(
         np.stack(by_pair),
-        [each.pair.id for each in prepared],
+        public_ids([each.pair for each in prepared]),
         layers=encoder.block_names,
         queries=queries,
         provenance=provenance_of(encoder, [each.pair for each in prepared], config),
@@ -117,7 +117,7 @@ def _with_slot(
         try:
             _require_slot(_runs(each), queries)
         except AlignmentError as error:
-            dropped.append(Dropped(id=each.pair.id, code=error.code, reason=str(error)))
+            dropped.append(dropped_pair(each.pair, error.code, str(error)))
         else:
             kept.append(each)
     return kept, dropped
