@@ -9,7 +9,8 @@ does one thing to it:
 * `disk`: no file can grow beyond a random size, as on a full disk;
 * `rename`: one of its renames fails;
 * `sync`: one of its waits for the disk fails;
-* `twice`: a second process runs the same command in the same folder at the same time.
+* `twice`: a second process runs the same command in the same folder at the same time;
+* `shards`, of a trace alone: two processes run a half each, and one of them gets SIGKILL.
 
 In the end the command runs undisturbed. A trial is survived if every run ended by the kill, with
 status 0, or with status 1 and one line, and the folder holds the bytes of a run that nothing
@@ -46,7 +47,7 @@ LOG = 1 << 14
 TIMES = re.compile(rb'\\?"(time|checksum|sha256)\\?": ?\\?"[^"\\]*')
 """The time of a measurement, and checksums of files that hold it; within a header, too."""
 
-FAULTS = ("kill", "disk", "rename", "sync", "twice")
+FAULTS = ("kill", "disk", "rename", "sync", "twice", "shards")
 
 
 def commands(inputs: Path) -> dict[str, list[str]]:
@@ -234,6 +235,12 @@ class Harness:
         second = start(self.args, out, self.log)
         yield from (ended(first), ended(second))
 
+    def _shards(self, out: Path) -> Iterator[int]:
+        halves = [start([*self.args, "--shard", f"{half}/2"], out, self.log) for half in (1, 2)]
+        time.sleep(self.rng.uniform(0, self.seconds))
+        os.kill(self.rng.choice(halves), signal.SIGKILL)
+        yield from map(ended, halves)
+
 
 def main() -> None:
     """Run the trials of every command, and write the record."""
@@ -255,6 +262,8 @@ def main() -> None:
             harness, tally = Harness(name, command, Path(folder), rng), Tally()
             print(f"{name}: {harness.seconds:.1f} s", file=sys.stderr)
             for fault in args.faults:
+                if fault == "shards" and name != "trace":
+                    continue
                 for _ in range(args.trials):
                     failure = harness.trial(fault)
                     tally.trials[fault] += 1
