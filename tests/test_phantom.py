@@ -156,6 +156,16 @@ def test_contrasts_are_twins_about_the_claim() -> None:
         assert cued != contrast.claim.present
 
 
+def test_findings_and_templates_of_contrasts_take_turns() -> None:
+    contrasts = draw_contrasts(14, seed=0)
+    findings = [contrast.claim.finding for contrast in contrasts]
+    # A finding is there, then absent; then comes the next one.
+    assert findings[::2] == findings[1::2]
+    assert set(findings) == set(PHANTOM_FINDINGS)
+    many = draw_contrasts(70, seed=0)
+    assert len({(each.claim.finding, each.template) for each in many}) == 35
+
+
 def test_locality_penalizes_attention_beyond_the_window() -> None:
     mask = torch.ones(1, 6, dtype=torch.long)
     near = torch.eye(6)[None, None]

@@ -21,9 +21,11 @@ from negtrace.experiments.gallery import draw_documents, summary
 from negtrace.plots.bench import bench_table
 from negtrace.plots.heatmaps import both_directions, heatmap
 from negtrace.plots.layers import importance_grid, layer_importance
+from negtrace.plots.layout import heatmap_size
 from negtrace.plots.registry import PLOTS
 from negtrace.plots.save import save_figure
 from negtrace.plots.tables import bar_table, heatmap_table
+from negtrace.plots.training import before_after_figure
 from negtrace.results.cte_json import Document, read_json, write_json
 from negtrace.results.layer_scores import all_layer_scores, layer_scores
 from negtrace.results.options import ReduceOptions
@@ -471,3 +473,11 @@ def test_series_are_levels_without_a_breakdown_and_side_by_side_in_one() -> None
     assert broken_down.series == wordings
     assert broken_down.panels[0].levels == ("report", "caption")
     assert broken_down.panels[0].columns == tuple(("m", wording) for wording in wordings)
+
+
+def test_maps_before_and_after_a_training_stand_side_by_side_at_their_own_size() -> None:
+    effect = noisy().effect(resamples=20)
+    figure = before_after_figure(effect, effect)
+    width, height = heatmap_size(heatmap_table(effect))
+    np.testing.assert_allclose(figure.get_size_inches(), (2 * width, height))
+    assert [ax.get_title(loc="left") for ax in figure.axes[:2]] == ["before", "after"]

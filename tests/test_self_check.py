@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -132,3 +133,16 @@ def test_a_contrast_that_overflows_is_not_the_one_that_is_compared(
     # The wrong mask is seen all the same.
     assert compared.provenance.config["self_check"]["route"] == "from the layer"
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 5, 5), (1, 2, 5, 5), (4, 2, 5, 5)])
+def test_a_table_for_all_rows_is_cut_by_queries_and_one_for_each_row_by_rows(
+    shape: tuple[int, ...],
+) -> None:
+    table = torch.arange(float(np.prod(shape))).reshape(shape)
+    rows = torch.tensor([3, 1, 1])
+    cut = attention._for_queries(table, 2, rows)
+    last = table[..., 3:, :]
+    assert cut is not None
+    # Two and three axes are of queries, keys and heads: they hold for all rows.
+    torch.testing.assert_close(cut, last[rows] if shape[0] == 4 else last)

@@ -368,4 +368,6 @@ def test_sites_of_a_model_in_half_precision_are_those_of_it_in_float32(dtype: st
     wanted = load("phantom").block_sites
     half = load("phantom", dtype=dtype)
     assert half.block_sites == wanted
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert load("phantom").block_sites == wanted
     assert {weight.dtype for weight in half.model.parameters()} == {getattr(torch, dtype)}
