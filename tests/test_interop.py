@@ -190,7 +190,7 @@ def test_the_model_is_untouched_after_an_exception(method: str) -> None:
 
     encoder.model.train()
     handle = encoder.blocks[1].register_forward_hook(fail)
-    with untouched(encoder.model), pytest.raises(RuntimeError, match="out of memory"):
+    with untouched(encoder.model), pytest.raises(EncoderError, match="out of memory"):
         hooked_trace(encoder, method=method)
     handle.remove()
 

@@ -1,5 +1,7 @@
 import dataclasses
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -110,6 +112,30 @@ def test_a_seed_draws_others_in_the_same_shares() -> None:
     assert composition(one).counts["condition"] == composition(other).counts["condition"]
 
 
+@pytest.mark.parametrize("n", [12, 20, 24, 35, 48, 70, 100])
+def test_two_fields_are_crossed_as_far_as_the_number_allows(n: int) -> None:
+    for seed in range(3):
+        drawn = sample(RADIOLOGY, n, seed=seed)
+        assert farthest(RADIOLOGY, drawn, "condition", "template") <= 1
+        assert farthest(RADIOLOGY, drawn, "condition", "finding") < 1
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 8, 20])
+@pytest.mark.parametrize("rare", [1, 5, 10])
+def test_a_rare_condition_is_drawn_too(n: int, rare: int) -> None:
+    rows = [(number < rare, "abcde"[number % 5], "xyz"[number % 3]) for number in range(100)]
+    for few_are_negated in (True, False):
+        pairs = made([(negated == few_are_negated, *rest) for negated, *rest in rows])
+        counts = composition(sample(pairs, n)).counts["condition"]
+        assert min(counts.values()) == max(1, n * rare // 100)
+        assert sum(counts.values()) == n
+
+
+def test_one_pair_of_few_is_of_the_common_condition() -> None:
+    [pair] = sample(made([(number < 5, "a", "x") for number in range(100)]), 1)
+    assert pair.negated == "false"
+
+
 def test_other_tags_can_be_balanced() -> None:
     tagged = [
         dataclasses.replace(pair, tags={"site": "ab"[number % 3 == 0]})
@@ -138,6 +164,16 @@ def test_impossible_samples_are_refused() -> None:
     with pytest.raises(PairError, match="no pairs to count"):
         composition([])
     assert sample([], 5) == []
+
+
+@pytest.mark.parametrize("wrong", ["8.0", "'8'", "None", "[8]"])
+def test_a_number_of_pairs_is_a_whole_number(wrong: str) -> None:
+    code = f"import negtrace as n; n.sample(n.radiology_pairs(), {wrong})"  # no types are checked
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    message = f"PairError: a sample of {wrong} pairs; expected a whole number"
+    assert done.stderr.splitlines()[-1].endswith(message)
 
 
 def test_a_composition_says_what_pairs_there_are_and_names_nothing_in_an_export() -> None:

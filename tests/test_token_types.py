@@ -23,6 +23,7 @@ from negtrace.errors import EncoderError
 from negtrace.pairs import radiology_pairs
 from negtrace.tracing.check import check
 from negtrace.tracing.corruptions.base import corruption_named
+from negtrace.tracing.trace import trace
 
 STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax.", "No heart."]
 TEMPLATES = {
@@ -211,3 +212,29 @@ def test_types_of_a_row_follow_from_its_length(
     types: tuple[int, ...], count: int, expected: tuple[int, ...]
 ) -> None:
     assert TokenTypes.of(types).row(count) == expected
+
+
+def test_the_mean_of_a_position_is_right_where_states_hold_tokens_first() -> None:
+    encoder = TextEncoder(model_of("xlnet"), typing_tokenizer(), name="xlnet")
+    assert encoder.row_axis == 1
+    pairs = radiology_pairs()[:4]
+    table = encoder.model.word_embedding.weight
+    rows = [row.ids for row in encoder.tokenize([s for p in pairs for s in (p.true, p.false)])]
+    longest = max(map(len, rows))
+    expected = [
+        torch.stack([table[row[at]] for row in rows if at < len(row)]).mean(0)
+        for at in range(longest)
+    ]
+    means = corruption_named("mean").prepared(pairs, encoder).means
+    torch.testing.assert_close(means, torch.stack(expected), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("corruption", ["mean", "zero"])
+def test_engines_agree_on_a_tower_that_holds_tokens_first(corruption: str) -> None:
+    encoder = TextEncoder(model_of("xlnet"), typing_tokenizer(), name="xlnet")
+    one, other = (
+        trace(encoder, radiology_pairs()[:4], corruption=corruption, method=method, progress=False)
+        for method in ("exact", "transformer_lens")
+    )
+    np.testing.assert_allclose(one.patched, other.patched, rtol=0, atol=1e-9)

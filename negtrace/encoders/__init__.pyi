@@ -39,5 +39,5 @@ from .lora import require_adaptable as require_adaptable
 from .lora import write_adapter as write_adapter
 from .options import Dtype as Dtype
 from .options import TextReadOut as TextReadOut
+from .pooled import pooled as pooled
 from .tokenizing import ReadOut as ReadOut
-from .wrap import pooled as pooled

@@ -17,8 +17,13 @@ from negtrace.encoders.hooks import Capture, captured, evaluating, hooks_in, inp
 from negtrace.encoders.sites import BlockSites, Norm
 from negtrace.encoders.structure import ROUNDING
 from negtrace.errors import EncoderError, NegtraceError
+from negtrace.pairs.tokens import Tokens
 
-STATEMENTS = ("There is no pneumothorax.", "There is some pneumothorax.")
+STATEMENTS = (
+    ("There is no pneumothorax.", "There is some pneumothorax.", "There is an abnormality."),
+    ("No nodule.", "Some nodule.", "An opacity."),
+)
+"""Two statements and an anchor, and shorter ones for a model that does not read them whole."""
 TOLERANCE = 1e-3
 """Largest difference of two embeddings that counts as none, as a share of the largest value."""
 
@@ -107,11 +112,20 @@ def _report(encoder: Encoder, then: Callable[[Encoder], Iterator[CheckItem]] | N
     return CheckReport(encoder=repr(encoder), items=(*items, untouched))
 
 
+def _statements(encoder: Encoder) -> tuple[str, str, str]:
+    """Return the first statements that the model reads whole, or else the shortest."""
+    for texts in STATEMENTS:
+        if all(len(row) <= encoder.max_tokens for row in encoder.tokenize(texts)):
+            return texts
+    return STATEMENTS[-1]
+
+
 def _probe(encoder: Encoder) -> Iterator[CheckItem]:
-    tokens = encoder.tokenize(STATEMENTS)
-    yield _tokens(encoder)
+    texts = _statements(encoder)
+    tokens = encoder.tokenize(texts)
+    yield _tokens(texts[0], tokens[0])
     ids = [torch.tensor([row.ids], device=encoder.device) for row in tokens]
-    (base, base_text), (source, source_text) = (_plain(encoder, row) for row in ids)
+    (base, base_text), (source, source_text) = (_plain(encoder, row) for row in ids[:2])
     states = _states(encoder, base, ids[0])
     yield states
     if not states.holds:  # the items below need states
@@ -120,7 +134,7 @@ def _probe(encoder: Encoder) -> Iterator[CheckItem]:
     yield _sites(encoder)
     if len(tokens[0]) == len(tokens[1]):
         yield _whole_state(encoder, source, ids[0], source_text)
-        yield _score_changes(encoder, base_text, source_text)
+        yield _score_changes(encoder, base_text, source_text, encoder.encode(ids[2]))
         yield _attention(encoder, base, source, tokens[0].read_out)
 
 
@@ -130,9 +144,8 @@ def _plain(encoder: Encoder, ids: Int[Tensor, "1 token"]) -> tuple[Capture, Floa
     return capture, text
 
 
-def _tokens(encoder: Encoder) -> CheckItem:
-    [tokens] = encoder.tokenize(STATEMENTS[:1])
-    start = STATEMENTS[0].index("no")
+def _tokens(statement: str, tokens: Tokens) -> CheckItem:
+    start = statement.lower().index("no")
     covered = any(span[0] <= start < span[1] for span in tokens.spans)
     detail = (
         f"{len(tokens)} tokens, read at {tokens.read_out}" if covered else "no token covers 'no'"
@@ -207,10 +220,12 @@ def _whole_state(
 
 
 def _score_changes(
-    encoder: Encoder, base_text: Float[Tensor, "1 dim"], source_text: Float[Tensor, "1 dim"]
+    encoder: Encoder,
+    base_text: Float[Tensor, "1 dim"],
+    source_text: Float[Tensor, "1 dim"],
+    anchor: Float[Tensor, "1 dim"],
 ) -> CheckItem:
     # A patch of the whole state at embed makes the other embedding, as the item above checks.
-    anchor = encoder.embed_texts(["There is an abnormality."])
     patched, base = encoder.score(source_text, anchor), encoder.score(base_text, anchor)
     change = (patched - base).abs().item()
     return CheckItem(
@@ -254,7 +269,12 @@ def _fingerprint(encoder: Encoder) -> tuple[object, ...]:
         for name, module in encoder.model.named_modules()
     )
     weights = tuple(
-        (name, value.requires_grad, value._version, value.data_ptr())
+        (name, value.requires_grad, _version(value), value.data_ptr())
         for name, value in encoder.model.named_parameters()
     )
     return modules, weights
+
+
+def _version(weight: Tensor) -> int:
+    """Return the number of changes of a weight; 0 for one made in inference mode, not counted."""
+    return 0 if weight.is_inference() else weight._version

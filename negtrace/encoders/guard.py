@@ -1,7 +1,8 @@
 """Guard around a model: one thread at a time, and one kind of error for all that a model raises."""
 
-__all__ = ["exclusive", "guarded", "uncompiled"]
+__all__ = ["exclusive", "guarded", "reason_of", "uncompiled"]
 
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -102,6 +103,9 @@ def guarded(name: str, model: nn.Module, action: str) -> Iterator[None]:
         model: the model that runs.
         action: what is done with it, as in "while {action}".
 
+    What is no `Exception` passes, such as Ctrl-C. A model that calls `sys.exit` does not end the
+    program; a handler of signals that does so, does.
+
     Raises:
         EncoderError: says what was tried, in which module it failed, and the way out.
     """
@@ -114,14 +118,39 @@ def guarded(name: str, model: nn.Module, action: str) -> Iterator[None]:
             f"{name}: out of memory while {action}; lower row_tokens, load the model in half "
             "precision, or free memory on the device"
         ) from error
-    except Exception as error:  # code of any model can raise anything
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
+    except (Exception, SystemExit) as error:  # code of any model can raise anything
+        if isinstance(error, SystemExit) and _of_a_signal(error.__traceback__):
+            raise
         raise EncoderError(
             f"{name}: while {action}, {_failing_module(model, error.__traceback__)} raised "
-            f"{type(error).__name__}: {reason[:200]}. If the model needs another call, give it: "
-            "negtrace.wrap(module, tokenizer, encode=...), with a function from token ids "
-            "[row, token] to embeddings [row, dim]"
+            f"{type(error).__name__}: {reason_of(error) or 'no message'}. If the model "
+            "needs another call, give it: negtrace.wrap(module, tokenizer, encode=...), with a "
+            "function from token ids [row, token] to embeddings [row, dim]"
         ) from error
+
+
+def reason_of(error: BaseException, longest: int = 200) -> str:
+    """Return the first line of an error's message, which may be long, empty or broken."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # its own code writes it
+        lines = ["its message cannot be read"]
+    if not lines:
+        return ""
+    # Where the first line ends in a colon, the next one holds the reason.
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:longest]
+
+
+def _of_a_signal(traceback: TracebackType | None) -> bool:
+    """Return whether a handler of signals raised an error with this traceback."""
+    handlers = {
+        getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()
+    }
+    while traceback is not None:
+        if traceback.tb_frame.f_code in handlers:
+            return True
+        traceback = traceback.tb_next
+    return False
 
 
 def _failing_module(model: nn.Module, traceback: TracebackType | None) -> str:

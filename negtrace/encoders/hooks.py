@@ -25,6 +25,7 @@ __all__ = [
     "input_edited",
     "output_edited",
     "replayed",
+    "try_widened",
     "widened",
     "with_hidden",
     "with_items",
@@ -34,6 +35,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from weakref import WeakKeyDictionary, WeakMethod, WeakSet
 
 import torch
 from jaxtyping import Float
@@ -45,7 +47,13 @@ from negtrace.errors import EncoderError
 Edit = Callable[[Tensor], Tensor]
 """Maps a state [run token width] to the one that is used instead."""
 
+_UNTRIED: WeakKeyDictionary[nn.Module, WeakMethod[Callable[[], object]]] = WeakKeyDictionary()
+"""What runs a model that was not widened yet."""
+_KEPT: WeakSet[nn.Module] = WeakSet()
+"""Models in half precision that do not run in float32."""
+
 HALF = (torch.float16, torch.bfloat16)
+"""Half precision."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -305,24 +313,55 @@ def forward_replaced(block: nn.Module, forward: Callable[..., Any]) -> Iterator[
             vars(block)["forward"] = before
 
 
+def try_widened(model: nn.Module, run: Callable[[], object]) -> None:
+    """Run a model once when it is widened first, and leave it alone if it raises anything.
+
+    Some models cast their states to bfloat16 in their own code.
+
+    Args:
+        model: the model.
+        run: a method that runs it; only a weak reference is kept.
+    """
+    _UNTRIED[model] = WeakMethod(run)
+
+
 @contextmanager
 def widened(model: nn.Module) -> Iterator[bool]:
     """Turn every half-precision weight into float32, and afterwards put its own data back.
 
-    Yields True if there was such a weight.
+    Yields True if there was such a weight, and the model runs so.
     """
     weights = [
         (weight, weight.data)
         for weight in (*model.parameters(), *model.buffers())
-        if weight.dtype in HALF
+        if weight.dtype in HALF and model not in _KEPT
     ]
     try:
         for weight, data in weights:
             weight.data = data.float()
-        yield bool(weights)
+        if weights and not _runs_widened(model):
+            _KEPT.add(model)
+            for weight, data in weights:
+                weight.data = data
+        yield bool(weights) and model not in _KEPT
     finally:
         for weight, data in weights:
             weight.data = data
+
+
+def _runs_widened(model: nn.Module) -> bool:
+    """Return whether a model runs as it is now, if it is the first time that one asks."""
+    reference = _UNTRIED.pop(model, None)
+    run = reference() if reference else None
+    try:
+        with evaluating(model), torch.inference_mode():
+            if run is not None:
+                run()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # code of any model can raise anything
+        return False
+    return True
 
 
 @contextmanager

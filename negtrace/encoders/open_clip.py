@@ -21,6 +21,7 @@ from typing_extensions import override
 from negtrace._files import is_file, is_folder
 from negtrace.encoders.base import PROBE, Encoder, EncoderDescription
 from negtrace.encoders.families import FAMILIES, Family, LoadRequest
+from negtrace.encoders.guard import reason_of
 from negtrace.encoders.hooks import evaluating
 from negtrace.encoders.huggingface.dual import LogitEncoder
 from negtrace.encoders.tokenizing import unpadded_ids
@@ -230,9 +231,9 @@ class OpenClipFamily(Family):
             model, preprocess = open_clip.create_model_from_pretrained(in_open_clip, **weights)
             tokenizer = open_clip.get_tokenizer(in_open_clip)
         except Exception as error:  # a damaged file can raise anything
-            lines = str(error).strip().splitlines() or [repr(error)]
+            reason = reason_of(error, longest=1000) or type(error).__name__
             raise EncoderError(
-                f"{_shown(source)}: open_clip cannot read it: {lines[0]}; expected {self.accepts}"
+                f"{_shown(source)}: open_clip cannot read it: {reason}; expected {self.accepts}"
             ) from error
         return OpenClipEncoder(model.to(request.dtype).eval(), tokenizer, preprocess, name=name)
 

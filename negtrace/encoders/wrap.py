@@ -1,6 +1,6 @@
 """Wrap any `nn.Module` with a list of blocks as an encoder; its structure is measured."""
 
-__all__ = ["EmbedImages", "ModuleEncoder", "WrapOptions", "pooled", "wrap"]
+__all__ = ["EmbedImages", "ModuleEncoder", "WrapOptions", "wrap"]
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +15,12 @@ from negtrace._messages import one_of
 from negtrace._settings import with_settings
 from negtrace.encoders.base import PROBE, Encoder, EncoderDescription, Unit
 from negtrace.encoders.batching import batches_by_length
+from negtrace.encoders.checked import checked, require_finite, require_one_pass
 from negtrace.encoders.guard import exclusive, guarded
-from negtrace.encoders.hooks import evaluating, widened
+from negtrace.encoders.hooks import evaluating, try_widened, widened
 from negtrace.encoders.key_value_cache import PrefixAttention
+from negtrace.encoders.pooled import PooledStates, pooled
+from negtrace.encoders.sites import BlockSites
 from negtrace.encoders.structure import (
     find_blocks,
     is_causal,
@@ -26,8 +29,8 @@ from negtrace.encoders.structure import (
     reads_elsewhere,
     row_axis_of,
 )
-from negtrace.encoders.token_types import TokenTypes, type_inputs, types_for
-from negtrace.encoders.tokenizing import ReadOut, StatementTokenizer, read_text, unpadded_ids
+from negtrace.encoders.token_types import TokenTypes
+from negtrace.encoders.tokenizing import ReadOut, StatementTokenizer, unpadded_ids
 from negtrace.errors import EncoderError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.tokens import Tokens
@@ -37,6 +40,9 @@ EncodeAt = Callable[[Tensor, Tensor], Tensor]
 
 LOCATED = 64
 """Statements whose read-out is measured at once."""
+
+PROBES = (PROBE, "There is no nodule.", "No nodule.")
+"""Statements to measure structure on, shorter ones for towers that read a few tokens only."""
 
 EmbedImages = Callable[[Sequence[Any]], Tensor]
 """Maps Pillow images to embeddings [image, dim]."""
@@ -81,20 +87,26 @@ class ModuleEncoder(Encoder):
         fill_context: bool = False,
         encode_at: EncodeAt | None = None,
     ) -> None:
-        self._encode = encode
+        self._encode = checked(encode, description.name)
         if isinstance(encode, PooledStates):
             self.token_types = encode.token_types
         self._embed_images = embed_images
         device = only_device(model, description.name)
         with guarded(description.name, model, "its structure was measured"), evaluating(model):
-            ids = torch.tensor([self._probe_ids(tokenizer)], device=device)
+            ids = torch.tensor(
+                [self._chosen_probe(tokenizer, description.max_tokens)], device=device
+            )
             super().__init__(
                 model,
                 replace(description, tokenizer_name=type(tokenizer).__name__),
-                block_names=blocks or find_blocks(model, encode, ids),
+                block_names=blocks or find_blocks(model, self._encode, ids),
                 causal=False,
             )
-            self.row_axis = row_axis_of(self.blocks, encode, ids)
+            require_finite(self._encode, ids, self.name)
+            self._probe_row = ids
+            try_widened(self.model, self._run_probe)
+            require_one_pass(self._encode, self.blocks, ids, self.name)
+            self.row_axis = row_axis_of(self.blocks, self._encode, ids)
             self.causal = self._measured_causality(ids)
             read_out = self._measured_rule(ids)
         self._prefix_attention = self._prefix(encode_at) if encode_at and self.causal else None
@@ -102,9 +114,26 @@ class ModuleEncoder(Encoder):
         if fill_context and read_out == "last" and not self.causal:
             self._fill(device)
 
-    def _probe_ids(self, tokenizer: Any) -> tuple[int, ...]:
+    def _chosen_probe(self, tokenizer: Any, longest: int) -> tuple[int, ...]:
+        """Choose the probe that the tower reads whole, or else the shortest; return its ids."""
+        for self._probe_text in PROBES:
+            ids = self._probe_ids(tokenizer, self._probe_text)
+            if len(ids) <= longest:
+                break
+        return ids
+
+    def _probe_ids(self, tokenizer: Any, text: str) -> tuple[int, ...]:
         """Return the token ids of the statement that structure is measured on."""
-        return unpadded_ids(tokenizer, PROBE)
+        return unpadded_ids(tokenizer, text)
+
+    def _run_probe(self) -> None:
+        self._encode(self._probe_row)
+
+    @property
+    @override
+    def probe(self) -> Int[Tensor, "1 token"]:
+        [tokens] = self.tokenize([self._probe_text])
+        return torch.tensor([tokens.ids], device=self.device)
 
     def _measured_causality(self, ids: Int[Tensor, "1 token"]) -> bool:
         if is_causal(self.blocks, self._encode, ids, row_axis=self.row_axis):
@@ -113,10 +142,30 @@ class ModuleEncoder(Encoder):
         with widened(self.model) as some:
             return some and is_causal(self.blocks, self._encode, ids, row_axis=self.row_axis)
 
+    @property
+    @override
+    def block_sites(self) -> tuple[BlockSites, ...]:
+        with self.guarded("its sites were measured"):
+            return super().block_sites
+
     def _measured_rule(self, ids: Int[Tensor, "1 token"]) -> ReadOut:
         """Return the read-out of the tower, measured on a statement."""
-        positions = read_out_of(self.blocks, self._encode, ids, row_axis=self.row_axis)
-        return _rule(positions, ids.shape[1], self.name)
+        return _rule(self._positions_read(ids), ids.shape[1], self.name)
+
+    def _positions_read(self, ids: Int[Tensor, "1 token"]) -> tuple[int, ...]:
+        """Return the positions that a statement is read at.
+
+        A tower that looks for the largest id reads an added word, if there is one. Such a word is
+        replaced by the one before it.
+        """
+        count, before, plain = ids.shape[1], -1, ids.clone()
+        for _ in range(count):
+            positions = read_out_of(self.blocks, self._encode, plain, row_axis=self.row_axis)
+            if len(positions) != 1 or positions[0] in (0, before, count - 1):
+                break
+            [before] = positions
+            plain[0, before] = plain[0, before - 1]
+        return positions
 
     def _prefix(self, encode_at: EncodeAt) -> PrefixAttention:
         from negtrace.encoders.huggingface.attention import HFPrefixAttention
@@ -132,7 +181,7 @@ class ModuleEncoder(Encoder):
     def _fill(self, device: torch.device) -> None:
         """Fill statements with padding if the embedding is then read at the last padding token."""
         filled = replace(self._tokenizer, pad_to=self.max_tokens)
-        ids = torch.tensor([filled([PROBE])[0].ids], device=device)
+        ids = torch.tensor([filled([self._probe_text])[0].ids], device=device)
         with evaluating(self.model), self.guarded("its structure was measured"):
             if read_out_of(self.blocks, self._encode, ids, row_axis=self.row_axis) == (
                 ids.shape[1] - 1,
@@ -167,7 +216,8 @@ class ModuleEncoder(Encoder):
 
     def _relocated(self, tokens: Tokens) -> Tokens:
         ids = torch.tensor([tokens.ids], device=self.device)
-        positions = read_out_of(self.blocks, self._encode, ids, row_axis=self.row_axis)
+        with self.guarded("the position that is read out was measured"):
+            positions = read_out_of(self.blocks, self._encode, ids, row_axis=self.row_axis)
         if len(positions) != 1:
             raise EncoderError(
                 f"{self.name}: the embedding of a statement is read at {len(positions)} of "
@@ -195,7 +245,8 @@ class ModuleEncoder(Encoder):
 
     @override
     def encode(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        with exclusive(self.model):  # hooks of another thread would act in this forward
+        # Hooks of another thread would act in this forward.
+        with exclusive(self.model), self.guarded(f"{len(ids)} rows of {ids.shape[1]} tokens ran"):
             return self._encode(ids)
 
     @override
@@ -312,49 +363,3 @@ def wrap(
         embed_images=options.embed_images,
         fill_context=options.fill_context,
     )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PooledStates:
-    """A function from token ids [row, token] to the mean, first or last token state."""
-
-    module: nn.Module
-    read_out: str
-    token_types: TokenTypes | None = None
-    """Token types that the module is given beside token ids, if any."""
-
-    def __call__(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        """Return the embedding of each row."""
-        states = _token_states(self.module(ids, **type_inputs(self.token_types, ids)))
-        if self.read_out == "mean":
-            return states.mean(dim=1)
-        return states[:, 0 if self.read_out == "first" else -1]
-
-
-def pooled(module: nn.Module, read_out: str, tokenizer: Any = None) -> PooledStates:
-    """Return a function from token ids [row, token] to the mean, first or last token state.
-
-    Args:
-        module: returns token states [row, token, width], or an output of transformers with them.
-        read_out: `mean`, `first` or `last`.
-        tokenizer: the tokenizer, whose token types the module is given too; None for ids alone.
-
-    Raises:
-        EncoderError: when its token types are not all 0, and the module takes none.
-    """
-    given = () if tokenizer is None else read_text(tokenizer, PROBE).types
-    types = types_for(module.forward, given, type(module).__name__)
-    return PooledStates(module=module, read_out=read_out, token_types=types)
-
-
-def _token_states(output: Any) -> Float[Tensor, "row token width"]:
-    """Return the token states in the output of a text tower."""
-    states = getattr(output, "last_hidden_state", output)
-    states = states[0] if isinstance(states, tuple) else states
-    if not isinstance(states, Tensor) or states.ndim != 3:
-        shape = tuple(states.shape) if isinstance(states, Tensor) else type(states).__name__
-        raise EncoderError(
-            f"the module returned {shape}; expected token states [row, token, width]. "
-            "Pass encode=, a function from ids [row, token] to embeddings [row, dim]"
-        )
-    return states

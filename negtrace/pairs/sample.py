@@ -6,9 +6,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import combinations
+from numbers import Integral
 from typing import Any
 
-from negtrace._messages import one_of
+from negtrace._messages import excerpt, one_of
 from negtrace.errors import PairError
 from negtrace.pairs.pair import Pair
 
@@ -89,7 +91,9 @@ def sample(pairs: Sequence[Pair], n: int, by: Sequence[str] = FIELDS, seed: int 
     Pairs that agree in every field are one stratum. A stratum gets its share of `n`, rounded down
     or up. The values of the first field that lack most pairs are rounded up first, then those of
     the second field, and so on: conditions are balanced before findings, findings before templates.
-    The draw depends on ids and seed alone, not on the order of the pairs.
+    Then two fields are crossed: each template is balanced in its conditions, as far as `n` allows.
+    Both conditions are drawn if both are there and `n` is 2 or more. The draw depends on ids and
+    seed alone, not on the order of the pairs.
 
     Args:
         pairs: the pairs, with unique ids.
@@ -101,7 +105,7 @@ def sample(pairs: Sequence[Pair], n: int, by: Sequence[str] = FIELDS, seed: int 
         The pairs drawn, in their order.
 
     Raises:
-        PairError: when `n` is below 1, or an id occurs twice.
+        PairError: when `n` is no whole number or below 1, or an id occurs twice.
         UnknownNameError: for a tag that no pair has.
 
     >>> from negtrace.pairs import radiology_pairs
@@ -109,6 +113,8 @@ def sample(pairs: Sequence[Pair], n: int, by: Sequence[str] = FIELDS, seed: int 
     >>> sum(pair.negated == "true" for pair in drawn), len({pair.subject for pair in drawn})
     (4, 8)
     """
+    if not isinstance(n, Integral):
+        raise PairError(f"a sample of {excerpt(n)} pairs; expected a whole number")
     if n < 1:
         raise PairError(f"a sample of {n} pairs; expected 1 or more")
     if len({pair.id for pair in pairs}) < len(pairs):
@@ -120,17 +126,26 @@ def sample(pairs: Sequence[Pair], n: int, by: Sequence[str] = FIELDS, seed: int 
     for index, pair in enumerate(pairs):
         strata.setdefault(tuple(_value(pair, field) for field in fields), []).append(index)
     keys = sorted(strata, key=lambda key: _draw(seed, *key))
-    sizes = _shares(keys, [len(strata[key]) for key in keys], n)
+    whole = fields.index("condition") if "condition" in fields else None
+    sizes = _shares(keys, [len(strata[key]) for key in keys], n, whole)
     drawn: list[int] = []
     for key, size in zip(keys, sizes, strict=True):
         drawn += sorted(strata[key], key=lambda index: _draw(seed, pairs[index].id))[:size]
     return [pairs[index] for index in sorted(drawn)]
 
 
-def _shares(keys: Sequence[tuple[str, ...]], sizes: Sequence[int], n: int) -> list[int]:
+def _shares(
+    keys: Sequence[tuple[str, ...]], sizes: Sequence[int], n: int, whole: int | None
+) -> list[int]:
     """Share `n` out to strata in proportion to their sizes, each rounded down or up.
 
     Numbers of pairs are counted in units of 1 / total, so that all of this is exact.
+
+    Args:
+        keys: the values of the fields, by stratum.
+        sizes: the number of pairs of each stratum.
+        n: the number to share out.
+        whole: a field of which every value gets one at least, if there are enough.
     """
     import numpy as np
 
@@ -138,9 +153,15 @@ def _shares(keys: Sequence[tuple[str, ...]], sizes: Sequence[int], n: int) -> li
     shares, rest = np.divmod(size * n, total)
     open_ = rest > 0
     codes = [np.unique(column, return_inverse=True)[1] for column in zip(*keys, strict=True)]
+    values = np.zeros_like(size) if whole is None else codes[whole]
+    crossed = [one * len(size) + other for one, other in combinations(codes, 2)]
+    codes += [np.unique(column, return_inverse=True)[1] for column in crossed]
     lacking = [np.bincount(c, weights=rest).astype(int) for c in codes]
-    for _ in range(n - int(shares.sum())):
-        chosen = np.flatnonzero(open_)
+    for left in range(n - int(shares.sum()), 0, -1):
+        missing = np.bincount(values, weights=shares) == 0
+        # The last ones go to values that have none yet.
+        reserved = missing.sum() == left < n
+        chosen = np.flatnonzero(open_ & missing[values] if reserved else open_)
         for code, lack in zip(codes, lacking, strict=True):
             needs = lack[code[chosen]]
             chosen = chosen[needs == needs.max()]

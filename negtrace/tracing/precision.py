@@ -40,7 +40,8 @@ def deviation(
         anchor_of: returns the anchor of a contrast, which is embedded anew.
 
     Returns:
-        `pairs`, the number of contrasts compared. `largest_gap` of a score, in its unit, and
+        `pairs`, the number of contrasts compared, 0 where the model runs in its own precision
+        alone. `largest_gap` of a score, in its unit, and
         `largest_gap_of_effect`.
     """
     sample = np.linspace(0, len(scores) - 1, min(SAMPLE, len(scores)), dtype=int).tolist()
@@ -48,7 +49,9 @@ def deviation(
     gaps, effect_gaps = [0.0], [0.0]
     encoder = sweep.encoder
     with widened(encoder.model), torch.autocast(encoder.device.type, enabled=False):
-        embedded = encoder.embed_anchors([anchor_of(index) for index in sample])
+        if half_precision(encoder):  # a model that casts its states by itself stays as it is
+            sample = []
+        embedded = encoder.embed_anchors([anchor_of(index) for index in sample]) if sample else None
         for full in rerun(sweep, sample, anchors=embedded) if sample else ():
             half = scores[full.index]
             gaps.append(_largest(_all(half) - _all(full)))

@@ -206,9 +206,14 @@ def _measured(
     if half := half_precision(sweep.encoder):
         gaps = deviation(sweep, scores, lambda index: prepared.of_contrast(index).anchor)
         measured["half_precision"] = {"dtype": half, **gaps}
+        compared = (
+            f"on {gaps['pairs']} pairs an effect is up to "
+            f"{gaps['largest_gap_of_effect']:.2g} from the one in float32"
+            if gaps["pairs"]
+            else "no pair could be run in float32, to see how far an effect is from there"
+        )
         warnings.warn(
-            f"traced in {half}: on {gaps['pairs']} pairs an effect is up to "
-            f"{gaps['largest_gap_of_effect']:.2g} from the one in float32",
+            f"traced in {half}: {compared}",
             NegtraceWarning,
             stacklevel=3,
         )

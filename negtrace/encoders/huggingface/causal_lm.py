@@ -80,8 +80,8 @@ class CausalLanguageModel(ModuleEncoder):
         return {**super().reading, "prompt": asdict(self.prompt)}
 
     @override
-    def _probe_ids(self, tokenizer: Any) -> tuple[int, ...]:
-        return self.prompt.tokens(tokenizer, PROBE).ids
+    def _probe_ids(self, tokenizer: Any, text: str) -> tuple[int, ...]:
+        return self.prompt.tokens(tokenizer, text).ids
 
     @override
     def _measured_rule(self, ids: Int[Tensor, "1 token"]) -> ReadOut:

@@ -29,6 +29,7 @@ from transformers.utils.hub import extract_commit_hash
 from negtrace._files import is_file, is_folder, write_bytes
 from negtrace._json import parse_json
 from negtrace._messages import short
+from negtrace.encoders.guard import reason_of
 from negtrace.encoders.huggingface.inside import require_inside, require_shards_inside
 from negtrace.encoders.huggingface.sentence_transformers import (
     SENTENCE_CONFIG,
@@ -305,9 +306,7 @@ class ModelFiles:
         try:
             return read()
         except Exception as error:  # a damaged file can raise anything
-            lines = [*str(error).strip().splitlines(), repr(error)]
-            # Where the first line ends in a colon, the next one holds the reason.
-            reason = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+            reason = reason_of(error, longest=1000) or type(error).__name__
             raise EncoderError(f"{self.name}: cannot read its {what}: {reason}") from error
 
 

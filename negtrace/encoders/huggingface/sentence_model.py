@@ -43,10 +43,7 @@ class Dense(nn.Module):
             if settings.residual and settings.in_features != settings.out_features
             else nn.Identity()
         )
-        activation = getattr(nn, settings.activation, None)
-        if activation is None:
-            raise EncoderError(f"torch.nn has no activation {settings.activation!r}")
-        self.activation = activation()
+        self.activation = getattr(nn, settings.activation)()
         try:
             self.load_state_dict(dict(weights))
         except RuntimeError as error:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from negtrace._json import violation
 from negtrace._messages import excerpt
 from negtrace.encoders.huggingface.inside import require_inside
 from negtrace.errors import EncoderError
@@ -41,6 +42,32 @@ TRANSFORMER_FILES = tuple(
 )
 PLAIN = {"method": "forward", "method_output_name": "last_hidden_state"}
 WAY_OUT = "Give the whole model to negtrace.wrap(..., encode=...)"
+
+MODULES = "torch.nn.modules."
+ACTIVATIONS = (
+    "CELU",
+    "ELU",
+    "GELU",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "Identity",
+    "LeakyReLU",
+    "LogSigmoid",
+    "Mish",
+    "ReLU",
+    "ReLU6",
+    "SELU",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+)
+"""Activations of a Dense module, each a class of `torch.nn` that acts on every number alone."""
 
 Read = Callable[[str], Any | None]
 """Returns the content of a JSON file of the model, None where there is no such file."""
@@ -92,6 +119,66 @@ class SentenceSettings:
             )
 
 
+_OBJECT = {"type": "object"}
+_SIZE = {"type": "integer", "minimum": 1}
+_BOUND = {"type": ["integer", "null"], "minimum": 1}
+_NAME = {"type": ["string", "null"]}
+_FLAG = {"type": ["boolean", "null"]}
+
+_POOLING: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "pooling_mode": {"type": ["string", "array", "null"], "items": {"type": "string"}},
+    },
+}
+_MODEL: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "prompts": {"type": ["object", "null"], "additionalProperties": _NAME},
+        "default_prompt_name": _NAME,
+        "truncate_dim": _BOUND,
+    },
+}
+_TRANSFORMER: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "max_seq_length": _BOUND,
+        "do_lower_case": _FLAG,
+        "modality_config": {"type": ["object", "null"], "properties": {"text": _OBJECT}},
+    },
+}
+_DENSE: dict[str, Any] = {
+    "type": "object",
+    "required": ["in_features", "out_features"],
+    "properties": {
+        "in_features": _SIZE,
+        "out_features": _SIZE,
+        "bias": _FLAG,
+        "use_residual": _FLAG,
+        "activation_function": {"type": "string"},
+    },
+}
+
+
+def _checked(read: Read, path: str, schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the content of a file that sentence-transformers writes; None where there is none.
+
+    Raises:
+        EncoderError: when it is not as that library writes it.
+    """
+    content = read(path)
+    if content is None:
+        return None
+    if broken := violation(content, schema):
+        where, what = broken
+        raise EncoderError(
+            f"its {path} is not as sentence-transformers writes it: {excerpt(what)} at {where}; "
+            "download or save the model again"
+        )
+    checked: dict[str, Any] = content
+    return checked
+
+
 def sentence_settings(read: Read) -> SentenceSettings | None:
     """Return the settings of a sentence-transformers model; None for any other model.
 
@@ -101,7 +188,7 @@ def sentence_settings(read: Read) -> SentenceSettings | None:
         EncoderError: for a module or a setting that is not supported; it says the way out.
     """
     modules = _modules(read("modules.json"))
-    config = read(SENTENCE_CONFIG) or {}
+    config = _checked(read, SENTENCE_CONFIG, _MODEL) or {}
     _require_embedding(config, read)
     # A class of the model's own may have the name of a known one, and do something else.
     kinds = [
@@ -121,7 +208,7 @@ def sentence_settings(read: Read) -> SentenceSettings | None:
             f"its sentence-transformers modules are {', '.join(kinds)}; expected Transformer, "
             f"one Pooling, and then Dense or Normalize. {WAY_OUT}"
         )
-    if (pooling := read(f"{modules[1]['path']}/config.json")) is None:
+    if (pooling := _checked(read, f"{modules[1]['path']}/config.json", _POOLING)) is None:
         raise EncoderError(
             f"its modules.json names the folder {excerpt(modules[1]['path'])}, which holds no "
             "config.json of the pooling; download or save the model again"
@@ -161,7 +248,9 @@ def _modules(listing: Any) -> list[dict[str, Any]]:
 def _require_embedding(config: Mapping[str, Any], read: Read) -> None:
     """Refuse a model that scores pairs of texts, or makes sparse or several embeddings."""
     kind = config.get("model_type", "SentenceTransformer")
-    if kind == "SentenceTransformer" and "sentence_transformers" in (read("config.json") or {}):
+    if kind == "SentenceTransformer" and "sentence_transformers" in (
+        _checked(read, "config.json", _OBJECT) or {}
+    ):
         kind = "CrossEncoder"
     if kind != "SentenceTransformer":
         raise EncoderError(
@@ -206,7 +295,7 @@ def _transformer(path: str, read: Read) -> dict[str, Any]:
             f"its transformer is in the folder {path}; move those files beside modules.json, and "
             'write "path": "" for it there'
         )
-    files = (read(file) for file in TRANSFORMER_FILES)
+    files = (_checked(read, file, _TRANSFORMER) for file in TRANSFORMER_FILES)
     config: dict[str, Any] = next((content for content in files if content), {})
     known = {
         "max_seq_length",
@@ -240,7 +329,15 @@ def _steps(
 ) -> tuple[DenseSettings | Literal["normalize"], ...]:
     steps: list[DenseSettings | Literal["normalize"]] = []
     for kind, path in modules:
-        config = read(f"{path}/config.json") or {}
+        schema = _DENSE if kind == "Dense" else _OBJECT
+        config = _checked(read, f"{path}/config.json", schema)
+        if config is None:
+            if kind == "Dense":
+                raise EncoderError(
+                    f"its modules.json names the folder {excerpt(path)}, which holds no "
+                    "config.json of the Dense module; download or save the model again"
+                )
+            config = {}
         names = {config.get("module_input_name"), config.get("module_output_name")}
         if not names <= {None, "sentence_embedding"}:
             raise EncoderError(
@@ -257,16 +354,17 @@ def _steps(
 
 def _dense(path: str, config: Mapping[str, Any]) -> DenseSettings:
     activation = config.get("activation_function", "torch.nn.modules.activation.Tanh")
-    if not activation.startswith("torch.nn.modules."):
+    package, _, name = activation.rpartition(".")
+    if name not in ACTIVATIONS or not (package == "torch.nn" or package.startswith(MODULES)):
         raise EncoderError(
-            f"its Dense module has the activation {activation!r}; expected one of torch.nn. "
-            f"{WAY_OUT}"
+            f"its Dense module has the activation {excerpt(activation)}; expected one of torch.nn "
+            f"that needs no argument: {', '.join(ACTIVATIONS)}. {WAY_OUT}"
         )
     return DenseSettings(
         path=path,
         in_features=int(config["in_features"]),
         out_features=int(config["out_features"]),
         bias=bool(config.get("bias", True)),
-        activation=activation.rsplit(".", 1)[-1],
+        activation=name,
         residual=bool(config.get("use_residual", False)),
     )

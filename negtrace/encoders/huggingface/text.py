@@ -98,8 +98,8 @@ class TextEncoder(ModuleEncoder):
         }
 
     @override
-    def _probe_ids(self, tokenizer: Any) -> tuple[int, ...]:
-        return unpadded_ids(tokenizer, self._settings.prompt + PROBE)
+    def _probe_ids(self, tokenizer: Any, text: str) -> tuple[int, ...]:
+        return unpadded_ids(tokenizer, self._settings.prompt + text)
 
 
 def _lower_case(tokenizer: Any) -> None:

@@ -15,7 +15,7 @@ from typing_extensions import override
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.batching import batched
 from negtrace.encoders.hooks import evaluating, input_edited
-from negtrace.errors import TraceError
+from negtrace.errors import EncoderError, TraceError
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.tokens import Tokens
 from negtrace.tracing.corruptions.base import CORRUPTIONS, Corruption
@@ -95,6 +95,16 @@ def _inputs(
         inputs.append(hidden.double())
         return hidden
 
-    with torch.no_grad(), evaluating(encoder.model), input_edited(encoder.blocks[0], record):
+    with (
+        torch.no_grad(),
+        evaluating(encoder.model),
+        input_edited(encoder.blocks[0], record, row_axis=encoder.row_axis),
+        encoder.guarded("the mean input of its first block was measured"),
+    ):
         encoder.encode(ids)
+    if len(inputs) != 1:
+        raise EncoderError(
+            f"{encoder.name}: the first block ran {len(inputs)} times in one forward; expected "
+            "once. Name other modules as the blocks"
+        )
     return inputs[0][inputs[0].isfinite().all(dim=(1, 2))]

@@ -156,14 +156,35 @@ def _differentiated(sweep: Sweep, runs: Sequence[Run], embed: Edit) -> tuple[Rec
         outputs = [hidden_of(output) for output in capture.outputs]
         states = {"resid": [*capture.embed, *outputs], **capture.site_states}
         flat = [state for by_layer in states.values() for state in by_layer]
-        flat_gradients = torch.autograd.grad(
-            recording.scores.sum(), flat, allow_unused=True, materialize_grads=True
-        )
-    remaining = iter(flat_gradients)
+        _require_graph(sweep.encoder, recording, flat)
+        with sweep.encoder.guarded("its score was differentiated"):
+            found = torch.autograd.grad(recording.scores.sum(), flat, allow_unused=True)
+    if found[0] is None:
+        raise TraceError(_no_gradient(sweep.encoder, "the score does not depend on its input"))
+    remaining = iter(
+        torch.zeros_like(state) if gradient is None else gradient
+        for state, gradient in zip(flat, found, strict=True)
+    )
     by_kind = {kind: [next(remaining) for _ in at] for kind, at in states.items()}
     first, *after = by_kind["resid"]
     by_kind["resid"] = [first, *(gradient.transpose(0, axis) for gradient in after)]
     return recording, {kind: _by_layer(kind, torch.stack(at)) for kind, at in by_kind.items()}
+
+
+def _require_graph(encoder: Encoder, recording: Recording, states: Sequence[Tensor]) -> None:
+    """Refuse a model that runs without gradients, in whole or in part."""
+    if not recording.scores.requires_grad:
+        raise TraceError(_no_gradient(encoder, "its score has no gradient"))
+    if not all(state.requires_grad for state in states):
+        raise TraceError(_no_gradient(encoder, "some of its states have no gradient"))
+
+
+def _no_gradient(encoder: Encoder, what: str) -> str:
+    return (
+        f"{encoder.name}: an estimate needs gradients from the score back to every state, but "
+        f"{what}: its forward runs under torch.no_grad(), or detaches its states. Take that out "
+        "of the model, or use method='exact'"
+    )
 
 
 def _by_layer(

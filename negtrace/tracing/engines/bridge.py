@@ -7,8 +7,9 @@ from typing import Any
 from torch import nn
 
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.pooled import pooled
 from negtrace.encoders.tokenizing import ReadOut
-from negtrace.encoders.wrap import pooled, wrap
+from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError
 
 

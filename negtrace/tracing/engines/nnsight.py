@@ -77,6 +77,7 @@ class NNsight(Engine):
         for [index] in sweep.batches(lambda _: 1):
             # Wrapped anew for each contrast, so that the model is plain between two of them.
             with (
+                encoder.guarded("nnsight ran it"),
                 evaluating(encoder.model),
                 nnsight_tower(encoder, self.remote, self.model) as tower,
             ):

@@ -46,7 +46,9 @@ class TransformerLens(Engine):
         self.require(sweep.encoder, sweep.plan)
         quiet = replace(sweep, progress=False)
         for indices in quiet.batches(lambda length: sweep.row_tokens // length):
-            yield from _batch_scores(sweep.part(indices), indices)
+            with sweep.encoder.guarded("transformer_lens ran it"):
+                scores = list(_batch_scores(sweep.part(indices), indices))
+            yield from scores
 
 
 def _batch_scores(sweep: Sweep, indices: Sequence[int]) -> Iterator[ContrastScores]:
@@ -80,7 +82,8 @@ def _edited(hooked: HookedEncoder, runs: Sequence[Run]) -> Iterator[None]:
         rows = zip(runs, hidden, strict=True)
         return torch.stack([run.edit(row) if run.edit else row for run, row in rows])
 
-    with input_edited(hooked.encoder.blocks[0], edit):
+    encoder = hooked.encoder
+    with input_edited(encoder.blocks[0], edit, row_axis=encoder.row_axis):
         yield
 
 
