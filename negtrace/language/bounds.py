@@ -123,7 +123,7 @@ def brackets(words: Words, opening: str, closing: str, *, backwards: bool = Fals
 
     With `backwards` the text is read from its end, so that a closing bracket opens.
     """
-    if not set(opening) & set(words.text):
+    if not any(mark in words.lower for mark in opening):
         return []
     stack: list[int] = []
     innermost = [-1] * len(words.lower)

@@ -27,6 +27,7 @@ from negtrace.language.lexicon import Lexicon, PhraseMatch
 from negtrace.language.words import Span, Words, asks_ahead, stops
 
 _EDGES = frozenset([",", "(", "[", '"', "\u201c", "\u2018", "-", "\u2013", ":", "\n", "*"])
+_DASHES = frozenset(["-", "\u2013", "\u2014"])
 _BARE = frozenset(["no", "nor", "nil"])
 _PAUSING = _BARE | {"without", "w/o"}
 _LISTING = ("no ", "without", "w/o", "negative", "free|")
@@ -168,7 +169,10 @@ class Clauses:
     def heading(self, first: int) -> Span:
         """Return the words of the heading that a word answers: "Edema: none"; may be empty."""
         colon = first - 1
-        while colon >= 0 and self.words.lower[colon] in self.lexicon.auxiliaries:
+        skipped = self.lexicon.auxiliaries
+        while colon >= 0 and (
+            self.words.lower[colon] in skipped or self.words.lower[colon] == "there"
+        ):
             colon -= 1
         if colon < 0 or self.words.lower[colon] != ":":
             return (0, 0)
@@ -249,7 +253,8 @@ class Clauses:
     def _resumption(self, begin: int, end: int) -> int:
         """Return the word behind "or" where a denial goes on after a change: "or new edema"."""
         lower = self.words.lower
-        definite = begin < end and lower[begin] in self.lexicon.definite
+        # "No change, when compared" has no object that a comma could end.
+        definite = begin < end and (lower[begin] in self.lexicon.definite or lower[begin] == ",")
         for index in range(begin, min(end - 1, begin + NEAR)):
             following = lower[index + 1]
             if lower[index] in _COORDINATORS and (
@@ -323,6 +328,9 @@ class Clauses:
 
     def _spliced(self, begin: int, end: int) -> _End:
         comma = self._only_comma(begin, end)
+        for index in range(max(begin, comma, end - NEAR), end):
+            if self.words.lower[index] in _DASHES and not self._apart(index + 1, end):
+                comma = index
         return (comma + 1, "another clause") if comma > begin else (begin, "")
 
     def _last_clause(self, begin: int, end: int) -> _End:

@@ -16,13 +16,34 @@ _CAPITALIZED = re.compile(r"[A-Z](?:[a-z]|['\u2019 ])")
 _ITEM_WORD = re.compile(
     r"(?:no|without|mild|moderate|severe|small|large|tiny|trace|minimal|marked|stable|unchanged)\b"
 )
-_UNFINISHED = re.compile(
-    r"(?:[,/(&-]|\b(?:and|or|nor|of|the|a|an|no|not|any|some|with|without|for|in|on|at|to|from|by|"
-    r"than|as|that|which|is|are|was|were|be|been|being|has|have|had|may|might|could|can|cannot|"
-    r"will|would|should|shows?|demonstrates?|reveals?|suggests?|mild|moderate|severe|small|large|"
-    r"tiny|trace|left|right|both|acute|new|focal|definite|this|these|its|his|her|dr\.))\s*$",
-    re.IGNORECASE,
+_UNFINISHED = frozenset(
+    [
+        *(
+            "and",
+            "or",
+            "nor",
+            "of",
+            "the",
+            "a",
+            "an",
+            "no",
+            "not",
+            "any",
+            "some",
+            "with",
+            "without",
+        ),
+        *("for", "in", "on", "at", "to", "from", "by", "than", "as", "that", "which", "is", "are"),
+        *("was", "were", "be", "been", "being", "has", "have", "had", "may", "might", "could"),
+        *("can", "cannot", "will", "would", "should", "show", "shows", "demonstrates", "reveals"),
+        *("suggests", "mild", "moderate", "severe", "small", "large", "tiny", "trace", "left"),
+        *("right", "both", "acute", "new", "focal", "definite", "this", "these", "its", "his"),
+        *("her", "dr."),
+    ]
 )
+"""Words that no item ends with."""
+
+_UNFINISHED_MARKS = ",/(&-"
 
 
 def ends_item(text: str, start: int, end: int) -> bool:
@@ -45,7 +66,7 @@ def ends_item(text: str, start: int, end: int) -> bool:
     following = text[end : end + 60]
     if _BULLET.match(following) or _HEADING.match(following):
         return True
-    if _UNFINISHED.search(line):
+    if line[-1:] and (line[-1] in _UNFINISHED_MARKS or line.split()[-1].lower() in _UNFINISHED):
         return False
     if _CAPITALIZED.match(following) or _ITEM_WORD.match(following):
         return True

@@ -80,8 +80,9 @@ def parse_claims(text: str) -> tuple[Claim, ...]:
     Claim(finding='effusion', present=True, side='left', zone='lower', severity='small')
     Claim(finding='pneumothorax', present=False)
     """
+    words = split(text)
     return tuple(
-        claim for start, end in sentence_spans(text) for claim in _claims_of(text[start:end])
+        claim for first, last in _sentences(words) for claim in _claims_of(words.part(first, last))
     )
 
 
@@ -96,17 +97,29 @@ def sentence_spans(text: str) -> list[Span]:
     [(22, 39)]
     """
     words = split(text)
+    spans = []
+    for first, last in _sentences(words):
+        begin = words.ends[first - 1] if first else 0
+        end = words.ends[last - 1] if last < len(words.lower) else len(text)
+        spans.append((begin, end))
+    return spans
+
+
+def _sentences(words: Words) -> list[Span]:
+    """Return the words of each sentence that asserts something."""
     lexicon = load_lexicon()
     marks = stops(words, lexicon.abbreviations)
-    ends = [words.ends[index] for index in marks if words.lower[index] in _SENTENCE_ENDS]
-    edges = [0, *ends, len(text)]
-    spans = [(begin, end) for begin, end in pairwise(edges) if text[begin:end].strip()]
+    ends = [index + 1 for index in marks if words.lower[index] in _SENTENCE_ENDS]
+    edges = [0, *ends, len(words.lower)]
+    spans = [
+        (first, last)
+        for first, last in pairwise(edges)
+        if first < last and (last - first > 1 or words.lower[first] != "\n")
+    ]
     if not may_have_section(words, lexicon):
         return spans
-    left_out = [
-        (words.starts[section.heading[0]], words.ends[section.body[1] - 1])
-        for section in sections_of(words, lexicon.matches(words), lexicon)
-    ]
+    sections = sections_of(words, lexicon.matches(words), lexicon)
+    left_out = [(section.heading[0], section.body[1]) for section in sections]
     starts = [start for start, _ in left_out]
     return [span for span in spans if not _overlaps(span, starts, left_out)]
 
@@ -129,8 +142,7 @@ def read_sentence(sentence: str) -> tuple[tuple[Claim, ...], Reading]:
     return tuple(_claims(_Text(words=words, reading=reading), mentions_in(words))), reading
 
 
-def _claims_of(sentence: str) -> Iterator[Claim]:
-    words = split(sentence)
+def _claims_of(words: Words) -> Iterator[Claim]:
     mentions = mentions_in(words)
     # Most sentences of a report name no finding; they need not be searched for cues.
     if any(mention.meaning != "elsewhere" for mention in mentions):

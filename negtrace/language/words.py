@@ -36,6 +36,15 @@ class Words:
         """Return the characters of the words from `first` to `last`, without `last`."""
         return (self.starts[first], self.ends[last - 1])
 
+    def part(self, first: int, last: int) -> "Words":
+        """Return the words from `first` to `last`, without `last`; the text stays whole."""
+        return Words(
+            text=self.text,
+            lower=self.lower[first:last],
+            starts=self.starts[first:last],
+            ends=self.ends[first:last],
+        )
+
 
 def split(text: str) -> Words:
     """Cut a text into its words, in time linear in its length.
