@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import source_files
+from every_claim import every_claim
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,9 +24,11 @@ from negtrace.datasets.readers.chexpert import CHEXPERT_LABELS, CheXpert
 from negtrace.datasets.readers.csv import CsvRow, csv_rows
 from negtrace.datasets.readers.files import json_objects
 from negtrace.datasets.readers.records import ClaimRecords
-from negtrace.datasets.study import Study
+from negtrace.datasets.study import Study, certain_claims
 from negtrace.errors import DatasetError
 from negtrace.language.claims import Claim
+from negtrace.language.findings import VOCABULARY
+from negtrace.language.parse import parse_claims
 
 ROW = "train/patient{n:05d}/study1/view1_frontal.jpg,Female,61,Frontal,AP,,"
 ALL = ",".join(["1.0"] * 13)
@@ -227,6 +230,89 @@ def test_bad_claims_are_noted(tmp_path: Path) -> None:
     }
     [row] = everything(tmp_path / "out")
     assert row["finding"] == "thickening"
+
+
+@pytest.mark.parametrize("layout", ["list", "flat"])
+@pytest.mark.parametrize(
+    ("stated", "reason"),
+    [
+        ({"negated": True}, "the key 'negated' is unknown; a claim has finding, present, side,"),
+        ({"Side": "left"}, "the key 'Side' is unknown"),
+        ({"denied": "side"}, "denied is 'side'; expected place, severity"),
+        ({"denied": "place"}, "the place of 'effusion' is denied but not stated"),
+        ({"denied": True}, "a claim needs words"),
+    ],
+)
+def test_a_key_of_a_claim_is_read_or_refused_by_its_name(
+    layout: str, stated: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    claim = {"finding": "effusion", "present": True, **stated}
+    record = {"patient": "p", "text": "A film.", "study": "s"}
+    record |= claim if layout == "flat" else {"claims": [claim]}
+    source = tmp_path / "c.jsonl"
+    source.write_text(json.dumps(record))
+    [note] = ClaimRecords().read(source, DatasetConfig())
+    assert isinstance(note, Note)
+    assert (note.code, note.detail[: len(reason)]) == ("claim", reason)
+
+
+def test_fields_of_a_claim_beside_a_list_of_claims_are_refused(tmp_path: Path) -> None:
+    source = tmp_path / "c.jsonl"
+    claims = [{"finding": "effusion", "present": True}]
+    source.write_text(json.dumps({"patient": "p", "text": "x", "claims": claims, "side": "left"}))
+    [note] = ClaimRecords().read(source, DatasetConfig())
+    assert isinstance(note, Note)
+    assert note.detail == "'side' stands beside `claims`; put it inside"
+
+
+@pytest.mark.parametrize("key", VOCABULARY)
+def test_every_claim_can_be_given_with_every_field(key: str, tmp_path: Path) -> None:
+    stated = list(every_claim(key))
+    rows = [{"patient": n, "text": "A film.", "claims": [vars(c)]} for n, c in enumerate(stated)]
+    source = tmp_path / "c.jsonl"
+    source.write_text("\n".join(map(json.dumps, rows)))
+    for study, claim in zip(ClaimRecords().read(source, DatasetConfig()), stated, strict=True):
+        assert isinstance(study, Study)
+        assert study.claims == (() if claim.certainty else (claim,))
+
+
+def test_a_denied_place_is_a_right_statement_and_the_place_a_wrong_one(tmp_path: Path) -> None:
+    denied = {"finding": "effusion", "present": True, "side": "left", "denied": "place"}
+    rows = [{"patient": n, "image": f"{n}.png", "claims": [denied]} for n in range(30)]
+    source = tmp_path / "c.jsonl"
+    source.write_text("\n".join(map(json.dumps, rows)))
+    card = build_dataset(source, tmp_path / "out", DatasetConfig(val=0.2, test=0.2))
+    sets = everything(tmp_path / "out")
+    assert len(sets) == card.counts["records/used"] == 30
+    for row in sets:
+        assert parse_claims(row["right"]) == (Claim(**denied),)
+        [wrong] = row["wrong"]
+        assert wrong["attribute"] == "location"
+        assert parse_claims(wrong["text"]) == (Claim(**denied).negate(),)
+    captions = everything(tmp_path / "out", "captions")
+    assert {row["denied"] for row in captions} == {"place denied"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "agree"),
+    [
+        ({"side": "left", "denied": "place"}, {"side": "left"}, False),
+        ({"side": "left", "denied": "place"}, {"side": "bilateral"}, False),
+        ({"side": "left", "denied": "place"}, {"side": "right"}, True),
+        ({"severity": "large", "denied": "severity"}, {"severity": "large"}, False),
+        ({"severity": "large", "denied": "severity"}, {"side": "left"}, True),
+        ({"present": False}, {"side": "left", "denied": "place"}, False),
+        ({"present": False, "side": "left"}, {"side": "left", "denied": "place"}, True),
+        ({"present": False, "side": "left"}, {"side": "bilateral"}, False),
+        ({"present": False, "severity": "large"}, {"severity": "small"}, True),
+    ],
+)
+def test_a_finding_that_is_stated_and_denied_is_left_out(
+    first: dict[str, Any], second: dict[str, Any], agree: bool
+) -> None:
+    claims = [Claim(**{"finding": "effusion", "present": True, **c}) for c in (first, second)]
+    for both in (claims, claims[::-1]):
+        assert certain_claims(both) == (([0, 1], 0, 0) if agree else ([], 0, 1))
 
 
 def test_contradictory_and_uncertain_claims_are_left_out(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ class Composer:
         patient = self._pseudonyms.of("patient", study.patient or study.text or study.key)
         name = self._pseudonyms.of("study", study.id)
         claims = study.claims if self._config.anchors == "image" else _plain(study.claims)
+        claims = tuple(claim for claim in claims if self._realizer.phrasings(claim, split))
         context = StudyContext(study, claims, split, root, patient, name)
         draws = SeededDraws("study", self._config.seed, study.id)
         for make in (self._claim_sets, self._captions, self._pairs):
@@ -127,7 +128,7 @@ class Composer:
     def _captions(self, context: StudyContext, draws: SeededDraws) -> Iterator[Line]:
         realizer, split = self._realizer, context.split
         quotes = [s for s in context.study.negated_sentences if realizer.may_quote(s.text, split)]
-        absent = [(claim, claim) for claim in context.claims if not claim.present]
+        absent = [(claim, claim) for claim in context.claims if claim.denied or not claim.present]
         denied = [
             (claim, denial)
             for claim in context.claims

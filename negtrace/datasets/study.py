@@ -75,21 +75,38 @@ def certain_claims(claims: Sequence[Claim]) -> tuple[list[int], int, int]:
         for position, claim in reversed(list(enumerate(claims)))
         if not claim.certainty
     }
-    absent = [claim for claim in certain if not claim.present]
     present = [claim for claim in certain if claim.present]
-    contradicted = {denial.finding for denial in absent for c in present if _denies(denial, c)}
+    denials = [claim for claim in certain if claim.denied or not claim.present]
+    contradicted = {denial.finding for denial in denials for c in present if _denies(denial, c)}
     kept = sorted(n for claim, n in certain.items() if claim.finding not in contradicted)
     doubted = {claim.finding for claim in claims if claim.certainty}
     return kept, len(doubted), len(contradicted)
 
 
-def _denies(absent: Claim, present: Claim) -> bool:
-    """Tell whether a denial covers what another claim states."""
-    return absent.finding == present.finding and (
-        absent.side in (None, present.side)
-        and absent.zone in (None, present.zone)
-        and absent.severity in (None, present.severity)
+def _denies(denial: Claim, present: Claim) -> bool:
+    """Tell whether a denial covers what another claim states.
+
+    "Not on the left" and "no effusion on the left" agree; "no effusion" denies both.
+    """
+    if denial.finding != present.finding:
+        return False
+    apart = _denied_fields(present)
+    return all(
+        _covers(getattr(denial, field), None if field in apart else getattr(present, field))
+        for field in _denied_fields(denial) or ("side", "zone", "severity")
     )
+
+
+def _covers(denied: str | None, stated: str | None) -> bool:
+    """Tell whether the denial of one value concerns another; both sides are left and right."""
+    return denied in (None, stated) or (stated is not None and "bilateral" in (denied, stated))
+
+
+def _denied_fields(claim: Claim) -> tuple[str, ...]:
+    """Return the fields of a present finding that are denied."""
+    if claim.denied is None:
+        return ()
+    return ("severity",) if claim.denied == "severity" else ("side", "zone")
 
 
 def finding_named(name: str) -> str | None:

@@ -5,7 +5,7 @@ __all__ = ["ClaimRecords", "UnusableRecord", "name_in", "read_records", "study_o
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from negtrace._messages import excerpt
 from negtrace.datasets.config import DatasetConfig
@@ -14,17 +14,22 @@ from negtrace.datasets.readers.base import LAYOUTS, Layout
 from negtrace.datasets.readers.files import is_json, json_objects
 from negtrace.datasets.study import Study, certain_claims, finding_named
 from negtrace.errors import LanguageError
-from negtrace.language.claims import CERTAINTIES, SEVERITIES, SIDES, ZONES, Claim, check_claim
+from negtrace.language.claims import Claim, check_claim
 
 JsonObject = Mapping[str, Any]
 
 _VALUES: Mapping[str, Sequence[str]] = {
-    "side": SIDES,
-    "zone": ZONES,
-    "severity": SEVERITIES,
-    "certainty": CERTAINTIES,
+    name: get_args(get_args(kind)[0])
+    for name, kind in get_type_hints(Claim).items()
+    if name not in ("finding", "present")
 }
 """Values of each attribute of a claim."""
+
+_FIELDS = ("finding", "present", *_VALUES)
+"""Every field of a claim. A record may give each of them."""
+
+_BESIDE = ("patient", "study", "image", "text")
+"""Keys that may stand beside the fields of a claim in a record of one claim."""
 
 
 class UnusableRecord(Exception):  # noqa: N818
@@ -80,8 +85,8 @@ class ClaimRecords(Layout):
 
     A line is `{"patient": "p1", "image": "a.png", "claims": [{"finding": "effusion", "present":
     true, "side": "left", "severity": "small"}]}`, optionally with `study`, and `text` for `image`.
-    A claim may have side, zone, severity and certainty. Its finding may be a key, a name, or a
-    label of CheXpert or NIH.
+    A claim may have side, zone, severity, certainty and denied. Its finding may be a key, a name,
+    or a label of CheXpert or NIH. A claim with another key is left out, and the note names the key.
     """
 
     name = "claims"
@@ -102,16 +107,13 @@ class ClaimRecords(Layout):
 
 def _study(record: JsonObject, file: str, row: int, patient_key: str) -> Study:
     patient = name_in(record, patient_key)
-    rows = record.get("claims", [record] if "finding" in record else None)
-    if not isinstance(rows, list) or not rows:
-        raise UnusableRecord("claim", "no list of claims")
     image, text = (record.get(key) for key in ("image", "text"))
     if not all(
         value is None or (isinstance(value, str) and value.strip()) for value in (image, text)
     ):
         raise UnusableRecord("no_anchor", "image and text must be words, or left out")
     return study_of_record(
-        [_claim(row) for row in rows],
+        _claims(record, patient_key),
         file=file,
         row=row,
         source=ClaimRecords.name,
@@ -122,9 +124,26 @@ def _study(record: JsonObject, file: str, row: int, patient_key: str) -> Study:
     )
 
 
+def _claims(record: JsonObject, patient_key: str) -> list[Claim]:
+    """Return the claims in a record's list, or the one that the record itself is."""
+    if "claims" not in record:
+        beside = (patient_key, *_BESIDE)
+        return [_claim({key: value for key, value in record.items() if key not in beside})]
+    rows = record["claims"]
+    if not isinstance(rows, list) or not rows:
+        raise UnusableRecord("claim", "no list of claims")
+    if astray := [key for key in _FIELDS if key in record and key != patient_key]:
+        raise UnusableRecord("claim", f"{excerpt(astray[0])} stands beside `claims`; put it inside")
+    return [_claim(row) for row in rows]
+
+
 def _claim(row: Any) -> Claim:
     if not isinstance(row, dict):
         raise UnusableRecord("claim", f"a claim of type {type(row).__name__}; expected an object")
+    if unknown := [key for key in row if key not in _FIELDS]:
+        raise UnusableRecord(
+            "claim", f"the key {excerpt(unknown[0])} is unknown; a claim has {', '.join(_FIELDS)}"
+        )
     name, present = row.get("finding"), row.get("present")
     values = [row.get(key) for key in _VALUES]
     if not isinstance(present, bool) or not all(isinstance(v, str | None) for v in (name, *values)):
