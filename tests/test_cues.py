@@ -103,7 +103,29 @@ def test_the_negated_twin_has_one_cue_on_its_finding(finding) -> None:
 @given(
     st.text()
     | st.lists(
-        st.sampled_from(["no", "not", "isn't", "absent", "seen", ",", ".", "but", "mass", "nor"])
+        st.sampled_from(
+            [
+                "no",
+                "not",
+                "isn't",
+                "absent",
+                "seen",
+                ",",
+                ".",
+                "but",
+                "mass",
+                "nor",
+                ":",
+                "resolved",
+                "change in",
+                "or new",
+                "none",
+                "\n",
+                "removal of",
+                "and",
+                "tumor-free",
+            ]
+        )
     )
 )
 def test_spans_are_inside_the_text_and_scopes_beside_their_cue(text: str | list[str]) -> None:

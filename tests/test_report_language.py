@@ -88,6 +88,8 @@ def absent(finding: str, **attributes: Any) -> Claim:
 
 PNEUMOTHORAX = Claim(finding="pneumothorax", present=True)
 
+CONSOLIDATION = Claim(finding="consolidation", present=True, side="right", zone="lower")
+
 CLAIMS: list[tuple[str, tuple[Claim, ...]]] = [
     # Ordinary sentences: the state of an organ.
     ("The heart is normal in size.", (absent("cardiomegaly"),)),
@@ -153,6 +155,11 @@ CLAIMS: list[tuple[str, tuple[Claim, ...]]] = [
     ),
     ("INDICATION: Cough. Left effusion.\n\nFINDINGS: No effusion.", (absent("effusion"),)),
     ("HISTORY: effusion\nSmall effusion.", (effusion(severity="small"),)),
+    ("Effusion: none on the left.", (absent("effusion", side="left"),)),
+    ("Right lower lobe: consolidation", (CONSOLIDATION,)),
+    ("No left or right effusion.", (absent("effusion"),)),
+    ("The heart and great vessels are normal.", (absent("cardiomegaly"),)),
+    ("The lungs are hypoinflated but clear.", (absent("opacity"),)),
     # Doubt is not stated as a fact.
     (
         "Opacity at the left base, may represent pneumonia.",
@@ -189,6 +196,16 @@ def test_sections_that_assert_nothing_are_no_sentences() -> None:
     text = "INDICATION: Effusion? Rule out mass.\nCOMPARISON: None.\nFINDINGS: A mass. No edema."
     spans = [text[slice(*span)].strip() for span in sentence_spans(text)]
     assert spans == ["COMPARISON: None.", "FINDINGS: A mass.", "No edema."]
+
+
+def test_an_answer_is_a_cue_behind_its_heading() -> None:
+    text = "Effusion: none. Edema: no edema."
+    cues = [(cue.text, cue.category, text[slice(*cue.scope)]) for cue in find_cues(text)]
+    assert cues == [
+        ("none", "after", "Effusion"),
+        ("no", "before", "edema"),
+        ("no", "after", "Edema"),
+    ]
 
 
 def test_what_a_denial_leaves_out_parts_its_scope() -> None:

@@ -156,7 +156,12 @@ class Clauses:
         stops = self.lexicon.dividing | self.lexicon.verbs
         stops = stops | self.lexicon.prepositions if near else stops
         lower = self.words.lower
-        begin = low = max(self.bound_before(first)[1], first - NEAR)
+        doubt = bisect_right(self.doubts, first, key=lambda bound: bound[1]) - 1
+        begin = low = max(
+            self.bound_before(first)[1],
+            first - NEAR,
+            self.doubts[doubt][1] if doubt >= 0 else 0,
+        )
         for index in range(first - 1, low - 1, -1):
             if lower[index] in stops:
                 begin = index + 1
@@ -183,10 +188,12 @@ class Clauses:
         return self._trimmed(begin, colon)
 
     def says_nothing(self, scope: Span) -> bool:
-        """Return whether words name nothing, as in "seen" and "evidence"."""
+        """Return whether words name nothing, as in "seen", "evidence" and "on the left"."""
         lexicon = self.lexicon
         skipped = lexicon.closing | lexicon.light | lexicon.carrying
         begin, end = scope
+        if begin < end and self.words.lower[begin] in lexicon.prepositions:
+            return True
         return end - begin < NEAR and all(w in skipped for w in self.words.lower[begin:end])
 
     def has_object(self, match: PhraseMatch) -> bool:
@@ -235,7 +242,8 @@ class Clauses:
             bound, taken = inner.phrase, inner.last
             begin = self._resumption(inner.last, end)
         scope, *more = spans or [self._trimmed(begin, max(begin, end))]
-        return Reach(scope, bound, tuple(more), taken, last)
+        further = tuple(span for span in more if span[0] < span[1])
+        return Reach(scope, bound, further, taken, last)
 
     def _inner(self, begin: int, end: int) -> PhraseMatch | None:
         """Return the first change between two words, or an ending that a cue there denies."""

@@ -222,7 +222,7 @@ def _repeated(match: PhraseMatch, clauses: Clauses, reach: Reach) -> Iterator[Cu
     if heading[0] < heading[1]:
         name = clauses.words.lower[heading[1] - 1]
         if name in clauses.words.lower[slice(*reach.scope)] and reach.scope[0] > match.first:
-            yield _made(match, clauses, "before", Reach(heading, ":"))
+            yield _made(match, clauses, "after", Reach(heading, ":"))
 
 
 def _cue(match: PhraseMatch, clauses: Clauses, category: Category) -> tuple[Cue, Reach]:
@@ -233,6 +233,7 @@ def _cue(match: PhraseMatch, clauses: Clauses, category: Category) -> tuple[Cue,
         answers = category != "before" or match.phrase in _ANSWERS
         if answers and clauses.says_nothing(reach.scope):
             reach = Reach(heading, ":")
+            category = "after" if category == "before" else category
     elif match.category == "uncertain" and reach.scope[0] == reach.scope[1]:
         reach = clauses.behind(match)
     return _made(match, clauses, category, reach), reach

@@ -22,6 +22,7 @@ from negtrace.language.words import Span, Words, split, stops
 _ENDS = frozenset(".;:!?\n")
 _SENTENCE_ENDS = frozenset(".!?;\n")
 _PHRASE_ENDS = _ENDS | {",", "and", "but", "or", "with"}
+_PLACE_NOUNS = frozenset(["lobe", "lung", "zone", "base", "hemithorax", "chest", "the"])
 _JOINTS = frozenset([",", "and", "or", "nor", "but", "with", "without", "no", "not", "while"])
 
 
@@ -163,8 +164,8 @@ def _claim(text: _Text, mention: Mention, area: Span) -> Claim | None:
     if mention.meaning != "named":
         return _claim_by_state(mention, decision, stated)
     if decision.negated:
-        reached = _reached(text.words, decision.cue, stated)
-        return _made(mention, present=False, attributes=_combined(reached))
+        attributes = _combined(_reached(text.words, decision.cue, stated), denied=True)
+        return _made(mention, present=False, attributes=attributes)
     denied = [] if decision.cue else [word for word in stated if text.denies(word.number)]
     affirmed = _combined([word for word in stated if word not in denied])
     if decision.status == "uncertain":
@@ -240,12 +241,15 @@ def _stated(words: Words, mention: Mention, area: Span) -> list[_Stated]:
     ]
 
 
-def _combined(stated: Iterable[_Stated]) -> dict[str, Any]:
-    """Return the value of each attribute. "Left" and "right" together are both sides."""
+def _combined(stated: Iterable[_Stated], *, denied: bool = False) -> dict[str, Any]:
+    """Return the value of each attribute. "Left" and "right" together are both sides.
+
+    To deny "left or right" of a finding is to deny it wherever it is.
+    """
     values: dict[str, Any] = {}
     for attribute, value, _ in stated:
         both = {value, values.get(attribute)} == {"left", "right"}
-        values[attribute] = "bilateral" if both else value
+        values[attribute] = (None if denied else "bilateral") if both else value
     return values
 
 
@@ -261,7 +265,7 @@ def _meanings() -> Mapping[str, Sequence[tuple[str, str]]]:
 
 def _areas(words: Words, mentions: Sequence[Mention]) -> list[Span]:
     """Return for each mention the words that may state its attributes."""
-    named = {mention.last for mention in mentions}
+    named = {mention.last for mention in mentions} | _places(words)
     stops = [
         index
         for index, word in enumerate(words.lower)
@@ -279,6 +283,18 @@ def _areas(words: Words, mentions: Sequence[Mention]) -> list[Span]:
             high = _joint(words, mention.last, mentions[number + 1].first)
         areas.append((low, high))
     return areas
+
+
+def _places(words: Words) -> set[int]:
+    """Return the colons behind a heading that is a place, as in "Right lower lobe: clear"."""
+    colons = set()
+    for colon, word in enumerate(words.lower):
+        begin = colon
+        while begin and words.lower[begin - 1] in _PLACE_NOUNS | _meanings().keys():
+            begin -= 1
+        if word == ":" and begin < colon and (begin == 0 or words.lower[begin - 1] in _ENDS):
+            colons.add(colon)
+    return colons
 
 
 def _joint(words: Words, begin: int, end: int) -> int:
