@@ -233,7 +233,7 @@ def scored(cte: CTE, methods: Sequence[str], sets: int) -> Iterator[dict[str, ob
             hits = []
             for seed in range(sets):
                 chosen = rng.integers(0, len(kept), size=pairs)
-                drawn = kept._take(np.sort(chosen)) if len(set(chosen)) == pairs else None
+                drawn = kept.take(np.sort(chosen)) if len(set(chosen)) == pairs else None
                 hits.append(_covers(drawn or _renamed(kept, chosen), method, truth, seed))
             yield {"method": method, "pairs": pairs, "covers": float(np.nanmean(hits))}
 

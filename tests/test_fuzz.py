@@ -30,7 +30,13 @@ from negtrace.datasets.config import DatasetConfig
 from negtrace.datasets.folder import DatasetFolder
 from negtrace.datasets.note import Note
 from negtrace.datasets.readers.base import layout_of
-from negtrace.datasets.readers.files import _Bounded, _ValidUtf8, json_objects, read_table
+from negtrace.datasets.readers.files import (
+    _Bounded,
+    _OutOfBoundsError,
+    _ValidUtf8,
+    json_objects,
+    read_table,
+)
 from negtrace.errors import NegtraceError, NegtraceWarning
 from negtrace.language.lexicon import load_lexicon
 from negtrace.language.words import split
@@ -409,6 +415,32 @@ def test_bounds_leave_json_as_it_is(values: list[Any], size: int, indent: int | 
         parts = list(iter(lambda: bounded.read(size), b""))
     assert b"".join(parts) == data
     assert json.loads(b"".join(parts)) == values
+
+
+@settings(max_examples=500, derandomize=True, deadline=None, database=None)
+@given(
+    st.lists(st.sampled_from([b"[", b"]", b"{", b'"', b"\\", b"a", b"1", b"[" * 60, b"1" * 60]))
+    .map(b"".join)
+    .filter(bool),
+    st.integers(1, 200),
+)
+def test_bounds_are_the_same_chunk_by_chunk_and_token_by_token(data: bytes, size: int) -> None:
+    def read(*, by_token: bool) -> tuple[bytes, str]:
+        content = b""
+        with TemporaryFile() as file:
+            file.write(data)
+            file.seek(0)
+            bounded = _Bounded(_ValidUtf8(file))
+            if by_token:
+                bounded._passed = lambda _: False
+            try:
+                while part := bounded.read(size):
+                    content += part
+            except _OutOfBoundsError as error:
+                return content, str(error)
+            return content, ""
+
+    assert read(by_token=False) == read(by_token=True)
 
 
 OUT_OF_BOUNDS = {

@@ -10,6 +10,7 @@ from scipy import stats
 
 from negtrace.errors import CTEError, UnknownNameError
 from negtrace.results.cte import CTE
+from negtrace.results.kept import KeptPairs
 from negtrace.results.layer_scores import (
     LAYER_SCORES,
     Draws,
@@ -98,7 +99,13 @@ def test_draws_of_std_weigh_roles_by_the_tokens_of_the_pairs_drawn() -> None:
     ratios[::2], ratios[1::2, :, :2] = [1.0, 0.0, 0.0, 0.0], [1.0, 0.0]
     cte = result(ratios, np.ones(12), roles=roles)
     weights = np.array([np.ones(12), [1.0, 0.0] * 6, [0.0, 1.0] * 6])
-    rows = LAYER_SCORES["std"].score(Draws(cte=cte, aggregate="ratio_of_means", weights=weights))
+    rows = LAYER_SCORES["std"].score(
+        Draws(
+            kept=KeptPairs(whole=cte, order=np.arange(len(cte))),
+            aggregate="ratio_of_means",
+            weights=weights,
+        )
+    )
     expected = [np.std([1, 0, 0, 0, 1, 0]), np.std([1, 0, 0, 0]), np.std([1, 0])]
     np.testing.assert_allclose(rows, np.repeat(np.array(expected)[:, None], 2, axis=1))
 

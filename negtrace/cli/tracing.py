@@ -113,14 +113,14 @@ class _Traced(Model):
         chosen: TraceOptions = {"settings": settings(self.set), **changes}
         return replace(config, **chosen)
 
-    def _pairs(self, *, quiet: bool = False) -> "list[Pair]":
+    def _pairs(self, *, quiet: bool = False) -> "Sequence[Pair]":
         """Return `limit` pairs of the file, or of the built-in ones, and print what they are."""
-        from negtrace.pairs.jsonl import read_pairs
+        from negtrace.pairs.pair_file import pairs_of_file
         from negtrace.pairs.radiology import radiology_pairs
         from negtrace.pairs.sample import composition, sample
 
         on_error: Literal["skip", "raise"] = "skip" if self.skip_bad else "raise"
-        pairs = read_pairs(self.pairs, on_error=on_error) if self.pairs else radiology_pairs()
+        pairs = pairs_of_file(self.pairs, on_error) if self.pairs else radiology_pairs()
         pairs = pairs if self.limit is None else sample(pairs, self.limit)
         if not quiet:
             say(composition(pairs))
@@ -172,7 +172,7 @@ class Trace(_Traced):
             say(f"{direction}: {cost}")
 
     def _run_whole(
-        self, encoder: "Encoder", pairs: "list[Pair]", config: TraceConfig, *, overwrite: bool
+        self, encoder: "Encoder", pairs: "Sequence[Pair]", config: TraceConfig, *, overwrite: bool
     ) -> None:
         """Run or merge the trace, and report it."""
         from negtrace.experiments.trace import run_trace

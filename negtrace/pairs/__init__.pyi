@@ -28,6 +28,7 @@ from .pair import ordered_digest as ordered_digest
 from .pair import pairs_digest as pairs_digest
 from .pair import public_ids as public_ids
 from .pair import with_public_ids as with_public_ids
+from .pair_file import pairs_of_file as pairs_of_file
 from .roles import ROLES as ROLES
 from .roles import token_roles as token_roles
 from .tokens import Tokens as Tokens

@@ -3,6 +3,7 @@
 __all__ = ["IMAGE_FORMATS", "Anchor", "require_text"]
 
 import hashlib
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ IMAGE_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 
 LONGEST_TEXT = 1_000_000
 """Characters of the longest text that is taken for a statement or an anchor."""
+
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 _EIGHT_BIT = {"1": "L", "CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "HSV": "RGB"}
 _EIGHT_BIT |= {mode: mode for mode in ("L", "RGB", "RGBA")}
@@ -192,5 +195,5 @@ def require_text(what: str, text: object) -> None:
         )
     if not text.strip():
         raise PairError(f"the {what} is blank; give it some words")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _HALF_CHARACTER.search(text):
         raise PairError(f"the {what} holds half a character; decode its source as UTF-8")

@@ -1,12 +1,13 @@
 """Pairs in JSONL files: one object a line, image paths relative to the file's folder."""
 
-__all__ = ["anchor_as_json", "read_pairs", "write_pairs"]
+__all__ = ["anchor_as_json", "anchor_of_row", "checked_lines", "read_pairs", "write_pairs"]
 
 import difflib
 import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,11 @@ from negtrace._messages import excerpt
 from negtrace.errors import NegtraceWarning, PairError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+SHOWN = 3
+"""Bad lines that a warning shows."""
 
 LONGEST_LINE = 4_000_000
 """Bytes of the longest line that is read."""
@@ -36,42 +42,64 @@ def read_pairs(path: str | Path, on_error: Literal["raise", "skip"] = "raise") -
         PairError: for a file or line that cannot be used, or an id that occurs twice. The message
             names the file and the line.
     """
+    # Without a frame of its own between this function and the generator, which may warn.
+    return list(map(itemgetter(2), checked_lines(Path(path), on_error)))
+
+
+def checked_lines(
+    path: Path, on_error: Literal["raise", "skip"]
+) -> Iterator[tuple[int, bytes, Pair]]:
+    """Yield every usable line of a JSONL file: its first byte, its bytes and its pair.
+
+    Args:
+        path: the file.
+        on_error: as of `read_pairs`.
+
+    Raises:
+        PairError: as `read_pairs` does; for an unusable file after its last line.
+    """
     if on_error not in ("raise", "skip"):
         raise PairError(f"on_error is {on_error!r}; expected 'raise' or 'skip'")
-    path = Path(path)
-    pairs: dict[str, Pair] = {}
+    ids: set[str] = set()
     errors: list[str] = []
-    for number, line in _lines(path):
+    bad = 0
+    for number, start, line in _lines(path):
         try:
-            pair = _pair(line, path.parent)
-            if pair.id in pairs:
+            pair = _pair(line.removesuffix(b"\n"), path.parent)
+            if pair.id in ids:
                 raise PairError(f"the id {excerpt(pair.id)} occurs before; make each id unique")
-            pairs[pair.id] = pair
         except PairError as error:
-            errors.append(f"{path}, line {number}: {error}")
+            bad += 1
+            errors += [f"{path}, line {number}: {error}"] if bad <= SHOWN else []
             if on_error == "raise":
                 raise PairError(errors[-1]) from error
-    if not pairs:
+        else:
+            ids.add(pair.id)
+            yield start, line, pair
+    if not ids:
         reason = errors[0] if errors else "expected one JSON object a line"
         raise PairError(f"{path} holds no usable pair; {reason}")
-    if errors:
-        shown = "\n".join([*errors[:3], *["..."][: len(errors) > 3]])
-        counts = f"{len(errors)} of {len(errors) + len(pairs)} lines skipped"
-        warnings.warn(f"{path}: {counts}\n{shown}", NegtraceWarning, stacklevel=2)
-    return list(pairs.values())
+    if bad:
+        shown = "\n".join([*errors, *["..."][: bad > SHOWN]])
+        counts = f"{bad} of {bad + len(ids)} lines skipped"
+        warnings.warn(f"{path}: {counts}\n{shown}", NegtraceWarning, stacklevel=3)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the content of each line that is not blank."""
+def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield number, first byte and content of each line that is not blank."""
+    start = 0
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                mark = BYTE_ORDER_MARK if number == 1 and line.startswith(BYTE_ORDER_MARK) else b""
+                content = line.removeprefix(mark)
+                if content.strip():
+                    yield number, start + len(mark), content
+                start += len(line)
     except OSError as error:
         raise PairError(
             f"{path} cannot be read ({error.strerror}); give the path of a JSONL file"
         ) from error
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if line.strip():
-            yield number, line
 
 
 def _is_text(value: object) -> bool:
@@ -120,7 +148,7 @@ def _pair(line: bytes, folder: Path) -> Pair:
         if not fits(value):
             raise PairError(f"the value of {excerpt(key)} is {excerpt(value)}; expected {expected}")
     _require_keys(row["anchor"], known=("text", "image"), needed=())
-    anchor = _anchor(row.pop("anchor"), folder)
+    anchor = anchor_of_row(row.pop("anchor"), folder)
     if "cue" in row:
         row["cue"] = tuple(row["cue"])
     return Pair(anchor=anchor, **row)
@@ -140,7 +168,12 @@ def _require_keys(row: Mapping[str, Any], known: Sequence[str], needed: Sequence
         )
 
 
-def _anchor(row: Mapping[str, str], folder: Path) -> Anchor:
+def anchor_of_row(row: Mapping[str, str], folder: Path) -> Anchor:
+    """Return the anchor that stands in a line of a file in this folder.
+
+    Raises:
+        PairError: when it cannot be used.
+    """
     image = folder / row["image"] if "image" in row else None
     if image is not None and not is_file(image):
         raise PairError(f"no image file at {image}; paths are relative to the pairs file")

@@ -12,10 +12,10 @@ __all__ = [
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, overload
 
 from negtrace._messages import excerpt
 from negtrace.errors import PairError
@@ -181,9 +181,33 @@ def public_ids(pairs: Iterable[Pair]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def with_public_ids(pairs: Iterable[Pair]) -> list[Pair]:
-    """Return the pairs with ids that files of results may hold."""
-    return [replace(pair, id_is_public=True) for pair in pairs]
+def with_public_ids(pairs: Sequence[Pair]) -> Sequence[Pair]:
+    """Return the pairs with ids that files of results may hold, each made where it is used."""
+    return _PublicPairs(pairs)
+
+
+class _PublicPairs(Sequence[Pair]):
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Pair]: ...
+    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
+        if isinstance(index, slice):
+            return [_public(pair) for pair in self._pairs[index]]
+        return _public(self._pairs[index])
+
+    def __iter__(self) -> Iterator[Pair]:
+        return map(_public, self._pairs)
+
+
+def _public(pair: Pair) -> Pair:
+    return replace(pair, id_is_public=True)
 
 
 def ordered_digest(pairs: Iterable[Pair]) -> str:

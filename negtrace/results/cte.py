@@ -16,12 +16,12 @@ from negtrace._files import read_bytes, write_bytes
 from negtrace._messages import listed, one_of, tally
 from negtrace.errors import CTEError
 from negtrace.pairs.roles import ROLES
-from negtrace.results.effect import Effect, Groups, Reduction, estimate, role_groups, token_groups
-from negtrace.results.options import CONDITIONS, DIRECTIONS, SEGMENTS, ReduceOptions, reduce_options
+from negtrace.results.effect import Effect, Groups, Reduction, estimate
+from negtrace.results.kept import KeptPairs, kept_pairs, selected
+from negtrace.results.options import DIRECTIONS, ReduceOptions, reduce_options
 from negtrace.results.provenance import Dropped, Provenance, combined, settings_of
 from negtrace.results.raw import concatenated, from_bytes, sidecar_bytes, sidecar_of, to_bytes
-from negtrace.results.selection import FLOOR, TAU, above_floor, counts_of, segments_of
-from negtrace.results.statistics import AGGREGATES
+from negtrace.results.selection import TAU, counts_of, segments_of
 
 Texts = tuple[tuple[str, str], ...]
 
@@ -167,10 +167,18 @@ class CTE:
     @property
     def numerators(self) -> Float[np.ndarray, "pair site layer position"]:
         """Patched minus corrupt (denoising) or clean minus patched (noising); in `unit`."""
-        patched = self.patched.astype(float)
+        return self.numerators_of(self.patched, np.arange(len(self)))
+
+    def numerators_of(
+        self,
+        patched: Float[np.ndarray, "chosen site layer position"],
+        rows: Int[np.ndarray, " chosen"],
+    ) -> Float[np.ndarray, "chosen site layer position"]:
+        """Return the numerators of some patched scores of the pairs at these indices; in `unit`."""
+        patched = patched.astype(float)
         if self.direction == "denoising":
-            return np.asarray(patched - self.corrupt[:, None, None, None])
-        return np.asarray(self.clean[:, None, None, None] - patched)
+            return np.asarray(patched - self.corrupt[rows, None, None, None])
+        return np.asarray(self.clean[rows, None, None, None] - patched)
 
     @property
     def tau(self) -> float:
@@ -187,7 +195,8 @@ class CTE:
         """Number of pairs in each segment."""
         return counts_of(self.segments)
 
-    def _take(self, indices: Int[np.ndarray, " pair"]) -> "CTE":
+    def take(self, indices: Int[np.ndarray, " chosen"]) -> "CTE":
+        """Return the result of the pairs at some indices, in that order."""
         columns = {name: getattr(self, name) for name in ("ids", "public_ids", *COLUMNS)}
         chosen: dict[str, Any] = {
             name: None if column is None else tuple(column[index] for index in indices.tolist())
@@ -208,21 +217,7 @@ class CTE:
             CTEError: when no pair is left.
             UnknownNameError: when there is no such segment or condition.
         """
-        one_of("segment", segment, SEGMENTS)
-        one_of("condition", condition, CONDITIONS)
-        chosen = np.ones(len(self), dtype=bool) if mask is None else mask
-        if segment != "all":
-            chosen = chosen & (np.array(self.segments) == segment)
-        if condition is not None:
-            chosen = chosen & (self.negated == (condition == "negated"))
-        if not chosen.any():
-            raise CTEError(
-                f"none of the {len(self)} pairs is left: segment {segment!r}, condition "
-                f"{condition!r}; segments hold {tally(self.segment_counts)} (tau {self.tau:g} "
-                f"{self.unit}), the negated statement is true in {int(self.negated.sum())}; select "
-                "another segment or condition"
-            )
-        return self._take(np.flatnonzero(chosen))
+        return self.take(selected(self, mask, segment, condition))
 
     def keep(self, options: ReduceOptions | None = None, **changes: Any) -> tuple["CTE", Reduction]:
         """Return the pairs that a reduction counts, ordered by name, and the reduction's facts.
@@ -234,32 +229,8 @@ class CTE:
             CTEError: when |d| of every selected pair is 0 or below the floor.
             UnknownNameError: for an unknown option, aggregate, segment or condition.
         """
-        options = reduce_options(options, **changes)
-        AGGREGATES[options.aggregate]  # an unknown name is refused before any work
-        selected = self.select(segment=options.segment, condition=options.condition)
-        floor = float(FLOOR[self.unit] if options.floor is None else options.floor)
-        above = above_floor(selected.d, floor)
-        if not above.any():
-            raise CTEError(
-                f"nothing to reduce: all {len(selected)} selected pairs have |d| below the floor "
-                f"of {floor:g} {self.unit} (largest |d| {np.abs(selected.d).max():.3g}), so the "
-                "model hardly tells their statements apart; trace others, or pass a lower floor"
-            )
-        order = [index for index in np.argsort(np.array(selected.names)) if above[index]]
-        return selected._take(np.array(order)), Reduction(
-            model=self.provenance.model,
-            direction=self.direction,
-            corruption=self.corruption,
-            unit=self.unit,
-            positions=self.positions,
-            window=self.window,
-            estimator=self.estimator,
-            options=replace(options, floor=floor),
-            n=len(order),
-            negated=int(selected.negated[order].sum()),
-            below_floor=len(selected) - len(order),
-            dropped=len(self.dropped),
-        )
+        kept, reduction = kept_pairs(self, reduce_options(options, **changes))
+        return kept.cte, reduction
 
     def groups(self, axis: str) -> Groups:
         """Group tokens by `role`, or keep each `token`; padding without a cell is left out.
@@ -268,11 +239,7 @@ class CTE:
             CTEError: when the pairs do not share one sequence of roles and `axis` is `token`.
             UnknownNameError: for another axis.
         """
-        one_of("axis", axis, ("role", "token"))
-        is_pad = np.array([*self.role_names, ""])[self.roles] == "pad"
-        untouched = np.isnan(self.patched).all(axis=(1, 2))
-        roles = np.where(is_pad & untouched, -1, self.roles)
-        return (role_groups if axis == "role" else token_groups)(roles, self.role_names)
+        return KeptPairs(whole=self, order=np.arange(len(self))).groups(axis)
 
     def effect(
         self, options: ReduceOptions | None = None, *, axis: str = "role", **changes: Any
@@ -292,13 +259,13 @@ class CTE:
             CTEError: when no pair is left, or the pairs' tokens cannot be matched one by one.
             UnknownNameError: for an unknown option, aggregate, segment, condition or axis.
         """
-        kept, reduction = self.keep(options, **changes)
+        kept, reduction = kept_pairs(self, reduce_options(options, **changes))
+        groups = kept.groups(axis)
         return estimate(
             reduction,
-            numerators=kept.numerators,
-            d=kept.d,
-            groups=kept.groups(axis),
+            kept.sums(groups),
             axis=axis,
+            labels=groups.labels,
             layers=self.layers,
             sites=self.sites,
         )

@@ -194,16 +194,21 @@ def write_json(
             f"a CTE JSON holds every segment and condition, not only {options.segment!r} and "
             f"{options.condition!r}; leave both out, or write cte.select(...) instead"
         )
-    data = cte.to_bytes(include_text=include_text)
-    raw = write_bytes(path.with_suffix(".safetensors"), data)
+    raw, digest = _written_raw(cte, path.with_suffix(".safetensors"), include_text=include_text)
     every = [replace(options, aggregate=name) for name in aggregates or (options.aggregate,)]
     try:
         content = _content(cte, every, axes, include_text=include_text)
     except CTEError as error:
         raise CTEError(f"{error} (the raw scores are safe in {raw})") from error
-    content["raw"] = {"file": raw.name, "sha256": sha256(data)}
+    content["raw"] = {"file": raw.name, "sha256": digest}
     content["checksum"] = sha256(canonical(content))
     return write_bytes(path, pretty_json(content))
+
+
+def _written_raw(cte: CTE, path: Path, *, include_text: bool) -> tuple[Path, str]:
+    """Write the raw file, and return its path and digest; its bytes are let go of."""
+    data = cte.to_bytes(include_text=include_text)
+    return write_bytes(path, data), sha256(data)
 
 
 def _content(

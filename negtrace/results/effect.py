@@ -23,7 +23,7 @@ from negtrace.errors import CTEError, UnknownNameError
 from negtrace.results.intervals import confidence_interval, too_few
 from negtrace.results.options import ReduceOptions, flat_fields
 from negtrace.results.significance import adjusted, sign_flip_test
-from negtrace.results.statistics import AGGREGATES, PairSums
+from negtrace.results.statistics import AGGREGATES, CellSums, PairSums, pairs_with_cell, units
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -252,32 +252,30 @@ _COLUMNS = (
 
 def estimate(
     reduction: Reduction,
+    sums: CellSums,
     *,
-    numerators: Float[np.ndarray, "pair site layer position"],
-    d: Float[np.ndarray, " pair"],
-    groups: Groups,
     axis: str,
+    labels: tuple[str, ...],
     layers: tuple[str, ...],
     sites: tuple[str, ...],
 ) -> Effect:
     """Reduce the scores of the selected pairs to the effect of each site, layer and label."""
     options = reduction.options
-    sums = gather(numerators, d, groups)
     low, high = confidence_interval(sums, options.aggregate, options)
-    counts = (sums.tokens > 0).sum(axis=0)
+    counts = pairs_with_cell(sums)
     p = np.full(counts.shape, np.nan)
     if options.resamples:
         p = sign_flip_test(sums, options.aggregate, seed=options.seed)
     return Effect(
         **vars(reduction),
-        values=AGGREGATES[options.aggregate](sums, np.ones((1, reduction.n)))[0],
+        values=AGGREGATES[options.aggregate](sums, np.ones((1, units(reduction.n))))[0],
         low=low,
         high=high,
         p=p,
         q=adjusted(p),
         counts=counts,
         axis=axis,
-        labels=groups.labels,
+        labels=labels,
         layers=layers,
         sites=sites,
     )

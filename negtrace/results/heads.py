@@ -17,9 +17,10 @@ from typing_extensions import override
 from negtrace._files import as_json
 from negtrace.errors import CTEError
 from negtrace.results.cte import CTE
-from negtrace.results.effect import Effect, Groups, Reduction, gather
+from negtrace.results.effect import Effect, Groups, Reduction
 from negtrace.results.intervals import MIN_PAIRS, confidence_interval, studentised, too_few
-from negtrace.results.options import ReduceOptions, Resampling, flat_fields
+from negtrace.results.kept import kept_pairs
+from negtrace.results.options import ReduceOptions, Resampling, flat_fields, reduce_options
 from negtrace.results.provenance import Dropped, Provenance
 from negtrace.results.significance import adjusted, sign_flip_test
 from negtrace.results.statistics import AGGREGATES, resample, units
@@ -189,13 +190,13 @@ def head_effect(
         if options is not None or changes:
             raise CTEError("an effect is reduced already; pass the CTE itself to give options")
         return _of_effect(result, sites)
-    kept, reduction = result.keep(options, **changes)
+    kept, reduction = kept_pairs(result, reduce_options(options, **changes))
     options = reduction.options
     member = (kept.roles >= 0)[:, :, None]
     groups = Groups(labels=("sum",), member=member, summed=True)
-    sums = gather(kept.numerators[:, list(sites.values())], kept.d, groups)
+    sums = kept.sums(groups, list(sites.values()))
     low, high = confidence_interval(sums, options.aggregate, options)
-    values = AGGREGATES[options.aggregate](sums, np.ones((1, reduction.n)))[0]
+    values = AGGREGATES[options.aggregate](sums, np.ones((1, units(reduction.n))))[0]
     p = np.full(values.shape, np.nan)
     if options.resamples:
         p = sign_flip_test(sums, options.aggregate, seed=options.seed)

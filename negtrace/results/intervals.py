@@ -26,11 +26,12 @@ from jaxtyping import Float
 from negtrace.results.options import Resampling
 from negtrace.results.statistics import (
     AGGREGATES,
-    PairSums,
+    CellSums,
     Quotient,
     fixed_by_law,
     grouped,
     interval,
+    pairs_with_cell,
     resample,
     subsets,
     units,
@@ -77,7 +78,7 @@ def too_few(n: int) -> str:
     return f"too few pairs ({n} of at least {MIN_PAIRS})" if n < MIN_PAIRS else ""
 
 
-def confidence_interval(sums: PairSums, aggregate: str, options: Resampling) -> Ends:
+def confidence_interval(sums: CellSums, aggregate: str, options: Resampling) -> Ends:
     """Lower and upper end of the interval of every cell, each [site, layer, label].
 
     A quotient of sums has a studentised bootstrap interval. Any other aggregate has the interval of
@@ -90,22 +91,21 @@ def confidence_interval(sums: PairSums, aggregate: str, options: Resampling) -> 
         aggregate: name of the aggregate.
         options: number of draws, confidence and seed.
     """
-    counts = (sums.tokens > 0).sum(axis=0)
+    counts = pairs_with_cell(sums)
     enough = counts >= MIN_PAIRS
     low, high = (np.full(counts.shape, np.nan) for _ in range(2))
     if options.resamples and enough.any():
         function = AGGREGATES[aggregate]
         named = {"resamples": options.resamples, "seed": options.seed}
         if isinstance(function, Quotient):
-            drawn = resample(units(len(sums.d)), **named)[1:]
-            low, high = studentised(
-                *function.terms(sums), drawn=drawn, confidence=options.confidence
-            )
+            drawn = resample(units(sums.n), **named)[1:]
+            terms = function.of_units(sums, units(sums.n))
+            low, high = studentised(*terms, drawn=drawn, confidence=options.confidence)
         else:
-            draws = function(sums, subsets(units(len(sums.d)), **named))
+            draws = function(sums, subsets(units(sums.n), **named))
             low, high = interval(draws, confidence=options.confidence)
         # There, a spread is rounding alone, and would decide whether there is an interval.
-        value = function(sums, np.ones((1, len(sums.d))))[0]
+        value = function(sums, np.ones((1, units(sums.n))))[0]
         fixed = fixed_by_law(sums)
         low, high = np.where(fixed, value, low), np.where(fixed, value, high)
     return np.where(enough, low, np.nan), np.where(enough, high, np.nan)

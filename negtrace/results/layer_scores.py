@@ -32,9 +32,10 @@ from negtrace._messages import listed, one_of
 from negtrace._registry import Registry
 from negtrace.errors import CTEError
 from negtrace.results.cte import CTE
-from negtrace.results.effect import Groups, Reduction, gather, role_groups, token_groups
+from negtrace.results.effect import Groups, Reduction, role_groups, token_groups
 from negtrace.results.intervals import MIN_PAIRS, jackknife_interval
-from negtrace.results.options import ReduceOptions, flat_fields
+from negtrace.results.kept import KeptPairs, kept_pairs
+from negtrace.results.options import ReduceOptions, flat_fields, reduce_options
 from negtrace.results.statistics import (
     AGGREGATES,
     Quotient,
@@ -107,16 +108,8 @@ class LayerScores(Reduction):
 
 
 _COLUMNS = (
-    "rank_stability",
-    "stable",
-    "model",
-    "estimator",
-    "direction",
-    "segment",
-    "condition",
-    "n",
-    "negated",
-    "note",
+    *("rank_stability", "stable", "model", "estimator", "direction"),
+    *("segment", "condition", "n", "negated", "note"),
 )
 """Facts that a data frame repeats in every row."""
 
@@ -130,13 +123,18 @@ class Draws:
     (or random subsets of the pairs, where the aggregate is no quotient).
     """
 
-    cte: CTE
-    """Result of the pairs that the reduction counts."""
+    kept: KeptPairs
+    """The pairs that the reduction counts."""
     aggregate: str
     """Name of the aggregate over pairs."""
     weights: Float[np.ndarray, "draw unit"]
     """Number of times each pair counts, by draw; each group of pairs, where there are more than
     2,000 (`negtrace.results.statistics.grouped` adds up what belongs to pairs)."""
+
+    @property
+    def cte(self) -> CTE:
+        """Result of the pairs that the reduction counts: a copy of their scores."""
+        return self.kept.cte
 
     def effect(self, site: str, groups: Groups) -> Float[np.ndarray, "draw layer label"]:
         """Return the effect at one site for each group of tokens.
@@ -144,9 +142,9 @@ class Draws:
         Raises:
             UnknownNameError: for a site that was not traced.
         """
-        one_of("site of this trace", site, self.cte.sites)
-        index = self.cte.sites.index(site)
-        sums = gather(self.cte.numerators[:, index : index + 1], self.cte.d, groups)
+        sites = self.kept.whole.sites
+        one_of("site of this trace", site, sites)
+        sums = self.kept.sums(groups, [sites.index(site)])
         return np.asarray(AGGREGATES[self.aggregate](sums, self.weights)[:, 0])
 
     def at_role(self, role: str, site: str = "resid") -> Float[np.ndarray, "draw layer"]:
@@ -155,13 +153,13 @@ class Draws:
         Raises:
             UnknownNameError: for a site that was not traced, or a role that no token has.
         """
-        groups = self.cte.groups("role")
+        groups = self.kept.groups("role")
         one_of("role of this trace", role, groups.labels)
         return self.effect(site, groups)[:, :, groups.labels.index(role)]
 
     def total(self, site: str = "resid") -> Float[np.ndarray, "draw layer"]:
         """Return the effect summed over the tokens of each pair, the embedding first."""
-        member = (self.cte.roles >= 0)[:, :, None]
+        member = (self.kept.roles >= 0)[:, :, None]
         return self.effect(site, Groups(labels=("sum",), member=member, summed=True))[:, :, 0]
 
 
@@ -178,25 +176,27 @@ class ScoreMethod:
     cue: bool
     positions: tuple[str, ...] | None
 
-    def lacks(self, cte: CTE) -> str | None:
-        """Return in words what `cte` lacks for this method; None when nothing."""
+    def lacks(self, kept: KeptPairs) -> str | None:
+        """Return in words what these pairs lack for this method; None when nothing."""
+        cte = kept.whole
         absent = [site for site in self.sites if site not in cte.sites]
         if absent:
             return f"the site(s) {', '.join(absent)}; it has {', '.join(cte.sites)}"
         if self.positions and cte.positions not in self.positions:
             return f"positions {' or '.join(map(repr, self.positions))}, not {cte.positions!r}"
-        if self.cue and not _is_role(cte, "cue").any():
+        if self.cue and not kept.is_role("cue").any():
             return "a cue: no token of the patched runs has that role"
-        layers = self._without_cells(cte)
+        layers = self._without_cells(kept)
         return f"cells {'at the cue ' if self.cue else ''}in {listed(layers)}" if layers else None
 
-    def _without_cells(self, cte: CTE) -> list[str]:
+    def _without_cells(self, kept: KeptPairs) -> list[str]:
         """Return the layers where a site that the method reads has no cell, in no pair."""
-        token = _is_role(cte, "cue") if self.cue else np.ones(cte.roles.shape, dtype=bool)
-        cells = (~np.isnan(cte.patched) & token[:, None, None]).any(axis=(0, 3))
+        cte = kept.whole
+        cells = kept.cells(kept.is_role("cue") if self.cue else np.ones(kept.roles.shape, bool))
         complete = cells[[cte.sites.index(site) for site in self.sites]].all(axis=0)
-        first = 0 if self.cue else 1  # the embedding counts where the cue is followed through
-        return [cte.layers[index] for index in np.flatnonzero(~complete) if index >= first]
+        lacking = np.flatnonzero(~complete).tolist()
+        # The embedding counts where the cue is followed through.
+        return [cte.layers[index] for index in lacking if index or self.cue]
 
 
 LAYER_SCORES: Registry[ScoreMethod] = Registry("layer score")
@@ -247,10 +247,10 @@ def std(draws: Draws) -> Float[np.ndarray, "draw block"]:
     Token by token where the pairs share one template. Otherwise over the roles from the cue on,
     each weighted by its mean number of tokens in a pair. Pairs without a cue are left out.
     """
-    cte = draws.cte
-    roles = np.where(_from_the_cue_on(cte), cte.roles, -1)
-    one_template = len(np.unique(roles, axis=0)) == 1
-    groups = (token_groups if one_template else role_groups)(roles, cte.role_names)
+    kept = draws.kept
+    roles = np.where(_from_the_cue_on(kept), kept.roles, -1)
+    one_template = bool((roles == roles[0]).all())
+    groups = (token_groups if one_template else role_groups)(roles, kept.whole.role_names)
     counts = groups.member.sum(axis=1).astype(float)
     tokens = draws.weights @ grouped(counts, draws.weights.shape[1])
     effect = draws.effect("resid", groups)[:, 1:]
@@ -281,13 +281,9 @@ def component(draws: Draws) -> Float[np.ndarray, "draw block"]:
     return np.asarray(draws.total("attn_out") + draws.total("mlp_out"))[:, 1:]
 
 
-def _is_role(cte: CTE, role: str) -> Bool[np.ndarray, "pair position"]:
-    return np.asarray(np.array([*cte.role_names, ""])[cte.roles] == role)
-
-
-def _from_the_cue_on(cte: CTE) -> Bool[np.ndarray, "pair position"]:
-    started = np.cumsum(_is_role(cte, "cue"), axis=1) > 0
-    return np.asarray(started & (cte.roles >= 0) & ~_is_role(cte, "pad"))
+def _from_the_cue_on(kept: KeptPairs) -> Bool[np.ndarray, "pair position"]:
+    started = np.logical_or.accumulate(kept.is_role("cue"), axis=1)
+    return np.asarray(started & (kept.roles >= 0) & ~kept.is_role("pad"))
 
 
 def _weighted_std(
@@ -316,14 +312,14 @@ def layer_scores(
         UnknownNameError: for an unknown method, option, aggregate, segment or condition.
     """
     scoring = LAYER_SCORES[method]
-    kept, reduction = cte.keep(options, **changes)
+    kept, reduction = kept_pairs(cte, reduce_options(options, **changes))
     n, options = reduction.n, reduction.options
     if lack := scoring.lacks(kept):
         raise CTEError(f"layer score {method!r} needs what these {n} pairs lack: {lack}")
     drawn = resample(units(n), resamples=options.resamples, seed=options.seed)
     further = _further_draws(reduction)
     weights = np.concatenate([drawn, further])
-    draws = scoring.score(Draws(cte=kept, aggregate=options.aggregate, weights=weights))
+    draws = scoring.score(Draws(kept=kept, aggregate=options.aggregate, weights=weights))
     expected = (len(weights), len(cte.layers) - 1)
     if draws.shape != expected:
         raise CTEError(
@@ -379,7 +375,7 @@ def all_layer_scores(
     Returns:
         Layer scores by name of the method.
     """
-    kept, _ = cte.keep(options, **changes)
+    kept, _ = kept_pairs(cte, reduce_options(options, **changes))
     possible = [method for method in LAYER_SCORES if LAYER_SCORES[method].lacks(kept) is None]
     return {method: layer_scores(cte, method, options, **changes) for method in possible}
 

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
-from negtrace.results.statistics import AGGREGATES, PairSums, Quotient, fixed_by_law, grouped, units
+from negtrace.results.statistics import (
+    AGGREGATES,
+    CellSums,
+    PairSums,
+    Quotient,
+    fixed_by_law,
+    pairs_with_cell,
+    units,
+    units_of,
+)
 
 ALPHA = 0.05
 """Largest q at which a cell counts as clear of 0."""
@@ -20,7 +29,7 @@ CELLS, AT_ONCE = 256, 1000
 
 
 def sign_flip_test(
-    sums: PairSums, aggregate: str, *, seed: int
+    sums: CellSums, aggregate: str, *, seed: int
 ) -> Float[np.ndarray, "site layer label"]:
     """Two-sided p-value of no effect in each cell, by flipping the signs of pairs.
 
@@ -37,9 +46,9 @@ def sign_flip_test(
         p by cell. NaN where there is nothing to test: no pair has the cell, or its effect is 0 in
         every pair, or 1 in every pair, up to rounding, as laws of tracing say of some cells.
     """
-    tested = (sums.tokens > 0).any(axis=0) & ~fixed_by_law(sums)
-    terms = _contributions(sums, aggregate)
-    columns = grouped(terms, units(len(terms)))[:, tested]
+    tested = (pairs_with_cell(sums) > 0) & ~fixed_by_law(sums)
+    terms = (_contributions(part, aggregate) for part in sums.parts())
+    columns = units_of(terms, units(sums.n))[:, tested]
     reached = np.abs(columns.sum(axis=0)) * (1 - 1e-9)  # equal sums differ by rounding
     extreme, count = np.zeros(columns.shape[1]), 0
     every = 2 ** (len(columns) - 1) <= FLIPS

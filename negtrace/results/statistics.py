@@ -4,28 +4,35 @@ The cells of each pair are summed first. An aggregate then sees a pair only thro
 drawn, so a bootstrap over pairs is one matrix product. More than `MOST_UNITS` pairs are drawn in
 that many groups, so neither time nor memory of the draws grows with them: the sums of groups of
 independent pairs are independent too, and a standard error over 2,000 of them is known to 2 %.
+The sums of single pairs are computed for some pairs at a time, and added up by group.
 """
 
 __all__ = [
     "AGGREGATES",
+    "AT_ONCE",
+    "CellSums",
     "PairSums",
     "Quotient",
     "fixed_by_law",
     "grouped",
     "interval",
     "mid_ranks",
+    "pairs_with_cell",
     "rank_of_correct",
     "resample",
     "spearman",
     "subsets",
     "units",
+    "units_of",
 ]
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Int, Integer
+from typing_extensions import override
 
 from negtrace._registry import Registry
 
@@ -34,6 +41,9 @@ ROUNDING = 1e-4
 
 MOST_UNITS = 2000
 """Largest number of pairs that are drawn one by one."""
+
+AT_ONCE = 2000
+"""Pairs whose cells are summed at once, which bounds the memory."""
 
 
 def units(pairs: int) -> int:
@@ -49,17 +59,45 @@ def grouped(
     >>> grouped(np.arange(5.0), 3)
     array([3., 5., 2.])
     """
-    if len(values) <= count:
-        return values
-    sums = values[:count].copy()
-    for start in range(count, len(values), count):
-        part = values[start : start + count]
-        sums[: len(part)] += part
-    return sums
+    return values if len(values) <= count else units_of([values], count)
+
+
+def units_of(
+    parts: Iterable[Float[np.ndarray, " pair *cell"]], count: int
+) -> Float[np.ndarray, " unit *cell"]:
+    """Add up the values of all pairs of a unit, where the pairs come some at a time.
+
+    >>> units_of([np.arange(2.0), np.arange(2.0, 5.0)], 3)
+    array([3., 5., 2.])
+    """
+    sums, first = None, 0
+    for part in parts:
+        sums = np.zeros((count, *part.shape[1:])) if sums is None else sums
+        done = 0
+        while done < len(part):
+            unit = (first + done) % count
+            block = part[done : done + count - unit]
+            sums[unit : unit + len(block)] += block
+            done += len(block)
+        first += len(part)
+    return np.zeros(0) if sums is None else sums
+
+
+class CellSums(ABC):
+    """Sums of each pair's cells over the tokens of each label, some pairs at a time."""
+
+    @property
+    @abstractmethod
+    def n(self) -> int:
+        """Number of pairs."""
+
+    @abstractmethod
+    def parts(self) -> "Iterator[PairSums]":
+        """Yield the sums of some pairs at a time, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PairSums:
+class PairSums(CellSums):
     """Sums of each pair's cells over the tokens of each label: all that an aggregate needs."""
 
     numerators: Float[np.ndarray, "pair site layer label"]
@@ -69,17 +107,36 @@ class PairSums:
     d: Float[np.ndarray, " pair"]
     """Clean minus corrupt, never 0; score units."""
 
+    @property
+    @override
+    def n(self) -> int:
+        return len(self.d)
 
-def fixed_by_law(sums: PairSums) -> Bool[np.ndarray, "site layer label"]:
+    @override
+    def parts(self) -> "Iterator[PairSums]":
+        yield self
+
+
+def pairs_with_cell(sums: CellSums) -> Int[np.ndarray, "site layer label"]:
+    """Count the pairs that have each cell."""
+    counts = [(part.tokens > 0).sum(axis=0) for part in sums.parts()]
+    return np.asarray(np.sum(counts, axis=0))
+
+
+def fixed_by_law(sums: CellSums) -> Bool[np.ndarray, "site layer label"]:
     """Tell for each cell whether its effect is 0 in every pair, or 1 in every pair.
 
     Up to rounding, as laws of tracing say of some cells; such a cell has at least one pair.
     """
-    present = sums.tokens > 0
-    scale = np.where(present, sums.tokens, 1.0) * sums.d[:, None, None, None]
-    ratios = sums.numerators / scale
-    fixed = [(~present | (np.abs(ratios - law) <= ROUNDING)).all(axis=0) for law in (0.0, 1.0)]
-    return np.asarray(present.any(axis=0) & (fixed[0] | fixed[1]))
+    occurs, zero, one = (np.array(start) for start in (False, True, True))
+    for part in sums.parts():
+        present = part.tokens > 0
+        scale = np.where(present, part.tokens, 1.0) * part.d[:, None, None, None]
+        ratios = part.numerators / scale
+        occurs = occurs | present.any(axis=0)
+        zero = zero & (~present | (np.abs(ratios) <= ROUNDING)).all(axis=0)
+        one = one & (~present | (np.abs(ratios - 1.0) <= ROUNDING)).all(axis=0)
+    return np.asarray(occurs & (zero | one))
 
 
 Weights = Float[np.ndarray, "draw unit"]
@@ -87,7 +144,7 @@ Weights = Float[np.ndarray, "draw unit"]
 
 Aggregated = Float[np.ndarray, "draw site layer label"]
 
-Aggregate = Callable[[PairSums, np.ndarray], np.ndarray]
+Aggregate = Callable[[CellSums, np.ndarray], np.ndarray]
 """From sums and weights to one number per draw and cell; NaN where no drawn pair has the cell."""
 
 AGGREGATES: Registry[Aggregate] = Registry("aggregate")
@@ -107,10 +164,14 @@ class Quotient:
     terms: Callable[[PairSums], Terms]
     """Contribution of each pair to the upper and to the lower sum; the lower one is 0 or more."""
 
-    def __call__(self, sums: PairSums, weights: Weights) -> Aggregated:
+    def __call__(self, sums: CellSums, weights: Weights) -> Aggregated:
         """Return the quotient in every draw; NaN where no drawn pair has the cell."""
-        over, under = (grouped(term, weights.shape[1]) for term in self.terms(sums))
-        return _quotient(weights, over, under)
+        return _quotient(weights, *self.of_units(sums, weights.shape[1]))
+
+    def of_units(self, sums: CellSums, count: int) -> Terms:
+        """Return the contributions of each of `count` units of pairs."""
+        both = units_of((np.stack(self.terms(part), axis=1) for part in sums.parts()), count)
+        return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
 
 
 @AGGREGATES.register("ratio_of_means")
@@ -133,15 +194,18 @@ def mean_of_ratios(sums: PairSums) -> Terms:
 
 
 @AGGREGATES.register("median")
-def median(sums: PairSums, weights: Weights) -> Aggregated:
+def median(sums: CellSums, weights: Weights) -> Aggregated:
     """Median over pairs of each pair's mean ratio, weighted by its number of tokens."""
-    shape = sums.numerators.shape[1:]
-    scale = np.where(sums.tokens > 0, sums.tokens, np.nan) * sums.d[:, None, None, None]
-    ratios = (sums.numerators / scale).reshape(len(sums.d), -1)
-    tokens = sums.tokens.reshape(len(sums.d), -1)
-    weights = weights[:, np.arange(len(sums.d)) % weights.shape[1]]
-    columns = [_weighted_median(r, weights, t) for r, t in zip(ratios.T, tokens.T, strict=True)]
-    return np.stack(columns, axis=-1).reshape(len(weights), *shape)
+    parts = []
+    for part in sums.parts():
+        scale = np.where(part.tokens > 0, part.tokens, np.nan) * part.d[:, None, None, None]
+        parts.append((part.numerators / scale, part.tokens))
+    ratios, tokens = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    shape = ratios.shape[1:]
+    weights = weights[:, np.arange(len(ratios)) % weights.shape[1]]
+    columns = zip(*(array.reshape(len(array), -1).T for array in (ratios, tokens)), strict=True)
+    medians = [_weighted_median(ratio, weights, token) for ratio, token in columns]
+    return np.stack(medians, axis=-1).reshape(len(weights), *shape)
 
 
 def _weighted_median(

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -194,6 +195,11 @@ class _OutOfBoundsError(Exception):
 
 _TOKEN = re.compile(rb'\\.|["\[\]{}]|[-+.eE0-9]{%d,}' % (LONGEST_NUMBER + 1), re.DOTALL)
 _NUMBER = b"-+.eE0123456789"
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_ZEROS = bytes(ord("0") if code in _NUMBER else ord(" ") for code in range(256))
+"""Table that turns every character of a number into 0, and every other one into a space."""
+_NO_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class _Bounded:
@@ -230,6 +236,31 @@ class _Bounded:
 
     def _checked(self, data: bytes, *, last: bool) -> bytes:
         """Return the bytes before trouble, and hold those back that belong to what comes next."""
+        if not self._passed(data) and (start := self._trouble(data)) is not None:
+            return data[:start]
+        if self._in_text:
+            held = (len(data) - len(data.rstrip(b"\\"))) % 2
+        else:
+            held = len(data) - len(data.rstrip(_NUMBER))
+        if held and not last:
+            data, self._held = data[:-held], data[-held:]
+        return data
+
+    def _passed(self, data: bytes) -> bool:
+        """Go on to the state behind the data, at the speed of C; False if there may be trouble."""
+        plain = _ESCAPE.sub(b"", data) if b"\\" in data else data
+        parts = plain.split(b'"')  # inside and outside of a text by turns
+        outside = b" ".join(parts[self._in_text :: 2])
+        brackets = outside.translate(None, _NO_BRACKETS)
+        levels = list(accumulate(map(_STEP.__getitem__, brackets), initial=self._level))
+        if max(levels) > LEVELS or b"0" * (LONGEST_NUMBER + 1) in outside.translate(_ZEROS):
+            return False
+        self._in_text ^= len(parts) % 2 == 0
+        self._level = levels[-1]
+        return True
+
+    def _trouble(self, data: bytes) -> int | None:
+        """Return where trouble begins; None if there is none, with the state behind the data."""
         for token in _TOKEN.finditer(data):
             if self._in_text or token[0] == b'"':
                 self._in_text ^= token[0] == b'"'
@@ -242,14 +273,8 @@ class _Bounded:
             elif not token[0].startswith(b"\\"):
                 self._reason = f"a number of more than {LONGEST_NUMBER} characters"
             if self._reason:
-                return data[: token.start()]
-        if self._in_text:
-            held = (len(data) - len(data.rstrip(b"\\"))) % 2
-        else:
-            held = len(data) - len(data.rstrip(_NUMBER))
-        if held and not last:
-            data, self._held = data[:-held], data[-held:]
-        return data
+                return token.start()
+        return None
 
 
 def _object(name: str, row: int, value: Any) -> dict[str, Any] | Note:
