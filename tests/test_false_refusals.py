@@ -117,6 +117,9 @@ def test_a_short_max_seq_length_is_checked_by_short_statements(
     folder = folder_of(tmp_path / "model", transformer={"max_seq_length": longest})
     encoder = load(folder)
     assert encoder.max_tokens == longest
+    [compared] = [item for item in check(encoder).items if item.name == "patched scores"]
+    few = "not compared: the model reads 4 tokens at most"
+    assert compared.detail == few if longest == 4 else "in statements of" in compared.detail
     with torch.inference_mode():
         assert encoder.embed_texts(["No."]).isfinite().all()
 

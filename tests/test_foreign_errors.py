@@ -112,6 +112,22 @@ def test_what_a_model_raises_names_the_work_and_the_module(work: str, calls: int
     assert WORK["encode"](encoder).shape == (1, 16)
 
 
+@pytest.mark.parametrize(
+    ("work", "action"),
+    [
+        ("encode", "1 rows of 4 tokens ran"),
+        ("sites", "its sites were measured"),
+        ("mean", "the mean input of its first block was measured"),
+        ("exact", "statements were embedded"),
+    ],
+)
+def test_an_error_says_what_was_done(work: str, action: str) -> None:
+    encoder, tower = failing()
+    tower.last.error = ValueError("no such row")
+    with pytest.raises(EncoderError, match=f"failing: while {action}, blocks.1.last"):
+        WORK[work](encoder)
+
+
 class MuteError(Exception):
     """An error whose message cannot be read."""
 

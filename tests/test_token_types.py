@@ -10,6 +10,7 @@ import transformers
 from sentence_transformers import SentenceTransformer
 from small_encoders import exact_scores, oracle
 from small_models import TEXT, build, word_tokenizer
+from test_interop import hosted
 from test_sentence_transformers import folder_of
 from torch import nn
 
@@ -23,6 +24,7 @@ from negtrace.errors import EncoderError
 from negtrace.pairs import radiology_pairs
 from negtrace.tracing.check import check
 from negtrace.tracing.corruptions.base import corruption_named
+from negtrace.tracing.engines.nnsight import NNsight
 from negtrace.tracing.trace import trace
 
 STATEMENTS = ["There is no effusion.", "The patient has some pneumothorax.", "No heart."]
@@ -238,3 +240,18 @@ def test_engines_agree_on_a_tower_that_holds_tokens_first(corruption: str) -> No
         for method in ("exact", "transformer_lens")
     )
     np.testing.assert_allclose(one.patched, other.patched, rtol=0, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("method", ["transformer_lens", "nnsight", "service"])
+def test_every_engine_gives_the_model_its_token_types(method: str) -> None:
+    tokenizer = typing_tokenizer(TEMPLATES["typed statement"])
+    encoder = TextEncoder(model_of("bert"), tokenizer, name="bert")
+    engine: Any = method
+    if method == "service":
+        engine = NNsight(remote="local", model=hosted(encoder.model))
+    pairs = radiology_pairs()[:2]
+    exact, other = (
+        trace(encoder, pairs, method=each, progress=False) for each in ("exact", engine)
+    )
+    np.testing.assert_allclose(exact.patched, other.patched, rtol=0, atol=1e-6)

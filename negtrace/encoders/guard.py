@@ -1,6 +1,6 @@
 """Guard around a model: one thread at a time, and one kind of error for all that a model raises."""
 
-__all__ = ["exclusive", "guarded", "reason_of", "uncompiled"]
+__all__ = ["exclusive", "guarded", "guards", "reason_of", "uncompiled"]
 
 import signal
 import sys
@@ -23,6 +23,9 @@ _LOCKS_OF: WeakKeyDictionary[nn.Module, list["_Lock"]] = WeakKeyDictionary()
 """Locks of the modules of a model, in the order in which they are taken."""
 _NEW_LOCK = threading.Lock()
 _NUMBERS = count()
+
+_GUARDS = threading.local()
+"""Number of guards around the work of a thread, as `depth`."""
 
 _COMPILER = "torch._dynamo"
 
@@ -109,6 +112,7 @@ def guarded(name: str, model: nn.Module, action: str) -> Iterator[None]:
     Raises:
         EncoderError: says what was tried, in which module it failed, and the way out.
     """
+    _GUARDS.depth = guards() + 1
     try:
         yield
     except NegtraceError:
@@ -127,6 +131,13 @@ def guarded(name: str, model: nn.Module, action: str) -> Iterator[None]:
             "needs another call, give it: negtrace.wrap(module, tokenizer, encode=...), with a "
             "function from token ids [row, token] to embeddings [row, dim]"
         ) from error
+    finally:
+        _GUARDS.depth -= 1
+
+
+def guards() -> int:
+    """Return the number of guards around the work of this thread."""
+    return getattr(_GUARDS, "depth", 0)
 
 
 def reason_of(error: BaseException, longest: int = 200) -> str:

@@ -3,6 +3,7 @@
 __all__ = ["EmbedImages", "ModuleEncoder", "WrapOptions", "wrap"]
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, get_args
 
@@ -16,7 +17,7 @@ from negtrace._settings import with_settings
 from negtrace.encoders.base import PROBE, Encoder, EncoderDescription, Unit
 from negtrace.encoders.batching import batches_by_length
 from negtrace.encoders.checked import checked, require_finite, require_one_pass
-from negtrace.encoders.guard import exclusive, guarded
+from negtrace.encoders.guard import exclusive, guarded, guards
 from negtrace.encoders.hooks import evaluating, try_widened, widened
 from negtrace.encoders.key_value_cache import PrefixAttention
 from negtrace.encoders.pooled import PooledStates, pooled
@@ -245,8 +246,9 @@ class ModuleEncoder(Encoder):
 
     @override
     def encode(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        # Hooks of another thread would act in this forward.
-        with exclusive(self.model), self.guarded(f"{len(ids)} rows of {ids.shape[1]} tokens ran"):
+        rows = f"{len(ids)} rows of {ids.shape[1]} tokens ran"
+        # A guard around this one says more. Hooks of another thread would act in this forward.
+        with exclusive(self.model), nullcontext() if guards() else self.guarded(rows):
             return self._encode(ids)
 
     @override

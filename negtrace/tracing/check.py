@@ -40,7 +40,9 @@ def _patched_scores(encoder: Encoder) -> Iterator[CheckItem]:
     """Yield the result of comparing patched scores with plain forwards."""
     prepared, dropped = prepare(encoder, _pairs(encoder), corruption_named("swap"), "token")
     if not prepared:
-        reasons = "; ".join(dict.fromkeys(drop.reason for drop in dropped))
+        reasons = "; ".join(dict.fromkeys(drop.reason for drop in dropped)) or (
+            f"the model reads {encoder.max_tokens} tokens at most"
+        )
         yield CheckItem(name="patched scores", holds=True, detail=f"not compared: {reasons}")
         return
     contrasts = [contrast for each in prepared for contrast in each.contrasts]
@@ -83,7 +85,7 @@ def _sites(encoder: Encoder) -> list[str]:
 
 
 def _pairs(encoder: Encoder) -> list[Pair]:
-    """Return one pair for each length that the model reads."""
+    """Return one pair for each length that the model reads; a short one where it reads neither."""
     anchor = Anchor(text="Both lungs are fully expanded.")
     pairs = [
         Pair(
@@ -93,6 +95,11 @@ def _pairs(encoder: Encoder) -> list[Pair]:
         )
         for before in BEFORE
     ]
-    tokens = encoder.tokenize([pair.true for pair in pairs])
-    fits = [len(each) <= encoder.max_tokens for each in tokens]
-    return [pair for pair, fit in zip(pairs, fits, strict=True) if fit]
+    short = Pair(true="No nodule.", false="Some nodule.", anchor=Anchor(text="Clear lungs."))
+    fitting = [pair for pair in pairs if _fits(encoder, pair)]
+    return fitting or [pair for pair in [short] if _fits(encoder, pair)]
+
+
+def _fits(encoder: Encoder, pair: Pair) -> bool:
+    tokens = encoder.tokenize([pair.true, pair.false, pair.anchor.text or ""])
+    return all(len(each) <= encoder.max_tokens for each in tokens)

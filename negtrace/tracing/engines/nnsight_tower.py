@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.token_types import type_inputs
 from negtrace.errors import EncoderError, TraceError, require
 
 Remote = bool | str
@@ -122,7 +123,7 @@ def _remote_tower(encoder: Encoder, remote: Remote, model: Any) -> NNsightTower:
             for name, module in encoder.model.named_modules()
             if prefix + name in paths
         },
-        call=lambda ids, _: ((ids,), options),
+        call=lambda ids, _: ((ids,), options | _types(encoder, ids)),
         root=envoys[paths[prefix.removesuffix(".")]] if prefix else None,
         reading=_reading(encoder),
     )
@@ -154,7 +155,7 @@ def _reading(encoder: Encoder) -> ReadRule:
     """Return where the embedding is in the model's own output, found by running a probe."""
     ids = encoder.probe
     run = getattr(encoder.model, "get_text_features", encoder.model)
-    output, wanted = run(ids), encoder.encode(ids)
+    output, wanted = run(ids, **_types(encoder, ids)), encoder.encode(ids)
     for attribute in (None, "pooler_output", "last_hidden_state"):
         states = output if attribute is None else getattr(output, attribute, None)
         if not isinstance(states, Tensor):
@@ -168,6 +169,11 @@ def _reading(encoder: Encoder) -> ReadRule:
         f"{encoder.name}: the embedding is not what its model returns, nor its first, last or mean "
         "token state, so a remote run cannot read it; run it here"
     )
+
+
+def _types(encoder: Encoder, ids: Tensor) -> dict[str, Tensor]:
+    """Return the token types that the model is given beside token ids, if any."""
+    return type_inputs(getattr(encoder, "token_types", None), ids)
 
 
 def _readings(attribute: str | None, states: Tensor) -> Iterator[ReadRule]:
