@@ -1,6 +1,7 @@
 """Properties of every data set, whatever its sources: splits, truth, balance, bytes."""
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -108,6 +109,41 @@ def _all_texts(row: dict[str, Any]) -> list[str]:
     kind = "claims" if "right" in row else "captions" if "caption" in row else "pairs"
     anchor = (row["anchor"] or {}).get("text")
     return [*texts(kind, row), *([anchor] if anchor else [])]
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_anchor_never_has_the_words_of_its_statement(seed: int, tmp_path: Path) -> None:
+    source = source_files.reports(tmp_path / "r.jsonl", 60, seed=seed)
+    config = DatasetConfig(val=0.3, test=0.3, per_study=0, seed=seed)
+    build_dataset(source, tmp_path / "out", config)
+    count = 0
+    for kind, split in itertools.product(KINDS, SPLITS):
+        for row in source_files.lines(tmp_path / "out", kind, split):
+            anchor = (row["anchor"] or {}).get("text", "")
+            assert _words(anchor) not in [_words(text) for text in texts(kind, row)]
+            count += 1
+    assert count > 300
+
+
+def test_a_row_without_other_words_for_its_anchor_is_left_out_and_counted(tmp_path: Path) -> None:
+    splits = Splits(seed=0, val=0.1, test=0.1)
+    claim = {"finding": "malignancy", "present": False}
+    words = [text for texts in splits.phrasings("train", Claim(**claim)) for text in texts]
+    rows = [{"patient": n, "text": text.upper(), "claims": [claim]} for n, text in enumerate(words)]
+    source = tmp_path / "c.jsonl"
+    source.write_text("\n".join(map(json.dumps, [*rows] * 20)))
+    card = build_dataset(source, tmp_path / "out")
+    spoken = card.of("claims/train/left_out")["no other words for the anchor"]
+    used = card.of("claims")["train"]
+    assert spoken
+    assert used + spoken == sum(
+        splits.of_patient(str(row["patient"])) == "train" for row in rows * 20
+    )
+    assert "left_out: no other words for the anchor" in (tmp_path / "out/card.md").read_text()
 
 
 def test_a_wrong_statement_differs_from_the_right_one_in_one_attribute(built: Path) -> None:
@@ -222,8 +258,11 @@ def test_a_statement_about_several_findings_states_and_denies(tmp_path: Path) ->
 def test_every_split_has_wordings_of_every_claim(seed: int) -> None:
     splits = Splits(seed=seed, val=0.05, test=0.1)
     for pool in _pools():
+        counts = Counter(splits._of_frame(key) for key in pool)
         if len(pool) > 2:
-            assert {splits._of_frame(key) for key in pool} == set(SPLITS)
+            assert set(counts) == set(SPLITS)
+        if len(pool) > 16:
+            assert min(counts.values()) > 1
     for key, finding in VOCABULARY.items():
         for claim in (Claim(finding=key, present=True), Claim(finding=key, present=False)):
             for split in SPLITS:

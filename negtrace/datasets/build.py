@@ -214,12 +214,12 @@ class _Builder:
         for reason in ("uncertain", "contradicted", "unknown"):
             if findings := getattr(study, reason):
                 counts[f"findings/{reason}"] += findings
+        counts.update(tallies)
         if not lines:
             self._count(_note(study, "nothing_to_say", "no certain claim"))
             return
         for name, line in lines:
             self._folder.write(name, line)
-        counts.update(tallies)
         counts["records/read"] += 1
         counts["records/used"] += 1
 
@@ -229,6 +229,9 @@ class _Builder:
         lines: list[tuple[str, bytes]] = []
         tallies: list[str] = []
         for kind, row, tags in self._composer.lines(study, split, root):
+            if row is None:
+                tallies += [f"{kind}/{split}/{tag}" for tag in tags]
+                continue
             if kind == "claims":
                 row["answer"] = self._answer(split, 1 + len(row["wrong"]), tallies)
                 tags = (*tags, f"answer/{row['answer']}")

@@ -13,7 +13,7 @@ from negtrace._markdown import code, escaped, table
 from negtrace.errors import DatasetError
 
 _TITLES = {"claims": "Claim sets", "captions": "Negated captions", "pairs": "Tracing pairs"}
-_AXES = ("finding", "polarity", "attribute", "source", "options", "answer")
+_AXES = ("finding", "polarity", "attribute", "source", "options", "answer", "left_out")
 
 
 @dataclass(frozen=True, kw_only=True)

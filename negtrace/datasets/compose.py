@@ -35,9 +35,18 @@ class Line(NamedTuple):
     """A row of one of the files, and what the card counts it by."""
 
     kind: RowKind
-    row: dict[str, Any]
+    row: dict[str, Any] | None
+    """None if the split has no words for it."""
     tags: tuple[str, ...]
     """Each a name and a value, as in `finding/effusion`."""
+
+
+def _left_out(kind: RowKind, reason: str) -> Line:
+    return Line(kind, None, (f"left_out/{reason}",))
+
+
+_NO_WORDS = "no words in the split"
+_NO_OTHER_WORDS = "no other words for the anchor"
 
 
 class Composer:
@@ -60,20 +69,20 @@ class Composer:
         patient = self._pseudonyms.of("patient", study.patient or study.text or study.key)
         name = self._pseudonyms.of("study", study.id)
         claims = study.claims if self._config.anchors == "image" else _plain(study.claims)
-        claims = tuple(claim for claim in claims if self._realizer.phrasings(claim, split))
-        context = StudyContext(study, claims, split, root, patient, name)
+        worded = tuple(claim for claim in claims if self._realizer.phrasings(claim, split))
+        yield from [_left_out("claims", _NO_WORDS)] * (len(claims) - len(worded))
+        context = StudyContext(study, worded, split, root, patient, name)
         draws = SeededDraws("study", self._config.seed, study.id)
         for make in (self._claim_sets, self._captions, self._pairs):
             yield from make(context, draws)
 
     def _claim_sets(self, context: StudyContext, draws: SeededDraws) -> Iterator[Line]:
         for number, claim in enumerate(self._turns(_by_polarity(context.claims), draws)):
-            if line := self._claim_set(context, claim, draws, number):
-                yield line
+            yield self._claim_set(context, claim, draws, number)
 
     def _claim_set(
         self, context: StudyContext, claim: Claim, draws: SeededDraws, number: int
-    ) -> Line | None:
+    ) -> Line:
         """Return a right statement and wrong ones, each wrong in one attribute of one claim."""
         alone = _only_on_its_finding(claim, context.claims)
         primary = self._sometimes_denied(context, claim, draws) if alone else claim
@@ -87,7 +96,7 @@ class Composer:
         texts = [worded.text for worded in said]
         anchor = self._realizer.anchor(context, facts, texts, draws)
         if anchor is None:
-            return None
+            return _left_out("claims", _NO_OTHER_WORDS)
         row: dict[str, Any] = {
             "id": f"{context.name}-{number}",
             "anchor": anchor,
@@ -139,19 +148,19 @@ class Composer:
         for number, choice in enumerate(self._turns(choices, draws)):
             if isinstance(choice, NegatedSentence):
                 yield self._quoted(context, choice, draws, number)
-            elif line := self._caption(context, choice, draws, number):
-                yield line
+            else:
+                yield self._caption(context, choice, draws, number)
 
     def _caption(
         self, context: StudyContext, choice: tuple[Claim, Claim], draws: SeededDraws, number: int
-    ) -> Line | None:
+    ) -> Line:
         """Return a caption that denies something, from a fact and the denial that follows."""
         fact, claim = choice
         text = self._realizer.say(claim, context.split, draws).text
         anchor = self._realizer.anchor(context, [fact], [text], draws)
         cue = self._realizer.cue(text)
         if anchor is None or cue is None:
-            return None
+            return _left_out("captions", _NO_OTHER_WORDS if cue else _NO_WORDS)
         caption = _Caption(text, cue, claim.finding, _polarity(claim))
         return _caption_line(context, number, caption, anchor)
 
@@ -165,6 +174,8 @@ class Composer:
             if text == sentence.text and claim in context.claims
         ]
         anchor = self._realizer.anchor(context, facts, [sentence.text], draws)
+        if anchor is None and facts:
+            return _left_out("captions", _NO_OTHER_WORDS)
         caption = _Caption(sentence.text, sentence.cue, sentence.finding, "report")
         return _caption_line(context, number, caption, anchor)
 
@@ -172,11 +183,13 @@ class Composer:
         for number, claim in enumerate(self._turns(_by_polarity(context.claims), draws)):
             choices = self._realizer.twins(claim, context.split)
             if not choices:
+                yield _left_out("pairs", _NO_WORDS)
                 continue
             twins = choices[draws.below(len(choices))]
             texts = [twins.affirmative, twins.negated]
             anchor = self._realizer.anchor(context, [claim], texts, draws)
             if anchor is None:
+                yield _left_out("pairs", _NO_OTHER_WORDS)
                 continue
             yield _pair_line(context, number, claim, twins, anchor)
 

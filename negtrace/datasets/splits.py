@@ -9,6 +9,7 @@ in two splits. `Splits` gives every finding frames of every kind in every split.
 __all__ = ["SPLITS", "Split", "Splits", "frame", "stable_hash"]
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -93,17 +94,23 @@ class Splits:
         return "val" if share < self._limits["val"] else "train"
 
     def _assign_frames(self) -> dict[str, Split]:
-        """Return splits of some frames, so that every split has some of each pool."""
+        """Return splits of some frames, so that every split has two of each pool.
+
+        One frame words a statement, and another one the anchor. A pool of few frames gives each
+        split one of them first.
+        """
         assigned: dict[str, Split] = {}
         for pool in sorted(_pools(), key=lambda pool: (len(pool), pool)):
-            have = {assigned[key] for key in pool if key in assigned}
+            have = Counter(assigned[key] for key in pool if key in assigned)
             free = sorted(
                 (key for key in pool if key not in assigned),
                 key=lambda key: stable_hash(self.seed, key),
             )
-            for split in reversed(self.names):
-                if split not in have and free:
-                    assigned[free.pop()] = split
+            for wanted, names in ((1, reversed(self.names)), (2, self.names)):
+                for split in names:
+                    if have[split] < wanted and free:
+                        assigned[free.pop()] = split
+                        have[split] += 1
         return assigned
 
 

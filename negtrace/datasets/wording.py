@@ -2,7 +2,8 @@
 
 __all__ = ["Phrasing", "Realizer", "SeededDraws", "StudyContext", "TwinStatements", "WordedClaim"]
 
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Set
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
@@ -21,6 +22,8 @@ _MOST = 24
 
 _CACHED = 2048
 """Claims whose wordings are kept in each split."""
+
+_WORD = re.compile(r"\w+")
 
 T = TypeVar("T")
 
@@ -149,6 +152,8 @@ class Realizer:
     ) -> dict[str, str] | None:
         """Return the anchor of statements as JSON, or None if there is none.
 
+        The anchor never has the words of a statement.
+
         Args:
             context: the study.
             facts: the claims that make the statements true.
@@ -161,22 +166,37 @@ class Realizer:
         if study.image:
             absolute = study.image.startswith("/")
             return {"image": study.image if absolute else f"{context.root}/{study.image}"}
+        spoken = {_letters(text) for text in (*texts, " ".join(texts))}
         if not study.sentences and not study.negated_sentences:  # It is not a report.
-            return {"text": study.text} if study.text else None
-        retold = dict.fromkeys(self._retold(context, fact, texts, draws) for fact in facts)
-        return {"text": " ".join(retold)} if retold else None
+            text = study.text
+            return {"text": text} if text and _letters(text) not in spoken else None
+        retold = [self._retold(context, fact, spoken, draws) for fact in facts]
+        anchor = " ".join(dict.fromkeys(filter(None, retold)))
+        return {"text": anchor} if all(retold) and anchor else None
 
     def _retold(
-        self, context: StudyContext, fact: Claim, texts: Sequence[str], draws: SeededDraws
-    ) -> str:
-        """Return a report's sentence on a claim if its split allows, or else another wording."""
+        self, context: StudyContext, fact: Claim, spoken: Set[str], draws: SeededDraws
+    ) -> str | None:
+        """Return a report's sentence on a claim, or another wording; never what was spoken.
+
+        The sentence needs to be one that the split may quote. None if every wording was spoken.
+        """
         sentence = context.study.sentences[context.study.claims.index(fact)]
-        if sentence not in texts and self.may_quote(sentence, context.split):
+        if _letters(sentence) not in spoken and self.may_quote(sentence, context.split):
             return sentence
         phrasings = self.phrasings(fact, context.split)
-        choices = [text for phrasing in phrasings for text in phrasing.texts]
-        fresh = [text for text in choices if text not in texts] or choices
-        return fresh[draws.below(len(fresh))]
+        fresh = [
+            text
+            for phrasing in phrasings
+            for text in phrasing.texts
+            if _letters(text) not in spoken
+        ]
+        return fresh[draws.below(len(fresh))] if fresh else None
+
+
+def _letters(text: str) -> str:
+    """Return the words of a text, by which two texts are compared: in lower case, without marks."""
+    return " ".join(_WORD.findall(text.casefold()))
 
 
 def _thinned(choices: Sequence[T]) -> tuple[T, ...]:
