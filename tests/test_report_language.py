@@ -227,10 +227,10 @@ def test_what_a_denial_leaves_out_parts_its_scope() -> None:
 )
 def test_reports_are_read_in_linear_time(words: str) -> None:
     def seconds(text: str) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         read_cues(text)
         sentence_spans(text)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     count = 40_000 // len(words.split())
     part, whole = words * (count // 10), words * count
@@ -239,6 +239,6 @@ def test_reports_are_read_in_linear_time(words: str) -> None:
 
 
 def test_a_report_of_many_sections_is_read_in_linear_time() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(parse_claims("HISTORY: edema.\nFINDINGS: The heart is enlarged.\n" * 2000)) == 2000
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10

@@ -262,7 +262,8 @@ class Clauses:
         """Return the word behind "or" where a denial goes on after a change: "or new edema"."""
         lower = self.words.lower
         # "No change, when compared" has no object that a comma could end.
-        definite = begin < end and (lower[begin] in self.lexicon.definite or lower[begin] == ",")
+        first = begin + (lower[begin : begin + 1] in (["in"], ["of"], ["to"]))
+        definite = first < end and (lower[first] in self.lexicon.definite or lower[first] == ",")
         for index in range(begin, min(end - 1, begin + NEAR)):
             following = lower[index + 1]
             if lower[index] in _COORDINATORS and (
