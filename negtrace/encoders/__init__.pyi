@@ -14,6 +14,7 @@ from .wrap import wrap as wrap
 # For the rooms that build on this one.
 from .batching import batched as batched
 from .batching import batches_by_length as batches_by_length
+from .call_layout import recorded_calls as recorded_calls
 from .check import CheckItem as CheckItem
 from .check import CheckReport as CheckReport
 from .check import check_structure as check_structure
@@ -41,4 +42,5 @@ from .options import Dtype as Dtype
 from .options import TextReadOut as TextReadOut
 from .pooled import pooled as pooled
 from .token_types import type_inputs as type_inputs
+from .settings_digest import settings_digest as settings_digest
 from .tokenizing import ReadOut as ReadOut

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from negtrace.encoders.batching import batched, batches_by_length
-from negtrace.encoders.call_layout import CallLayout, measured_layout, recorded_calls
+from negtrace.encoders.call_layout import BlockCall, CallLayout, measured_layout, recorded_calls
 from negtrace.encoders.guard import guarded
 from negtrace.encoders.hooks import HookSite, evaluating, widened
 from negtrace.encoders.key_value_cache import PrefixAttention
@@ -263,7 +263,6 @@ class Encoder(ABC):
         """
         if ids.shape[1] in self._learned_lengths:
             return
-        layout = self.call_layout
         with (
             evaluating(self.model),
             self.guarded("its calls were measured"),
@@ -271,6 +270,13 @@ class Encoder(ABC):
             torch.inference_mode(),
         ):
             self.encode(ids)
+        self.learn_from(calls, ids)
+
+    def learn_from(self, calls: Sequence[BlockCall], ids: Int[Tensor, "1 token"]) -> None:
+        """Learn how the blocks are called for a statement from the calls of a forward of it."""
+        if ids.shape[1] in self._learned_lengths:
+            return
+        layout = self.call_layout
         if not all(layout.knows(block, call) for block, call in enumerate(calls)):
             self._call_layout = layout | self._measured_layout(ids)
         self._learned_lengths.add(ids.shape[1])

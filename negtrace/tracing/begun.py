@@ -17,6 +17,7 @@ from negtrace.tracing.config import TraceConfig, refuse_to_verify
 from negtrace.tracing.corruptions.base import Corruption, corruption_named
 from negtrace.tracing.engines.agreement import Agreement, fastest_route
 from negtrace.tracing.engines.base import Engine, engine_named
+from negtrace.tracing.engines.coupling import embedded_alone, rely_on_others
 from negtrace.tracing.engines.exact import Exact
 from negtrace.tracing.engines.routes import FASTEST
 from negtrace.tracing.engines.sweep import Sweep
@@ -63,9 +64,13 @@ def begun_trace(
         encoder, prepared.pairs(), _settings(config, corruption, engine, sweep)
     )
     agreement = _agreement(sweep, config, engine, provenance.weights_digest)
+    sweep = replace(sweep, route=agreement.route)
+    if config.self_check and (own := _own_anchors(sweep, prepared, agreement)) is not None:
+        sweep = replace(sweep, anchors=own)
+        agreement = replace(agreement, scores={})  # they hold for the anchors of before
     return Begun(
         engine=engine,
-        sweep=replace(sweep, route=agreement.route),
+        sweep=sweep,
         prepared=prepared,
         dropped=dropped,
         provenance=provenance,
@@ -107,9 +112,29 @@ def _anchors(encoder: Encoder, prepared: PreparedPairs) -> torch.Tensor:
     anchors, embedded = (pair.anchor for pair in prepared.pairs()), []
     while some := list(islice(anchors, AT_ONCE)):
         embedded.append(encoder.embed_anchors(some))
+    return _per_contrast(prepared, torch.cat(embedded))
+
+
+def _per_contrast(prepared: PreparedPairs, rows: torch.Tensor) -> torch.Tensor:
+    """Return the row of each pair for every contrast that it has."""
     starts = np.array(prepared.contrasts.starts)
     counts = np.diff(starts, append=len(prepared.contrasts))
-    return torch.cat(embedded)[np.repeat(np.arange(len(starts)), counts)]
+    return rows[np.repeat(np.arange(len(starts)), counts)]
+
+
+def _own_anchors(
+    sweep: Sweep, prepared: PreparedPairs, agreement: Agreement
+) -> torch.Tensor | None:
+    """Return the anchors embedded one by one, if that changes them; None if it does not."""
+    rows = sweep.anchors[list(prepared.contrasts.starts)]
+    if sweep.route.batched:
+        some = [pair.anchor for pair in islice(prepared.pairs(), AT_ONCE)]
+        compared = sweep.lengths if agreement.cells else ()
+        lengths = {length for both in compared for length in both}
+        if not rely_on_others(sweep.encoder, some, rows[: len(some)], lengths):
+            return None
+    anchors = [pair.anchor for pair in prepared.pairs()]
+    return _per_contrast(prepared, embedded_alone(sweep.encoder, anchors, rows))
 
 
 def _agreement(sweep: Sweep, config: TraceConfig, engine: Engine, digest: str) -> Agreement:

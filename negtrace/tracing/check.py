@@ -11,7 +11,7 @@ from negtrace.errors import NegtraceError, SiteError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
 from negtrace.tracing.corruptions.base import corruption_named
-from negtrace.tracing.engines.agreement import agreement_with_plain
+from negtrace.tracing.engines.agreement import agreement_with_plain, reasons
 from negtrace.tracing.engines.sweep import Sweep
 from negtrace.tracing.plan import KINDS
 from negtrace.tracing.prepare import prepare
@@ -68,7 +68,7 @@ def _patched_scores(encoder: Encoder) -> Iterator[CheckItem]:
         f"statements of {lengths} tokens are at most {gap:.1g} of d from plain forwards; "
         f"rows run: {slowest.route.name}"
     )
-    rejected = "".join(f"; not {name!r}: {reason}" for name, reason in slowest.rejected.items())
+    rejected = "".join(f"; not {each}" for each in reasons(slowest.rejected))
     yield CheckItem(name="patched scores", holds=True, detail=detail + rejected)
 
 

@@ -68,8 +68,9 @@ class TraceConfig:
     row_tokens: int = ROW_TOKENS
     """Tokens that run at once. Lower it if memory is short."""
     self_check: bool = True
-    """Compare a handful of cells with plain forwards of the model first, once for each encoder and
-    kind of trace, and take the fastest way that gives the same scores."""
+    """Compare a handful of cells with plain forwards of the model first, and rows of a batch with a
+    row alone, once for each encoder and kind of trace. Take the fastest way that gives the same
+    scores."""
     include_text: bool = False
     """Keep the statements in the result and in what is saved of it. They may be patients'."""
     include_ids: bool = False

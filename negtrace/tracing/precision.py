@@ -10,6 +10,7 @@ import torch
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import widened
 from negtrace.pairs.anchor import Anchor
+from negtrace.tracing.engines.coupling import embedded_alone
 from negtrace.tracing.engines.exact import rerun
 from negtrace.tracing.engines.sweep import ContrastScores, Sweep
 
@@ -51,7 +52,10 @@ def deviation(
     with widened(encoder.model), torch.autocast(encoder.device.type, enabled=False):
         if half_precision(encoder):  # a model that casts its states by itself stays as it is
             sample = []
-        embedded = encoder.embed_anchors([anchor_of(index) for index in sample]) if sample else None
+        some = [anchor_of(index) for index in sample]
+        embedded = encoder.embed_anchors(some) if some else None
+        if embedded is not None and not sweep.route.batched:  # rows depend on each other
+            embedded = embedded_alone(encoder, some, embedded)
         for full in rerun(sweep, sample, anchors=embedded) if sample else ():
             half = scores[full.index]
             gaps.append(_largest(_all(half) - _all(full)))

@@ -179,6 +179,7 @@ class PreparedContrasts(Contrasts):
         return zip(*self._lengths, strict=True)
 
     @property
+    @override
     def digest(self) -> str:
         """SHA-256 of tokens, groups and correspondence of every contrast."""
         return f"sha256:{self._digest.hexdigest()}"

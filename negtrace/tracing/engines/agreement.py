@@ -3,14 +3,23 @@
 A handful of the sweep's own cells is run in the plainest way: one row, one forward of the model's
 own code, hooks that write the patch, nothing else. The fastest route that gives the same scores is
 taken. So an architecture that breaks an assumption of a route costs time, not numbers.
+
+A handful of cells need not show that rows depend on each other, so `coupling` looks for that too.
+
+Scores agree within the rounding of the precision that the model computes in. That is the one of the
+score, unless the model's own code turns states of float64 into float32, as routers of mixtures of
+experts do: then a batch rounds like float32, and the limit is that of float32. Code that turns
+states into half precision moves no limit, since a limit that wide would hide errors; such a model
+takes a slower route, which repeats the operations of a plain forward.
 """
 
-__all__ = ["Agreement", "agreement_with_plain", "fastest_route"]
+__all__ = ["Agreement", "agreement_with_plain", "fastest_route", "reasons"]
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -18,11 +27,14 @@ from torch import Tensor
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.hooks import Edit, hooks_in, input_edited, widened
+from negtrace.encoders.settings_digest import settings_digest
 from negtrace.errors import EncoderError
 from negtrace.tracing.engines.cells import Cell, LayerSite, cells_of, layer_sites
+from negtrace.tracing.engines.coupling import coupled_rows, learning_calls
 from negtrace.tracing.engines.exact import batch_indices, rerun
+from negtrace.tracing.engines.narrowing import narrows
 from negtrace.tracing.engines.routes import ROUTES, Route
-from negtrace.tracing.engines.sweep import ContrastScores, Patching, Sweep
+from negtrace.tracing.engines.sweep import Contrasts, ContrastScores, Patching, Sweep
 
 SHARE_OF_D = {torch.float32: 1e-5, torch.float64: 1e-9}
 """Largest gap between two scores that counts as none, as a share of |d|."""
@@ -54,7 +66,8 @@ class Agreement:
 def fastest_route(sweep: Sweep, digest: str) -> Agreement:
     """Return the fastest route that gives the scores of plain forwards in this sweep.
 
-    The result is kept with the encoder, for sweeps of the same sites and lengths.
+    The result is kept with the encoder, for sweeps of the same statements, sites and positions. It
+    is found anew when the model's weights, settings or hooks change.
 
     Args:
         sweep: contrasts of its first and of its last batch are compared, which hold the shortest
@@ -64,10 +77,13 @@ def fastest_route(sweep: Sweep, digest: str) -> Agreement:
     Raises:
         EncoderError: when the model gives two scores for one input.
     """
-    lengths = [max(both) for both in sweep.lengths]
+    model = sweep.encoder.model
     kinds = tuple(site.kind for site in sweep.plan.sites)
-    rows = sweep.row_tokens, *hooks_in(sweep.encoder.model)  # on which rows run together, and how
-    key = digest, sweep.direction, kinds, sweep.plan.window, min(lengths), max(lengths), rows
+    key = (
+        (digest, settings_digest(model), *hooks_in(model)),
+        (sweep.direction, kinds, sweep.plan.window, sweep.row_tokens),
+        _statements(sweep),
+    )
     agreements = sweep.encoder.agreements
     if key in agreements:
         known: Agreement = agreements[key]
@@ -75,6 +91,15 @@ def fastest_route(sweep: Sweep, digest: str) -> Agreement:
     result = agreement_with_plain(sweep, short=True)
     agreements[key] = replace(result, scores={})
     return result
+
+
+def _statements(sweep: Sweep) -> tuple[object, ...]:
+    """Return what stands for the statements of a sweep, and for the positions to be patched."""
+    contrasts = sweep.contrasts
+    edited = contrasts[0].clean.edit is not None, contrasts[0].corrupt.edit is not None
+    if isinstance(contrasts, Contrasts):
+        return contrasts.digest, *edited
+    return tuple((run.ids, run.groups) for c in contrasts for run in (c.clean, c.corrupt)), *edited
 
 
 def agreement_with_plain(sweep: Sweep, *, short: bool = False) -> Agreement:
@@ -96,8 +121,12 @@ def agreement_with_plain(sweep: Sweep, *, short: bool = False) -> Agreement:
         # Long statements show more than short ones: windows, chunks and masks.
         judged = [_Judged(sweep, first, layers=1 if last and short else 3)]
         judged += [_Judged(sweep, indices, layers=2 if short else 3) for indices in last]
+        coupling = coupled_rows(sweep, [length for each in judged for length in each.lengths])
         rejected: dict[str, str] = {}
         for route in _possible(encoder):
+            if coupling and route.batched:
+                rejected[route.name] = coupling
+                continue
             try:
                 gaps = [each.gap(route) for each in judged]
             except EncoderError as error:
@@ -117,10 +146,22 @@ def agreement_with_plain(sweep: Sweep, *, short: bool = False) -> Agreement:
             rejected[route.name] = f"{gap:.2g} of d away"
     raise EncoderError(
         f"{encoder.name}: patched forwards do not agree with plain forwards of the model: "
-        + "; ".join(f"{name}: {reason}" for name, reason in rejected.items())
+        + "; ".join(reasons(rejected))
         + ". It may draw random numbers in eval mode; trace(..., self_check=False) goes on without "
         "this comparison"
     )
+
+
+def reasons(rejected: Mapping[str, str]) -> list[str]:
+    """Return each reason once, behind the names of the routes that it rejects.
+
+    >>> reasons({"tail": "1 of d away", "whole rows": "1 of d away"})
+    ['tail, whole rows: 1 of d away']
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in rejected.items():
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(routes)}: {reason}" for reason, routes in names.items()]
 
 
 def _possible(encoder: Encoder) -> list[Route]:
@@ -148,6 +189,7 @@ class _Judged:
             self.expected = {cell: self.plain.score(cell) for cell in cells}
             if all(map(math.isfinite, self.expected.values())):
                 break
+        self.lengths = len(patching.base.ids), len(patching.source.ids)
         self.scores: dict[int, ContrastScores] = {}
 
     def gap(self, route: Route) -> tuple[float, bool]:
@@ -160,9 +202,19 @@ class _Judged:
             return 0.0, True
         gaps = [abs(scores.patched[cell] - plain) for cell, plain in self.expected.items()]
         largest = max(gaps)
-        rounding = ROUNDING * torch.finfo(self.plain.dtype).eps * self.plain.magnitude
-        limit = SHARE_OF_D.get(self.plain.dtype, 1e-5) * d + rounding
-        return largest / d if d else largest, bool(largest <= limit)
+        return largest / d if d else largest, self._is_rounding(largest, d)
+
+    def _is_rounding(self, gap: float, d: float) -> bool:
+        """Return whether a gap is within the rounding of the precision that is computed in."""
+        plain = self.plain
+
+        def within(dtype: torch.dtype) -> bool:
+            rounding = ROUNDING * torch.finfo(dtype).eps * plain.magnitude
+            return bool(gap <= SHARE_OF_D.get(dtype, 1e-5) * d + rounding)
+
+        if within(plain.dtype):
+            return True
+        return plain.dtype == torch.float64 and within(torch.float32) and plain.narrows
 
 
 def _handful(sweep: Sweep, patching: Patching, layers: int) -> list[Cell]:
@@ -212,11 +264,16 @@ class _PlainForwards:
         self.sites = {(s.site, s.layer): s for s in layer_sites(encoder, kinds)}
         self.magnitude, self.dtype = 0.0, torch.float32
         self.source_states: dict[tuple[str, int], Float[Tensor, "token width"]] = {}
-        self._run(
-            self.patching.source.ids,
-            self.patching.source.edit,
-            [(site, self._recorder(key)) for key, site in self.sites.items()],
-        )
+        source = self.patching.source
+        recorders = [(site, self._recorder(key)) for key, site in self.sites.items()]
+        with learning_calls(encoder, torch.tensor([source.ids], device=anchor.device)):
+            self._run(source.ids, source.edit, recorders)
+
+    @cached_property
+    def narrows(self) -> bool:
+        """True if the model computes in float32 although its states are float64."""
+        source = self.patching.source
+        return narrows(lambda: self._run(source.ids, source.edit, []))
 
     def score(self, cell: Cell) -> float:
         """Return the score of the base run with one cell patched."""

@@ -57,6 +57,11 @@ class Contrasts(Sequence[Contrast]):
     def lengths(self) -> Iterable[tuple[int, int]]:
         """Number of tokens of the clean and of the corrupted run of every contrast."""
 
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """SHA-256 of tokens, groups and correspondence of every contrast."""
+
     @overload
     def __getitem__(self, index: int) -> Contrast: ...
     @overload

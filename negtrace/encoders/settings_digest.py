@@ -1,0 +1,78 @@
+"""Digest of what decides a model's forward besides its weights: classes, settings and configs."""
+
+__all__ = ["settings_digest"]
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+import torch
+from torch import nn
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
+_FUNCTIONS = (FunctionType, BuiltinFunctionType)
+_CONFIGS = ("config", "cfg", "args", "hparams")
+"""Ends of the names of attributes that hold settings in an object of their own."""
+_OF_TORCH = frozenset(vars(nn.Module()))
+"""Attributes that every module has, such as hooks and `training`, which a trace sets itself."""
+_LIBRARIES = ("builtins", "torch", "transformers")
+"""Packages whose classes hold no settings of a model's."""
+
+
+def settings_digest(model: nn.Module) -> str:
+    """Return the SHA-256 of the classes of a model's modules and of their plain attributes.
+
+    Plain are numbers, strings, functions by name, collections of these, and the configs that
+    modules hold. A change of any of them can change what a forward does, and no weight shows it.
+
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Dropout(0.1))
+    >>> before = settings_digest(model)
+    >>> model[0].inplace = True
+    >>> settings_digest(model) == before
+    False
+    """
+    facts, seen, classes = list[str](), set[int](), dict[type, None]()
+    for module in model.modules():
+        classes |= dict.fromkeys(type(module).__mro__)
+        own = {name: value for name, value in vars(module).items() if name not in _OF_TORCH}
+        facts += type(module).__qualname__, *_facts(own, seen)
+    for kind in classes:
+        if kind.__module__.split(".")[0] not in _LIBRARIES:
+            plain = {key: value for key, value in vars(kind).items() if isinstance(value, _PLAIN)}
+            facts += _facts(plain, seen)
+    return hashlib.sha256("|".join(facts).encode()).hexdigest()
+
+
+def _facts(attributes: Mapping[str, Any], seen: set[int]) -> Iterator[str]:
+    """Yield the name and the value of every plain attribute, and of those of configs.
+
+    Args:
+        attributes: values by name.
+        seen: configs that were read already, by identity.
+    """
+    for name, value in attributes.items():
+        if (shown := _shown(value)) is not None:
+            yield f"{name}={shown}"
+        elif name.endswith(_CONFIGS) and hasattr(value, "__dict__") and id(value) not in seen:
+            seen.add(id(value))
+            yield f"{name}:"
+            yield from _facts(vars(value), seen)
+
+
+def _shown(value: object) -> str | None:
+    """Return a plain value as text; None for any other."""
+    if isinstance(value, _PLAIN):
+        return repr(value)
+    if isinstance(value, Enum):
+        return str(value)
+    if isinstance(value, _FUNCTIONS):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, dict):
+        value = [part for item in value.items() for part in item]
+    if isinstance(value, list | tuple | set | frozenset):
+        parts = [_shown(part) for part in value]
+        return None if None in parts else f"[{','.join(map(str, parts))}]"
+    return None
