@@ -15,6 +15,7 @@ from small_models import TEXT, build, word_tokenizer
 from torch import nn
 
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.block_lists import find_blocks
 from negtrace.encoders.huggingface.dual import scale_of
 from negtrace.encoders.huggingface.files import ModelFiles
 from negtrace.encoders.huggingface.sentence_transformers import sentence_settings
@@ -24,7 +25,6 @@ from negtrace.encoders.structure import (
     CHANGED,
     _differs_beyond_rounding,
     _spread,
-    find_blocks,
     read_out_of,
     reads_elsewhere,
 )

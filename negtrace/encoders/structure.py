@@ -1,11 +1,10 @@
-"""Structure of a text tower, measured: its blocks, its read-out, whether it is causal.
+"""Structure of a text tower, measured: the axes of its states, its read-out, if it is causal.
 
 No architecture is named here. A probe statement runs through the tower plainly and with changed
 states, and the differences show the structure. So any architecture can be traced.
 """
 
 __all__ = [
-    "find_blocks",
     "is_causal",
     "only_device",
     "read_out_of",
@@ -14,16 +13,13 @@ __all__ = [
     "row_axis_of",
 ]
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from negtrace.encoders.hooks import captured, evaluating, hidden_of, output_edited, replayed
+from negtrace.encoders.hooks import captured, hidden_of, output_edited, replayed
 from negtrace.errors import EncoderError
 
 Encode = Callable[[Tensor], Tensor]
@@ -33,60 +29,6 @@ ROUNDING = 1e3
 
 CHANGED = 32
 """Tokens of a probe that are changed one by one, at most."""
-
-
-def find_blocks(model: nn.Module, encode: Encode, ids: Int[Tensor, "row token"]) -> list[str]:
-    """Return the names of the text tower's blocks.
-
-    These are the longest list of modules that each turn states into states exactly once in a
-    forward of the text tower. Modules of one class come before those of several.
-
-    Raises:
-        EncoderError: when there is no such list; it says how to name the blocks.
-    """
-    lists = {
-        name: {f"{name}.{key}": block for key, block in module.named_children()}
-        for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList | nn.Sequential) and len(module)
-    }
-    once = _run_once(
-        model, encode, ids, [block for each in lists.values() for block in each.items()]
-    )
-    running = [each for each in lists.values() if once.issuperset(each)]
-    equal = [each for each in running if len({type(block) for block in each.values()}) == 1]
-    if not running:
-        raise EncoderError(
-            f"no blocks found in {type(model).__name__}: no list of modules turns states into "
-            "states, once each, in the text tower's forward. Name them: negtrace.wrap(module, "
-            "tokenizer, blocks=[...]) with names as in module.named_modules()"
-        )
-    longest: dict[str, nn.Module] = max(equal or running, key=len)
-    return list(longest)
-
-
-def _run_once(
-    model: nn.Module,
-    encode: Encode,
-    ids: Int[Tensor, "row token"],
-    modules: Sequence[tuple[str, nn.Module]],
-) -> set[str]:
-    """Return the names of the modules that turn states into states once in a forward."""
-    calls: Counter[str] = Counter()
-
-    def counter(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, args: Any, kwargs: Any, __: Any) -> None:
-            given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-            states = bool(given) and given[0].is_floating_point()
-            calls[name] += 1 if states else 2  # an embedding turns token ids into states
-
-        return hook
-
-    with ExitStack() as stack, evaluating(model), torch.inference_mode():
-        for name, module in modules:
-            handle = module.register_forward_hook(counter(name), with_kwargs=True)
-            stack.callback(handle.remove)
-        encode(ids)
-    return {name for name, count in calls.items() if count == 1}
 
 
 def row_axis_of(blocks: Sequence[nn.Module], encode: Encode, ids: Int[Tensor, "1 token"]) -> int:

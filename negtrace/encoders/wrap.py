@@ -16,6 +16,7 @@ from negtrace._messages import one_of
 from negtrace._settings import with_settings
 from negtrace.encoders.base import PROBE, Encoder, EncoderDescription, Unit
 from negtrace.encoders.batching import batches_by_length
+from negtrace.encoders.block_lists import find_blocks
 from negtrace.encoders.checked import checked, require_finite, require_one_pass
 from negtrace.encoders.guard import exclusive, guarded, guards
 from negtrace.encoders.hooks import evaluating, try_widened, widened
@@ -23,7 +24,6 @@ from negtrace.encoders.key_value_cache import PrefixAttention
 from negtrace.encoders.pooled import PooledStates, pooled
 from negtrace.encoders.sites import BlockSites
 from negtrace.encoders.structure import (
-    find_blocks,
     is_causal,
     only_device,
     read_out_of,
