@@ -329,7 +329,10 @@ class Attention(nn.Module):
     `plain`: the heads go side by side into the projection. `gated`: each is multiplied by a gate.
     `in place`: the same, written over the heads. `talking`: the heads are mixed. `linear`: no
     softmax over tokens. `columns`: a softmax over queries. `interleaved`: the numbers of a head
-    are not neighbours. `einsum`: the products are Einstein sums.
+    are not neighbours. `einsum`: the products are Einstein sums. `features`: linear attention,
+    whose softmax is over the 8 features of a query; `nine features` are as many as tokens. `both`:
+    that beside plain attention. `signed`: weights of both signs. `sink`: weights that sum to less
+    than 1. `memory`: two more keys, which belong to no token. `window`: three tokens alone.
     """
 
     def __init__(self, how: str = "plain") -> None:
@@ -345,6 +348,17 @@ class Attention(nn.Module):
         scores = query @ key.transpose(-1, -2) / 8**0.5
         weights = scores.softmax(-2 if self.how == "columns" else -1)
         weights = scores if self.how == "linear" else weights
+        if self.how == "sink":
+            weights = nn.functional.pad(scores, (0, 1)).softmax(-1)[..., :-1]
+        if self.how == "signed":
+            weights = weights - 0.5 * scores.square().softmax(-1)
+        if self.how == "window":
+            token = torch.arange(scores.shape[-1])
+            far = (token[:, None] - token).abs() > 1
+            weights = scores.masked_fill(far, -torch.inf).softmax(-1)
+        if self.how == "memory":
+            key, value = (nn.functional.pad(part, (0, 0, 2, 0), value=0.5) for part in (key, value))
+            weights = (query @ key.transpose(-1, -2)).softmax(-1)
         if self.how == "einsum":
             heads = torch.einsum("bhqk,bhkd->bqhd", weights, value)
         else:
@@ -353,6 +367,12 @@ class Attention(nn.Module):
             heads = self.talk(heads.transpose(-1, -2)).transpose(-1, -2)
         if self.how == "interleaved":
             heads = torch.einsum("bhqk,bhkd->bqdh", weights, value)
+        if "features" in self.how or self.how == "both":
+            plain = heads if self.how == "both" else 0
+            if self.how == "nine features":
+                query, key = (nn.functional.pad(part, (0, 1), value=0.5) for part in (query, key))
+            context = key.softmax(-2).transpose(-1, -2) @ value
+            heads = plain + (query.softmax(-1) @ context).transpose(1, 2)
         if self.how == "in place":
             heads *= self.gate(states).sigmoid().unflatten(-1, (4, -1))
         self.side = side = heads.flatten(2)
@@ -385,14 +405,38 @@ class Router(nn.Module):
 
 
 class Shift(nn.Module):
-    """An MLP that also reads the token before."""
+    """An MLP that also reads the token that is `distance` before, or behind if it is negative."""
+
+    def __init__(self, distance: int = 1) -> None:
+        super().__init__()
+        self.inner = nn.Linear(32, 32)
+        self.distance = distance
+
+    def forward(self, states: Tensor) -> Tensor:
+        other = torch.zeros_like(states)
+        if self.distance > 0:
+            other[:, self.distance :] = states[:, : -self.distance]
+        else:
+            other[:, : self.distance] = states[:, -self.distance :]
+        return self.inner(states + other).tanh()
+
+
+class ShiftedAttention(Attention):
+    """Attention that adds the state of the second token before, past its softmax."""
+
+    def forward(self, states: Tensor) -> Tensor:
+        return super().forward(states) + states.roll(2, dims=1)
+
+
+class Scale(nn.Module):
+    """A factor for every number of a state, 0 before training."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.inner = nn.Linear(32, 32)
+        self.factor = nn.Parameter(torch.zeros(32))
 
     def forward(self, states: Tensor) -> Tensor:
-        return self.inner(states + states.roll(1, dims=1)).tanh()
+        return states * self.factor
 
 
 class Mixed(nn.Module):
@@ -429,6 +473,46 @@ class Mixed(nn.Module):
         return states + self.mlp(states + leak)
 
 
+class Convolution(nn.Module):
+    """A convolution over tokens, and an output projection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.out = nn.Conv1d(32, 32, 3, padding=1), nn.Linear(32, 32)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.out(self.mix(states.transpose(1, 2)).transpose(1, 2))
+
+
+def silenced(block: Mixed) -> Mixed:
+    """Return a block that adds nothing as yet: its output projections are 0."""
+    for layer in (block.attention.out, block.mlp[-1]):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    return block
+
+
+def silent() -> Mixed:
+    return silenced(Mixed())
+
+
+def scaled() -> nn.Module:
+    """Return a block whose parts are multiplied by 0 as yet."""
+    mlp = nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.Linear(64, 32), Scale())
+    return Mixed(nn.Sequential(Attention(), Scale()), mlp)
+
+
+class Adapted(Mixed):
+    """A block with an adapter beside its MLP that adds nothing as yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adapter = Scale()
+
+    def forward(self, states: Tensor) -> Tensor:
+        return super().forward(states) + self.adapter(states)
+
+
 def shared() -> nn.Module:
     """Return a block that runs one module twice, so that a hook on it would act twice."""
     module = Unused(drop=False)
@@ -458,6 +542,7 @@ def layer(*, norm_first: bool) -> Callable[[], nn.Module]:
 WHOLE = Sites(norm="pre", attn_out="attention", mlp_out="mlp", head="attention.out")
 BEHIND = Sites(norm="pre", attn_out="attention", head="attention.out")
 HEADLESS = Sites(norm="pre", attn_out="attention", mlp_out="mlp")
+ALONE = Sites(norm="pre", mlp_out="mlp")
 
 TOWERS: dict[str, tuple[Callable[[], nn.Module], Sites]] = {
     "fast path": (
@@ -490,5 +575,25 @@ TOWERS: dict[str, tuple[Callable[[], nn.Module], Sites]] = {
     "router": (tower(lambda: Mixed(mlp=Router())), WHOLE),
     "router first": (tower(lambda: Mixed(Router())), Sites(norm="pre", mlp_out="mlp")),
     "shift": (tower(lambda: Mixed(mlp=Shift())), BEHIND),
+    **{
+        f"shift by {distance}": (tower(lambda d=distance: Mixed(mlp=Shift(d))), BEHIND)
+        for distance in (2, 3, 4, 5, 6, 7, 8, -1, -2, -3)
+    },
+    "shifted attention": (tower(lambda: Mixed(ShiftedAttention())), ALONE),
+    "features": (tower(lambda: Mixed(Attention("features"))), ALONE),
+    "nine features": (tower(lambda: Mixed(Attention("nine features"))), ALONE),
+    "both": (tower(lambda: Mixed(Attention("both"))), ALONE),
+    "signed": (tower(lambda: Mixed(Attention("signed"))), ALONE),
+    "sink": (tower(lambda: Mixed(Attention("sink"))), WHOLE),
+    "memory": (tower(lambda: Mixed(Attention("memory"))), WHOLE),
+    "window": (tower(lambda: Mixed(Attention("window"))), WHOLE),
+    "silent": (tower(silent), WHOLE),
+    "scaled": (
+        tower(scaled),
+        Sites(norm="pre", attn_out="attention", mlp_out="mlp", head="attention.0.out"),
+    ),
+    "silent linear attention": (tower(lambda: silenced(Mixed(Attention("features")))), ALONE),
+    "silent convolution": (tower(lambda: silenced(Mixed(Convolution()))), ALONE),
+    "silent adapter": (tower(Adapted), WHOLE),
 }
 """Towers of equal blocks, and the sites of each block."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import transformers
-from site_models import DECODER, IDS, Attention, Mixed, Tower
+from site_models import DECODER, IDS, Attention, Mixed, Tower, silent
 from small_models import build, word_tokenizer
 from torch import Tensor, nn
 
@@ -86,15 +86,6 @@ class Backwards(Tower):
         for block in reversed(self.blocks):
             hidden = block(hidden)
         return hidden
-
-
-def silent() -> nn.Module:
-    """Return a block that adds nothing as yet: its output projections are 0."""
-    block = Mixed()
-    for layer in (block.attention.out, block.mlp[-1]):
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
-    return block
 
 
 def linear(count: int) -> list[nn.Module]:

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from site_models import Mixed, Tower
+from small_models import word_tokenizer
 
 import negtrace
 from negtrace.encoders.huggingface import attention
 from negtrace.errors import EncoderError, NegtraceWarning
+from negtrace.tracing import begun
 from negtrace.tracing.engines import agreement
 from negtrace.tracing.engines import batch as batches
 from negtrace.tracing.engines.batch import Batch
@@ -105,14 +108,14 @@ def test_rows_that_run_together_in_another_way_are_compared_anew() -> None:
     encoder = negtrace.load("phantom", self_check=False)
     for row_tokens in (64, 4096, 4096):
         trace(encoder, PAIRS, row_tokens=row_tokens, progress=False)
-    assert len(encoder.agreements) == 2
+    assert len(encoder.agreements) == 2 + 1  # and that no statement bypasses the blocks
     handle = encoder.blocks[0].register_forward_hook(lambda *_: None)
     try:
         with pytest.warns(NegtraceWarning, match="hooks of your own"):
             trace(encoder, PAIRS, progress=False)
     finally:
         handle.remove()
-    assert len(encoder.agreements) == 3
+    assert len(encoder.agreements) == 3 + 2
 
 
 def test_a_contrast_that_overflows_is_not_the_one_that_is_compared(
@@ -146,3 +149,38 @@ def test_a_table_for_all_rows_is_cut_by_queries_and_one_for_each_row_by_rows(
     assert cut is not None
     # Two and three axes are of queries, keys and heads: they hold for all rows.
     torch.testing.assert_close(cut, last[rows] if shape[0] == 4 else last)
+
+
+class Bypassed(Tower):
+    """A tower that adds its embedded tokens to what its blocks return."""
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return super().forward(ids) + self.embed(ids)
+
+
+@pytest.mark.parametrize("method", ["exact", "attribution"])
+def test_a_tower_whose_input_bypasses_the_blocks_is_refused_before_the_trace(method: str) -> None:
+    torch.manual_seed(0)
+    encoder = negtrace.wrap(Bypassed(Mixed(), Mixed()), word_tokenizer(), name="two paths")
+    with pytest.raises(EncoderError) as refused:
+        trace(encoder, PAIRS, progress=False, method=method)
+    assert str(refused.value).startswith(
+        "two paths cannot be traced through its blocks: the other run's input: leaves the embedding"
+    )
+    assert "trace(..., self_check=False)" in str(refused.value)
+    assert trace(encoder, PAIRS, progress=False, method=method, self_check=False).patched.size
+
+
+def test_the_path_of_the_input_is_measured_once_for_the_same_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(begun, "require_no_bypass", lambda encoder: asked.append(encoder.name))
+    encoder = negtrace.load("phantom", self_check=False)
+    for direction in ("noising", "denoising"):
+        trace(encoder, PAIRS[:1], direction=direction, progress=False)
+    assert len(asked) == 1
+    with torch.no_grad():
+        next(encoder.model.parameters()).mul_(1.01)
+    trace(encoder, PAIRS[:1], progress=False)
+    assert len(asked) == 2

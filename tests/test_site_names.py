@@ -6,15 +6,16 @@ from contextlib import contextmanager
 import pytest
 import torch
 import transformers
-from site_models import CASES, IDS, TOWERS, Attention, Case, Mixed, Sites, Tower
+from site_models import CASES, IDS, TOWERS, Attention, Case, Mixed, Shift, Sites, Tower
 from small_models import build, word_tokenizer
 from torch import Tensor, nn
 from torch.overrides import _len_torch_function_stack
 
+from negtrace.encoders.block_calls import ATTENDED, SHORTEST, moved_tokens, still_tokens
 from negtrace.encoders.check import check_structure
 from negtrace.encoders.sites import BlockSites, find_sites
 from negtrace.encoders.wrap import wrap
-from negtrace.errors import SiteError
+from negtrace.errors import EncoderError, SiteError
 
 ATTENDING = [name for name, case in CASES.items() if any(block.head for block in case.sites)]
 
@@ -24,7 +25,7 @@ def names_of(case: Case) -> list[str]:
 
 
 def sites_of(model: nn.Module, names: list[str]) -> tuple[BlockSites, ...]:
-    return find_sites(model, names, lambda ids: run(model, ids), IDS)
+    return find_sites(model, names, lambda ids: run(model, ids), [IDS])
 
 
 def run(model: nn.Module, ids: Tensor = IDS) -> Tensor:
@@ -64,6 +65,72 @@ def test_sites_of_towers_of_plain_torch(name: str) -> None:
 def test_heads_whose_numbers_are_not_neighbours_are_no_slices() -> None:
     tower = Tower(Mixed(Attention("interleaved")))
     assert sites_of(tower, ["blocks.0"])[0].head is None
+
+
+@pytest.mark.parametrize("name", ATTENDING)
+def test_attention_that_adds_nothing_as_yet_is_attention(name: str) -> None:
+    case = CASES[name]
+    model, names = case.make(), names_of(case)
+    heads = [sites.head for sites in sites_of(model, names) if sites.head]
+    for head in heads:
+        for weight in model.get_submodule(head).parameters():
+            torch.nn.init.zeros_(weight)
+    before = {k: (v.data_ptr(), v.clone()) for k, v in model.named_parameters()}
+    found = sites_of(model, names)
+    assert [within(*pair) for pair in zip(names, found, strict=True)] == list(case.sites)
+    for name, value in model.named_parameters():
+        pointer, numbers = before[name]
+        assert value.data_ptr() == pointer
+        assert torch.equal(value, numbers)
+
+
+@pytest.mark.parametrize("count", range(SHORTEST, 40))
+def test_a_still_token_is_at_every_distance_behind_a_moved_one(count: int) -> None:
+    moved, still = moved_tokens(count), still_tokens(count)
+    assert {*moved, *still, ATTENDED} == {*range(count)}
+    distances = {s - m for s in still for m in moved}
+    assert distances.issuperset(range(1, count))
+    assert distances.issuperset(range(-1, 5 - count, -1))
+
+
+def test_a_site_is_what_it_is_in_statements_of_two_lengths() -> None:
+    """The shorter one has 10 tokens, so it cannot show what is 12 tokens apart."""
+    torch.manual_seed(0)
+    tower = Tower(Mixed(), Mixed(mlp=Shift(12)))
+    encoder = wrap(tower, word_tokenizer(), max_tokens=64)
+    assert [block.mlp_out for block in encoder.block_sites] == ["blocks.0.mlp", None]
+    assert "Shift mixes tokens" in encoder.block_sites[1].lacking["mlp_out"]
+    assert [block.attn_out for block in encoder.block_sites] == [
+        "blocks.0.attention",
+        "blocks.1.attention",
+    ]
+    short = wrap(tower, word_tokenizer(), max_tokens=12)
+    assert short.block_sites[1].mlp_out == "blocks.1.mlp"
+
+
+class Moody(Tower):
+    """A tower that fails from some forward on, inside its second block."""
+
+    fails = False
+
+    def __init__(self) -> None:
+        super().__init__(Mixed(), Mixed())
+        self.blocks[1].register_forward_pre_hook(self.maybe_fail)
+
+    def maybe_fail(self, *_: object) -> None:
+        if self.fails:
+            raise KeyError("position 12")
+
+
+@pytest.mark.parametrize("ask", ["block_sites", "heads", "reads_one_layer"])
+def test_what_a_model_raises_while_it_is_measured_is_an_error_of_negtrace(ask: str) -> None:
+    tower = Moody()
+    encoder = wrap(tower, word_tokenizer(), name="moody")
+    tower.fails = True
+    with pytest.raises(EncoderError, match=r"moody: while .* measured, .*KeyError: 'position 12'"):
+        getattr(encoder, ask)
+    with pytest.raises(EncoderError, match=r"negtrace\.wrap\(module, tokenizer, encode="):
+        getattr(encoder, ask)
 
 
 @contextmanager
@@ -148,6 +215,15 @@ TOWER_REASONS = {
     "mixing twice": ("mlp_out", "Attention mixes tokens, which no MLP does"),
     "leak": ("mlp_out", "Sequential reads attention otherwise than from the stream"),
     "mlp first": ("mlp_out", "Sequential runs before attention, which may read it"),
+    "shift by 2": ("mlp_out", "Shift mixes tokens, which no MLP does"),
+    "shifted attention": ("attn_out", "ShiftedAttention mixes tokens by more than attention"),
+    "features": (
+        "attn_out",
+        "it mixes tokens with Attention, not with attention (its softmax does",
+    ),
+    "nine features": ("head", "its softmax does not weigh the values of tokens"),
+    "signed": ("head", "it mixes tokens with Attention, not with attention (no softmax over all"),
+    "silent convolution": ("attn_out", "it mixes tokens with Convolution, not with attention"),
 }
 
 
@@ -199,14 +275,14 @@ def test_attention_that_cannot_be_seen_is_called_so() -> None:
 
 def test_a_statement_that_is_too_short_is_refused() -> None:
     tower = Tower(Mixed())
-    found = find_sites(tower, ["blocks.0"], tower, IDS[:, :3])
-    assert "the shape (1, 3, 32)" in found[0].lacking["mlp_out"]
+    found = find_sites(tower, ["blocks.0"], tower, [IDS[:, :4]])
+    assert "the shape (1, 4, 32)" in found[0].lacking["mlp_out"]
 
 
 def test_a_block_that_runs_twice_is_refused() -> None:
     tower = Tower(Mixed())
     block = tower.blocks[0]
-    found = find_sites(tower, ["blocks.0"], lambda ids: block(block(tower.embed(ids))), IDS)
+    found = find_sites(tower, ["blocks.0"], lambda ids: block(block(tower.embed(ids))), [IDS])
     assert "it runs 2 times in a forward" in found[0].lacking["attn_out"]
 
 
@@ -219,7 +295,7 @@ class Halved(Mixed):
 
 def test_a_block_whose_states_change_their_shape_is_refused() -> None:
     tower = Tower(Halved())
-    found = find_sites(tower, ["blocks.0"], lambda ids: tower.blocks[0](tower.embed(ids)), IDS)
+    found = find_sites(tower, ["blocks.0"], lambda ids: tower.blocks[0](tower.embed(ids)), [IDS])
     assert "Halved returns no states of the shape (1, 9, 32)" in found[0].lacking["attn_out"]
 
 
@@ -258,9 +334,9 @@ def test_nothing_is_left_behind(fails: int) -> None:
 
     if fails:
         with pytest.raises(RuntimeError, match="out of memory"):
-            find_sites(model, ["blocks.0", "blocks.1"], encode, IDS)
+            find_sites(model, ["blocks.0", "blocks.1"], encode, [IDS])
     else:
-        find_sites(model, ["blocks.0", "blocks.1"], encode, IDS)
+        find_sites(model, ["blocks.0", "blocks.1"], encode, [IDS])
     assert forwards == (fails or 2)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert _len_torch_function_stack() == 0

@@ -18,6 +18,7 @@ from .call_layout import recorded_calls as recorded_calls
 from .check import CheckItem as CheckItem
 from .check import CheckReport as CheckReport
 from .check import check_structure as check_structure
+from .check import require_no_bypass as require_no_bypass
 from .hooks import Capture as Capture
 from .hooks import Edit as Edit
 from .hooks import HookSite as HookSite

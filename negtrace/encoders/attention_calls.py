@@ -2,8 +2,11 @@
 
 No architecture is named here. `AttentionCalls` sees the torch functions that a forward calls. It
 recognises `scaled_dot_product_attention`, the fused function of `torch.nn.MultiheadAttention`, and
-a softmax over the last axis whose result is multiplied by values. The softmax of a router over
-experts may look the same: whether tokens reach each other is for the caller to measure.
+a softmax over the last axis whose result is multiplied by values. The result may be changed on the
+way, as long as it is a pattern: no weight is negative, and those of a query sum to 1, or to less
+where a sink takes the rest. The softmax of a router over experts or of linear attention over
+features looks the same: whether the values are those of tokens, and whether tokens reach each
+other, is for the caller to measure.
 """
 
 __all__ = ["AttentionCall", "AttentionCalls", "with_changed"]
@@ -21,6 +24,9 @@ FUSED = "multi_head_attention_forward"
 SOFTMAX = "softmax"
 PRODUCTS = ("matmul", "__matmul__", "bmm", "einsum")
 
+TOLERANCE = 1e-3
+"""Rounding of the weights of a pattern."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttentionCall:
@@ -34,6 +40,8 @@ class AttentionCall:
     """Axis of `output` that counts the queries."""
     heads: int
     """Number of heads; 0 where one fused operation holds them."""
+    values: Tensor
+    """What is weighted, [key, rest]; a copy."""
 
     @property
     def fused(self) -> bool:
@@ -95,32 +103,39 @@ class AttentionCalls(TorchFunctionMode):
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         tensors = [value for value in _flat((*args, *kwargs.values())) if isinstance(value, Tensor)]
-        if name == DOT_PRODUCT:
+        if name in (DOT_PRODUCT, FUSED):
+            values = kwargs["value"] if "value" in kwargs else args[2]
+            if name == FUSED:
+                return self._recorded(result, result[0], 0, 0, _by_key(values, 0))
             heads = tensors[0].shape[:-2].numel()
-            return self._recorded(result, result, query_axis=result.ndim - 2, heads=heads)
-        if name == FUSED:
-            return self._recorded(result, result[0], query_axis=0, heads=0)
+            return self._recorded(result, result, result.ndim - 2, heads, _by_key(values, -2))
         if not isinstance(result, Tensor):
             return result
         weights = next((value for value in tensors if id(value) in self._weights), None)
         if weights is not None and name in PRODUCTS:
-            axis = _query_axis(name, args, weights, result)
-            if axis is not None:
+            product = _product(name, args, tensors, weights, result)
+            if product and _is_pattern(weights):
                 heads = weights.shape[:-2].numel()
-                return self._recorded(result, result, query_axis=axis, heads=heads)
+                return self._recorded(result, result, product[0], heads, product[1])
         elif _is_over_keys(name, args, kwargs, result) or (
             weights is not None and result.shape[-2:-1] == _queries(weights)
         ):
             self._weights[id(result)] = result
         return result
 
-    def _recorded(self, result: Any, output: Tensor, *, query_axis: int, heads: int) -> Any:
+    def _recorded(
+        self, result: Any, output: Tensor, query_axis: int, heads: int, values: Tensor
+    ) -> Any:
         """Record a call, and return its result or what replaces it."""
         index = len(self.calls)
         # A copy, since a model may go on to write into the tensor.
         self.calls.append(
             AttentionCall(
-                at=next(self._clock), output=output.clone(), query_axis=query_axis, heads=heads
+                at=next(self._clock),
+                output=output.clone(),
+                query_axis=query_axis,
+                heads=heads,
+                values=values.clone(),
             )
         )
         earlier = self._replacing[index] if index < len(self._replacing) else None
@@ -149,15 +164,41 @@ def _is_over_keys(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], resu
     return name == SOFTMAX and result.ndim > 1 and axis in (-1, result.ndim - 1)
 
 
-def _query_axis(name: str, args: tuple[Any, ...], weights: Tensor, result: Tensor) -> int | None:
-    """Return the axis of a product that counts the queries; None if it contracts no keys."""
+def _is_pattern(weights: Tensor) -> bool:
+    """Return whether no weight is negative, and those of each query sum to 1 or less."""
+    negative, more = weights < -TOLERANCE, weights.sum(-1) > 1 + TOLERANCE
+    return not bool(negative.any() | more.any())
+
+
+def _by_key(values: Tensor, axis: int) -> Tensor:
+    """Return values as [key, rest]."""
+    return values.movedim(axis, 0).flatten(1)
+
+
+def _product(
+    name: str, args: tuple[Any, ...], tensors: Sequence[Tensor], weights: Tensor, result: Tensor
+) -> tuple[int, Tensor] | None:
+    """Return the axis of a product that counts the queries, and its values by key.
+
+    None if it contracts no keys.
+    """
     if name != "einsum":
-        return result.ndim - 2 if args[0] is weights else None
-    operands = list(_flat(args[1:]))
+        values = tensors[-1]
+        is_first = tensors[0] is weights and len(tensors) == 2
+        return (result.ndim - 2, _by_key(values, -2)) if is_first and values.ndim > 1 else None
     terms, arrow, out = str(args[0]).replace(" ", "").partition("->")
+    operands = list(_flat(args[1:]))
     if not arrow or "." in terms:
         return None
-    term = terms.split(",")[next(i for i, value in enumerate(operands) if value is weights)]
+    by_term = list(zip(terms.split(","), operands, strict=True))
+    term = next(term for term, value in by_term if value is weights)
     query, key = term[-2], term[-1]
+    others = [
+        _by_key(value, other.index(key))
+        for other, value in by_term
+        if value is not weights and key in other
+    ]
     # The last axis must be that of the values, so that the numbers of one head are neighbours.
-    return out.index(query) if query in out and key not in out and out[-1] not in term else None
+    if not others or query not in out or key in out or out[-1] in term:
+        return None
+    return out.index(query), others[0]

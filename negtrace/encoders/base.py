@@ -33,6 +33,9 @@ NO_BOUND = 1 << 20
 PROBE = "There is no abnormality in the chest."
 """A statement of several tokens, run to measure the structure of a tower."""
 
+LONG_PROBE = f"The heart is of normal size, and the bones of the chest are intact. {PROBE} {PROBE}"
+"""A longer one, in which tokens that are further apart may be mixed."""
+
 
 def weights_digest(module: nn.Module) -> str:
     """Return the SHA-256 of a module's state: names, types, shapes and bytes, in name order.
@@ -236,16 +239,41 @@ class Encoder(ABC):
     def block_sites(self) -> tuple[BlockSites, ...]:
         """Sites inside every block, measured when they are first asked for.
 
+        They are those that statements of two lengths show, where the model reads the longer one.
         They are measured in float32 whatever the model's precision: in half precision, rounding
         hides whether two sums are equal.
+
+        Raises:
+            EncoderError: when the model raises anything.
         """
-        with widened(self.model), torch.autocast(self.device.type, enabled=False):
-            return find_sites(self.model, self.block_names, self.encode, self.probe)
+        with (
+            widened(self.model),
+            torch.autocast(self.device.type, enabled=False),
+            self.guarded("its sites were measured"),
+        ):
+            return find_sites(self.model, self.block_names, self.encode, self._probes())
+
+    def _probes(self) -> list[Int[Tensor, "1 _"]]:
+        """Return the token ids of the probe, and of a longer one if the model reads it."""
+        [tokens] = self.tokenize([LONG_PROBE])
+        longer = torch.tensor([tokens.ids], device=self.device)
+        if not self.probe.shape[1] < longer.shape[1] <= self.max_tokens:
+            return [self.probe]
+        try:
+            with evaluating(self.model), torch.inference_mode(), self.guarded("a long probe ran"):
+                self.encode(longer)
+        except EncoderError:  # more tokens than it has positions for, though no setting says so
+            return [self.probe]
+        return [self.probe, longer]
 
     @cached_property
     def reads_one_layer(self) -> bool:
-        """True if the embedding is read from the last block alone; measured."""
-        with evaluating(self.model):
+        """True if the embedding is read from the last block alone; measured.
+
+        Raises:
+            EncoderError: when the model raises anything.
+        """
+        with evaluating(self.model), self.guarded("the layers that are read were measured"):
             return reads_one_layer(self.blocks, self.encode, self.probe, row_axis=self.row_axis)
 
     @property

@@ -1,12 +1,25 @@
 """Calls of the modules inside the blocks of a tower, recorded in a plain and in a changed forward.
 
 In the changed forward, every block gets its own input of the plain one, changed at the tokens
-`MOVED`. The module that may be its attention returns what it returned there, changed at `MOVED`;
+`moved`. The module that may be its attention returns what it returned there, changed at `moved`;
 inside it, the weighted values are those of the plain forward, changed at the token `ATTENDED`. So
 all blocks are measured at once, each as if it were alone.
+
+Nothing is changed at the tokens `still`. The two sets are irregular: at every distance there is a
+still token behind a moved one, so a module that mixes tokens at some distances alone is seen too.
 """
 
-__all__ = ["ATTENDED", "MOVED", "NONE", "STILL", "Call", "Forward", "Start", "record_calls"]
+__all__ = [
+    "ATTENDED",
+    "NONE",
+    "SHORTEST",
+    "Call",
+    "Forward",
+    "Start",
+    "moved_tokens",
+    "record_calls",
+    "still_tokens",
+]
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,16 +35,23 @@ from torch.utils.hooks import RemovableHandle
 from negtrace.encoders.attention_calls import AttentionCall, AttentionCalls, with_changed
 from negtrace.encoders.hooks import Edit, input_edited, with_hidden
 
-MOVED = slice(0, None, 2)
-"""Tokens at which the inputs of blocks are changed; every other one, so that neighbours differ."""
-
 ATTENDED = 1
 """Token at which the output of attention is changed."""
 
-STILL = slice(3, None, 2)
-"""Tokens at which nothing is changed."""
+SHORTEST = 5
+"""Tokens of the shortest statement in which moved and still ones are at every distance."""
 
 NONE = torch.empty(0)
+
+
+def still_tokens(count: int) -> list[int]:
+    """Return the tokens of a statement at which nothing is changed."""
+    return sorted({3, count - 2, count - 1})
+
+
+def moved_tokens(count: int) -> list[int]:
+    """Return the tokens of a statement at which the inputs of blocks are changed."""
+    return [token for token in range(count) if token not in (ATTENDED, *still_tokens(count))]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +66,11 @@ class Call:
     """First tensor among its arguments; empty where there is none."""
     output: Tensor
     """Tensor it returned; empty where it returned none."""
+
+    @property
+    def kind(self) -> str:
+        """Class of the module."""
+        return type(self.module).__name__
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,7 +148,7 @@ def _output_moved(module: nn.Module, states: Tensor) -> RemovableHandle:
 
 
 def _moved(states: Float[Tensor, "1 token width"]) -> Float[Tensor, "1 token width"]:
-    return with_changed(states, 1, range(states.shape[1])[MOVED])
+    return with_changed(states, 1, moved_tokens(states.shape[1]))
 
 
 class _Recorder:

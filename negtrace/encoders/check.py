@@ -1,6 +1,6 @@
 """Check of an encoder's structure: its states hold the whole statement."""
 
-__all__ = ["CheckItem", "CheckReport", "check_structure"]
+__all__ = ["CheckItem", "CheckReport", "check_structure", "require_no_bypass"]
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -85,6 +85,30 @@ def check_structure(
     """
     with exclusive(encoder.model):  # hooks of another thread are not the user's
         return _report(encoder, then)
+
+
+def require_no_bypass(encoder: Encoder) -> None:
+    """Raise an EncoderError where a statement reaches the embedding by more than the blocks.
+
+    The short form of `check_structure` for a trace: three forwards of a short statement. What else
+    it checks, a trace finds out by itself: it compares patched rows with plain forwards, and asks
+    for the sites that it patches.
+    """
+    tokens = encoder.tokenize(STATEMENTS)
+    if len(tokens[0]) != len(tokens[1]) or len(tokens[0]) > encoder.max_tokens:
+        return
+    with torch.inference_mode(), evaluating(encoder.model), encoder.guarded("its input was traced"):
+        base, other = (torch.tensor([row.ids], device=encoder.device) for row in tokens)
+        (base_states, _), (source, source_text) = _plain(encoder, base), _plain(encoder, other)
+        items = [_states(encoder, base_states, base)]
+        if items[0].holds:
+            items.append(_whole_state(encoder, source, base, source_text))
+    failed = [f"{item.name}: {item.detail}" for item in items if not item.holds]
+    if failed:
+        raise EncoderError(
+            f"{encoder.name} cannot be traced through its blocks: {'; '.join(failed)}. Name other "
+            "modules as the blocks, or go on without this check: trace(..., self_check=False)"
+        )
 
 
 def _report(encoder: Encoder, then: Callable[[Encoder], Iterator[CheckItem]] | None) -> CheckReport:

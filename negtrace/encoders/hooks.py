@@ -29,6 +29,7 @@ __all__ = [
     "widened",
     "with_hidden",
     "with_items",
+    "zeros_filled",
 ]
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -362,6 +363,29 @@ def _runs_widened(model: nn.Module) -> bool:
     except Exception:  # code of any model can raise anything
         return False
     return True
+
+
+@contextmanager
+def zeros_filled(modules: Iterable[nn.Module]) -> Iterator[bool]:
+    """Give every weight that is 0 throughout other numbers, and afterwards put its own data back.
+
+    So a block that adds nothing as yet shows what it is made of. The numbers are always the same.
+    Yields True if there was such a weight.
+    """
+    weights = [
+        (weight, weight.data)
+        for weight in dict.fromkeys(each for module in modules for each in module.parameters())
+        if weight.is_floating_point() and weight.numel() and not weight.any()
+    ]
+    draws = torch.Generator().manual_seed(0)
+    try:
+        for weight, data in weights:
+            numbers = torch.randn(data.shape, generator=draws) / max(1, *data.shape[-1:]) ** 0.5
+            weight.data = numbers.to(data)
+        yield bool(weights)
+    finally:
+        for weight, data in weights:
+            weight.data = data
 
 
 @contextmanager

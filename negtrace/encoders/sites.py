@@ -1,49 +1,54 @@
 """Sites inside the blocks of a tower, found by running a probe.
 
 No architecture is named here. One forward records the input and output of every submodule of a
-block, and every attention that runs in it. Two submodules make up what a block adds, by one of two
-identities:
-
-* pre-norm: `resid_pre + attn_out + mlp_out = resid_post`;
-* post-norm: `norm(norm(resid_pre + attn_out) + mlp_out) = resid_post`.
+block, and every attention that runs in it. Two submodules make up what a block adds; `block_parts`
+finds them.
 
 A second forward shows what these two are. In it, the input of every block is changed at some
 tokens and the output of its attention at one other token (`block_calls`). The first module is
 attention if it changes at these tokens alone: then tokens reach each other through a softmax over
-tokens and in no other way. The second is an MLP if it treats each token alone. A convolution, a
-state space or a recurrence is neither.
+tokens and in no other way. The values that it weighs are those of tokens: each changes if its own
+token does, and only then. The second is an MLP if it treats each token alone. A convolution, a
+state space, a recurrence or linear attention is neither.
+
+Statements of several lengths are run, and a site is what it is in all of them. Where a block adds
+nothing as yet, since weights such as an output projection are 0, it is measured once more with
+other numbers in their place.
 
 The heads are the input of a linear map that equals the outputs of the heads side by side. Where
 they are normalised, gated or combined before it, `head` is not offered.
 """
 
-__all__ = ["INNER", "BlockSites", "find_sites"]
+__all__ = ["INNER", "BlockSites", "Norm", "find_sites"]
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import product
-from typing import Literal
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from negtrace.encoders.attention_calls import AttentionCall
-from negtrace.encoders.block_calls import ATTENDED, NONE, STILL, Call, Forward, Start, record_calls
-from negtrace.encoders.hooks import evaluating
+from negtrace.encoders.block_calls import (
+    ATTENDED,
+    NONE,
+    Call,
+    Forward,
+    Start,
+    record_calls,
+    still_tokens,
+)
+from negtrace.encoders.block_parts import Norm, Parts, add_up, parts_of, rounding_of, same
+from negtrace.encoders.hooks import evaluating, zeros_filled
 
 INNER = ("attn_out", "mlp_out", "head")
 """The sites inside a block."""
 
-SHORTEST = 4
-"""Tokens of the shortest probe in which some move, one is attended and some are still."""
-
 LISTED = 6
 """Blocks that a reason names at most."""
-
-Norm = Literal["pre", "post"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,47 +74,87 @@ class BlockSites:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Parts:
-    """Two modules of a block that make up what it adds to the residual stream."""
+class _Measurement:
+    """Sites of all blocks in a statement, and what they were measured by."""
 
-    whole: Call
-    """The call of the block."""
-    norm: Norm
-    mixer: Call
-    """The one that should be attention."""
-    mlp: Call
+    plain: Forward
+    parts: Mapping[str, Parts | str]
+    sites: Sequence[BlockSites]
 
 
 def find_sites(
     model: nn.Module,
     block_names: Sequence[str],
     encode: Callable[[Tensor], Tensor],
-    ids: Int[Tensor, "1 token"],
+    probes: Sequence[Int[Tensor, "1 _"]],
 ) -> tuple[BlockSites, ...]:
     """Return the sites of every block; `lacking` holds the reason for each one that is not found.
 
     Args:
         model: the module that holds the blocks.
         block_names: names of the blocks as in `model.named_modules()`.
-        encode: runs the text tower on token ids, twice.
-        ids: token ids of a statement to run.
+        encode: runs the text tower on token ids, twice for each statement, and twice more where
+            weights are 0 throughout and a site is lacking.
+        probes: token ids of statements of several lengths to run.
     """
     modules = dict(model.named_modules())
     blocks = {name: modules[name] for name in block_names}
-    with _uncompiled(), evaluating(model), torch.inference_mode():
-        plain = record_calls(blocks, lambda: encode(ids))
-        parts = {name: _parts(plain, name, block) for name, block in blocks.items()}
+    with _uncompiled(), evaluating(model):
+        found = [_sites_in(blocks, partial(encode, ids)) for ids in probes]
+    sites = [_in_all(each) for each in zip(*found, strict=True)]
+    return tuple(_with_alternatives(each, block_names, sites) for each in sites)
+
+
+def _sites_in(blocks: Mapping[str, nn.Module], run: Callable[[], Tensor]) -> list[BlockSites]:
+    """Return the sites of every block in one statement."""
+    measured = _measure(blocks, run)
+    lacking = [blocks[n] for n, s in zip(blocks, measured.sites, strict=True) if s.lacking]
+    with zeros_filled(lacking) as filled:
+        again = _measure(blocks, run) if filled else measured
+    sites = []
+    for name, site, other in zip(blocks, measured.sites, again.sites, strict=True):
+        parts = again.parts[name]
+        holds = not isinstance(parts, str) and add_up(measured.plain, name, parts)
+        sites.append(other if holds and site.lacking.keys() >= other.lacking.keys() else site)
+    return sites
+
+
+def _measure(blocks: Mapping[str, nn.Module], run: Callable[[], Tensor]) -> _Measurement:
+    """Run a plain and a changed forward, and return the sites of every block."""
+    with torch.inference_mode():
+        plain = record_calls(blocks, run)
+        parts = {name: parts_of(plain, name, block) for name, block in blocks.items()}
         starts = {
             name: Start(block=each.whole, mixer=each.mixer)
             for name, each in parts.items()
-            if isinstance(each, _Parts)
+            if isinstance(each, Parts)
         }
         replacing = [call if _is_in(call, starts) else None for call in plain.attention]
-        changed = record_calls(blocks, lambda: encode(ids), starts, replacing)
-    measured = [_of_block(name, parts[name], plain, changed) for name in block_names]
-    calls = [call for name in block_names for call in plain.inner(name)]
-    sites = _with_equal_heads(measured, calls)
-    return tuple(_with_alternatives(each, block_names, sites) for each in sites)
+        changed = record_calls(blocks, run, starts, replacing)
+    sites = [_of_block(name, parts[name], plain, changed) for name in blocks]
+    calls = [call for name in blocks for call in plain.inner(name)]
+    return _Measurement(plain=plain, parts=parts, sites=_with_equal_heads(sites, calls))
+
+
+def _in_all(measured: Sequence[BlockSites]) -> BlockSites:
+    """Return what the sites of a block are in every statement."""
+    first, *others = measured
+    lacking = dict(first.lacking)
+    for other in others:
+        for site in INNER:
+            if site in lacking:
+                continue
+            if site in other.lacking:
+                lacking[site] = other.lacking[site]
+            elif (first.module(site), first.norm) != (other.module(site), other.norm):
+                names = f"{first.module(site)} or {other.module(site)}"
+                lacking[site] = f"it is {names}, as the length of a statement decides"
+    return replace(
+        first,
+        **{site: None for site in INNER if site in lacking},
+        heads=0 if "head" in lacking else first.heads,
+        lacking=lacking,
+    )
 
 
 def _is_in(call: AttentionCall, starts: Mapping[str, Start]) -> bool:
@@ -124,101 +169,22 @@ def _uncompiled() -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if compiler else nullcontext()
 
 
-def _parts(plain: Forward, name: str, block: nn.Module) -> _Parts | str:
-    """Return the two modules that make up what a block adds, or the reason why there are none."""
-    kind = type(block).__name__
-    own = [call for call in plain.calls[name] if call.name == name]
-    if len(own) != 1:
-        return f"it runs {len(own)} times in a forward; expected once"
-    whole = own[0]
-    shape = tuple(whole.input.shape)
-    if len(shape) != 3 or shape[0] != 1 or shape[1] < SHORTEST:
-        return (
-            f"its states have the shape {shape} where sites are measured; expected "
-            f"[1, token, width] with {SHORTEST} tokens or more"
-        )
-    if whole.input.shape != whole.output.shape:
-        return f"{kind} returns no states of the shape {shape} that it is given"
-    inner = plain.inner(name)
-    identity = _identity(whole, inner, block)
-    ended = [call.at for call in plain.attention if whole.started < call.at < whole.ended]
-    if identity is not None:
-        norm, first, second = identity
-        # Where an MLP runs first, or beside attention, it ends before any attention does.
-        if norm == "pre" and ended and first.ended < min(ended) < second.ended:
-            first, second = second, first
-        return _Parts(whole=whole, norm=norm, mixer=first, mlp=second)
-    ran = "" if ended else "; no attention is seen in it (no softmax over all tokens)"
-    alone = [call for call in _candidates(whole, inner, block) if _adds(whole, call)]
-    if alone:
-        return f"{_kind(alone[0])} alone makes up what {kind} adds{ran}"
-    return (
-        f"no two modules inside {kind} add up to what it adds to its input, before or behind a "
-        f"norm{ran}"
-    )
-
-
-def _adds(whole: Call, *parts: Call) -> bool:
-    """Return whether a block returns its input plus what some of its modules return."""
-    total = whole.input
-    for part in parts:
-        total = total + part.output
-    return _same(total, whole.output)
-
-
-def _candidates(whole: Call, inner: Sequence[Call], block: nn.Module) -> list[Call]:
-    """Return the calls that may be summands of the block's output, the outer modules first."""
-    prefix = len(whole.name) + 1
-    outermost = {name: rank for rank, (name, _) in enumerate(block.named_modules())}
-    candidates = [call for call in inner if call.output.shape == whole.output.shape]
-    return sorted(candidates, key=lambda call: outermost[call.name[prefix:]])
-
-
-def _identity(
-    whole: Call, inner: Sequence[Call], block: nn.Module
-) -> tuple[Norm, Call, Call] | None:
-    """Return the identity that holds with its two modules, in the order in which they end."""
-    before, after = whole.input, whole.output
-    ordered = _candidates(whole, inner, block)
-    pairs = [(a, m) for a, m in product(ordered, ordered) if a.ended < m.ended]
-    for first, second in pairs:
-        if _adds(whole, first, second):
-            return "pre", first, second
-    for first, second in pairs:
-        for middle in _norms_of(before + first.output, inner):
-            if any(_same(last, after) for last in _norms_of(middle + second.output, inner)):
-                return "post", first, second
-    return None
-
-
-def _norms_of(total: Tensor, inner: Sequence[Call]) -> Iterator[Tensor]:
-    """Yield the outputs of the modules whose input was `total`."""
-    for call in inner:
-        if call.output.shape == total.shape and _same(call.input, total):
-            yield call.output
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    return bool((one - other).abs().max().item() <= _rounding(other))
-
-
-def _rounding(states: Tensor) -> float:
-    # Indices, such as those of the tokens that are attended to, are not rounded.
-    eps = torch.finfo(states.dtype).eps if states.is_floating_point() else 0.0
-    return 64 * eps * states.abs().max().item()
-
-
-def _of_block(name: str, parts: _Parts | str, plain: Forward, changed: Forward) -> BlockSites:
+def _of_block(name: str, parts: Parts | str, plain: Forward, changed: Forward) -> BlockSites:
     """Return the sites of a block, given its parts or the reason why it has none."""
     if isinstance(parts, str):
         return BlockSites(lacking=dict.fromkeys(INNER, parts))
     inner = plain.inner(name)
     differ = _differences(inner, changed.inner(name), parts.whole.input.shape[1])
-    attention = _attention(parts, plain.attention, changed.attention)
+    carrying = _carrying(parts, plain.attention, changed.attention)
+    weighing = all(_weighs_tokens(*calls, parts.whole.input.shape[1]) for calls in carrying)
+    attention = [call for call, _ in carrying] if weighing else []
     projection, heads, no_head = _heads(parts, attention, inner)
-    no_attention = _no_attention(parts, attention, inner, differ)
+    no_attention = (
+        _no_attention(parts, attention, inner, differ)
+        if weighing
+        else f"it mixes tokens with {parts.mixer.kind}, not with attention (its softmax does not "
+        "weigh the values of tokens)"
+    )
     reasons = {
         "attn_out": no_attention,
         "mlp_out": _no_mlp(parts, inner, differ),
@@ -245,17 +211,27 @@ def _with_equal_heads(sites: list[BlockSites], calls: Sequence[Call]) -> list[Bl
     return [replace(s, head=None, heads=0, lacking=why | {**s.lacking}) for s in sites]
 
 
-def _attention(
-    parts: _Parts, plain: Sequence[AttentionCall], changed: Sequence[AttentionCall]
-) -> list[AttentionCall]:
-    """Return the attention inside a part of a block that carries a change from token to token."""
+def _carrying(
+    parts: Parts, plain: Sequence[AttentionCall], changed: Sequence[AttentionCall]
+) -> list[tuple[AttentionCall, AttentionCall]]:
+    """Return the softmaxes inside a part of a block that carry a change from token to token."""
+    still = still_tokens(parts.whole.input.shape[1])
     return [
-        call
+        (call, other)
         for call, other in zip(plain, changed, strict=False)
         if parts.whole.started < call.at < parts.mixer.ended
         and call.output.shape == other.output.shape
-        and _differ(call.side_by_side()[None], other.side_by_side()[None])[STILL].any()
+        and call.queries > max(still)
+        and _differ(call.side_by_side()[None], other.side_by_side()[None])[still].any()
     ]
+
+
+def _weighs_tokens(call: AttentionCall, other: AttentionCall, tokens: int) -> bool:
+    """Return whether the values are those of tokens, before or behind some that are not."""
+    if call.values.shape != other.values.shape or len(call.values) < tokens:
+        return False
+    differ, still = _differ(call.values[None], other.values[None]), still_tokens(tokens)
+    return any(not part[still].any() for part in (differ[:tokens], differ[-tokens:]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -266,9 +242,14 @@ class _Difference:
     output: Bool[Tensor, " token"]
 
     @property
+    def still_output(self) -> bool:
+        """True if the output differs at tokens at which no block's input is changed."""
+        return bool(self.output[still_tokens(len(self.output))].any())
+
+    @property
     def mixes(self) -> bool:
         """True if the call carries a change to tokens that are not changed."""
-        return bool(self.output[STILL].any()) and not bool(self.input[STILL].any())
+        return self.still_output and not self.input[still_tokens(len(self.input))].any().item()
 
 
 def _differences(
@@ -295,22 +276,22 @@ def _differ(
     one: Float[Tensor, "1 token width"], other: Float[Tensor, "1 token width"]
 ) -> Bool[Tensor, " token"]:
     gaps = (one - other)[0].abs().amax(-1)
-    return ~(gaps <= max(_rounding(one), _rounding(other)))
+    return ~(gaps <= max(rounding_of(one), rounding_of(other)))
 
 
 def _no_attention(
-    parts: _Parts,
+    parts: Parts,
     attention: Sequence[AttentionCall],
     inner: Sequence[Call],
     differ: Mapping[str, _Difference],
 ) -> str | None:
     """Return why the first part of a block is not attention; None if it is."""
     part = differ.get(parts.mixer.name)
-    kind = _kind(parts.mixer)
+    kind = parts.mixer.kind
     if part is None:
         return f"{kind} does not hold states [1, token, width]"
     mixers = [c for c in inner if c.ended <= parts.mixer.ended and _mixes(c, differ)]
-    mixer = _kind(min(mixers, key=lambda call: call.started)) if mixers else kind
+    mixer = min(mixers, key=lambda call: call.started).kind if mixers else kind
     if not attention:
         other = _other_implementation(inner)
         if other:
@@ -318,10 +299,10 @@ def _no_attention(
                 f"{mixer} runs attention as {other!r}, which cannot be observed; load the model "
                 "with attn_implementation='sdpa' or 'eager'"
             )
-        if not part.output[STILL].any():
+        if not part.still_output:
             return f"{kind} mixes no tokens, as attention does"
         return f"it mixes tokens with {mixer}, not with attention (no softmax over all tokens)"
-    if part.output[STILL].any():
+    if part.still_output:
         return f"{mixer} mixes tokens by more than attention, a softmax over tokens"
     if not part.output[ATTENDED]:
         return f"what {kind} adds does not come from the attention that runs in the block"
@@ -341,32 +322,32 @@ def _other_implementation(inner: Sequence[Call]) -> str | None:
     return None
 
 
-def _no_mlp(parts: _Parts, inner: Sequence[Call], differ: Mapping[str, _Difference]) -> str | None:
+def _no_mlp(parts: Parts, inner: Sequence[Call], differ: Mapping[str, _Difference]) -> str | None:
     """Return why the second part of a block is no MLP; None if it treats each token alone."""
-    part, kind = differ.get(parts.mlp.name), _kind(parts.mlp)
+    part, kind = differ.get(parts.mlp.name), parts.mlp.kind
     if parts.mlp.ended < parts.mixer.ended:
         return f"{kind} runs before attention, which may read it; a patch takes it to be added last"
-    if part is None or part.output[STILL].any():
+    if part is None or part.still_output:
         mixers = [c for c in inner if c.started > parts.mixer.ended and _mixes(c, differ)]
         mixer = min(mixers, key=lambda call: call.started) if mixers else parts.mlp
-        return f"{_kind(mixer)} mixes tokens, which no MLP does"
+        return f"{mixer.kind} mixes tokens, which no MLP does"
     if part.output[ATTENDED]:
         return f"{kind} reads attention otherwise than from the stream, so it is not the MLP alone"
     return None
 
 
 def _heads(
-    parts: _Parts, attention: Sequence[AttentionCall], inner: Sequence[Call]
+    parts: Parts, attention: Sequence[AttentionCall], inner: Sequence[Call]
 ) -> tuple[str | None, int, str | None]:
     """Return the output projection and its number of heads, or the reason why there are none."""
     # A convolution of kernel 1, as GPT-2 has it, is a linear map too.
     linear = [c for c in inner if c.ended <= parts.mixer.ended and _is_linear(c)]
     for projection in reversed(linear):
         for call in attention:
-            if not call.fused and _same(call.side_by_side(), projection.input[0]):
+            if not call.fused and same(call.side_by_side(), projection.input[0]):
                 return projection.name, call.heads, None
     if not linear or any(call.fused for call in attention):
-        reason = f"{_kind(parts.mixer)} runs as one fused operation that calls no "
+        reason = f"{parts.mixer.kind} runs as one fused operation that calls no "
         return None, 0, reason + "output projection, so its heads cannot be reached by hooks"
     return (
         None,
@@ -374,10 +355,6 @@ def _heads(
         f"the input of {linear[-1].name} is not the outputs of the heads side by side: they are "
         "normalised, gated or combined before it",
     )
-
-
-def _kind(call: Call) -> str:
-    return type(call.module).__name__
 
 
 def _is_linear(call: Call) -> bool:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.check import require_no_bypass
+from negtrace.encoders.hooks import hooks_in
 from negtrace.pairs.pair import Pair, as_sequence, with_public_ids
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.provenance import Dropped, Provenance
@@ -143,10 +145,20 @@ def _agreement(sweep: Sweep, config: TraceConfig, engine: Engine, digest: str) -
     An estimate needs no route, unless it is verified.
     """
     exact = isinstance(engine, Exact)
+    if config.self_check:
+        _require_no_bypass(sweep.encoder, digest)
     if not config.self_check or not (exact or config.verify):
         return Agreement(route=FASTEST, cells=0, gap=0.0, rejected={})
     agreement = fastest_route(sweep, digest)
     return agreement if exact else replace(agreement, scores={})
+
+
+def _require_no_bypass(encoder: Encoder, digest: str) -> None:
+    """Check that statements go through the blocks alone, once for the same weights and hooks."""
+    key = "no bypass", digest, *hooks_in(encoder.model)
+    if key not in encoder.agreements:
+        require_no_bypass(encoder)
+        encoder.agreements[key] = True
 
 
 def _settings(
