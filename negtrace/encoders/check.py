@@ -94,7 +94,7 @@ def require_no_bypass(encoder: Encoder) -> None:
     it checks, a trace finds out by itself: it compares patched rows with plain forwards, and asks
     for the sites that it patches.
     """
-    tokens = encoder.tokenize(STATEMENTS)
+    tokens = encoder.tokenize(_statements(encoder)[:2])
     if len(tokens[0]) != len(tokens[1]) or len(tokens[0]) > encoder.max_tokens:
         return
     with torch.inference_mode(), evaluating(encoder.model), encoder.guarded("its input was traced"):
