@@ -108,26 +108,19 @@ def test_a_site_is_what_it_is_in_statements_of_two_lengths() -> None:
     assert short.block_sites[1].mlp_out == "blocks.1.mlp"
 
 
-class Moody(Tower):
-    """A tower that fails from some forward on, inside its second block."""
-
-    fails = False
-
-    def __init__(self) -> None:
-        super().__init__(Mixed(), Mixed())
-        self.blocks[1].register_forward_pre_hook(self.maybe_fail)
-
-    def maybe_fail(self, *_: object) -> None:
-        if self.fails:
-            raise KeyError("position 12")
-
-
 @pytest.mark.parametrize("ask", ["block_sites", "heads", "reads_one_layer"])
-def test_what_a_model_raises_while_it_is_measured_is_an_error_of_negtrace(ask: str) -> None:
-    tower = Moody()
-    encoder = wrap(tower, word_tokenizer(), name="moody")
-    tower.fails = True
-    with pytest.raises(EncoderError, match=r"moody: while .* measured, .*KeyError: 'position 12'"):
+def test_what_an_encoder_raises_while_it_is_measured_is_an_error_of_negtrace(
+    ask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = wrap(Tower(Mixed(), Mixed()), word_tokenizer(), name="moody")
+
+    def encode(_: Tensor) -> Tensor:
+        raise KeyError("position 12")
+
+    monkeypatch.setattr(encoder, "encode", encode)
+    with pytest.raises(
+        EncoderError, match=r"moody: while .* measured, Tower raised KeyError: 'pos"
+    ):
         getattr(encoder, ask)
     with pytest.raises(EncoderError, match=r"negtrace\.wrap\(module, tokenizer, encode="):
         getattr(encoder, ask)
