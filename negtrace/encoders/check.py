@@ -12,9 +12,10 @@ from torch import Tensor
 
 from negtrace._messages import listed
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.block_parts import Norm
 from negtrace.encoders.guard import exclusive
 from negtrace.encoders.hooks import Capture, captured, evaluating, hooks_in, input_edited, replayed
-from negtrace.encoders.sites import BlockSites, Norm
+from negtrace.encoders.sites import BlockSites
 from negtrace.encoders.structure import ROUNDING
 from negtrace.errors import EncoderError, NegtraceError
 from negtrace.pairs.tokens import Tokens

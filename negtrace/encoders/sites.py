@@ -19,7 +19,7 @@ The heads are the input of a linear map that equals the outputs of the heads sid
 they are normalised, gated or combined before it, `head` is not offered.
 """
 
-__all__ = ["INNER", "BlockSites", "Norm", "find_sites"]
+__all__ = ["INNER", "BlockSites", "find_sites"]
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
