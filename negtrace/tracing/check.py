@@ -40,10 +40,10 @@ def _patched_scores(encoder: Encoder) -> Iterator[CheckItem]:
     """Yield the result of comparing patched scores with plain forwards."""
     prepared, dropped = prepare(encoder, _pairs(encoder), corruption_named("swap"), "token")
     if not prepared:
-        reasons = "; ".join(dict.fromkeys(drop.reason for drop in dropped)) or (
+        why = "; ".join(dict.fromkeys(drop.reason for drop in dropped)) or (
             f"the model reads {encoder.max_tokens} tokens at most"
         )
-        yield CheckItem(name="patched scores", holds=True, detail=f"not compared: {reasons}")
+        yield CheckItem(name="patched scores", holds=True, detail=f"not compared: {why}")
         return
     contrasts = [contrast for each in prepared for contrast in each.contrasts]
     sweep = Sweep(
