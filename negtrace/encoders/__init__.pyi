@@ -42,7 +42,6 @@ from .lora import write_adapter as write_adapter
 from .options import Dtype as Dtype
 from .options import TextReadOut as TextReadOut
 from .pooled import pooled as pooled
-from .token_types import type_inputs as type_inputs
 from .settings_digest import settings_digest as settings_digest
 from .token_types import type_inputs as type_inputs
 from .tokenizing import ReadOut as ReadOut

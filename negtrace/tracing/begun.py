@@ -145,11 +145,11 @@ def _agreement(sweep: Sweep, config: TraceConfig, engine: Engine, digest: str) -
     An estimate needs no route, unless it is verified.
     """
     exact = isinstance(engine, Exact)
-    if config.self_check:
+    agreement = Agreement(route=FASTEST, cells=0, gap=0.0, rejected={})
+    if config.self_check and (exact or config.verify):
+        agreement = fastest_route(sweep, digest)
+    if config.self_check:  # of a model that draws random numbers, the route says so before
         _require_no_bypass(sweep.encoder, digest)
-    if not config.self_check or not (exact or config.verify):
-        return Agreement(route=FASTEST, cells=0, gap=0.0, rejected={})
-    agreement = fastest_route(sweep, digest)
     return agreement if exact else replace(agreement, scores={})
 
 
