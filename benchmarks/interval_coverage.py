@@ -81,16 +81,16 @@ class Population:
 
 
 POPULATIONS = (
-    Population(name="\\|d\\| lognormal (.5)", sigma=0.5),
-    Population(name="\\|d\\| lognormal (.75)"),
-    Population(name="\\|d\\| lognormal (1)", sigma=1.0),
-    Population(name="effect falls with \\|d\\| (-.5)", correlation=-0.5),
-    Population(name="effect rises with \\|d\\| (.5)", correlation=0.5),
-    Population(name="effect rises, \\|d\\| lognormal (1)", sigma=1.0, correlation=0.5),
-    Population(name="effect rises with \\|d\\| (.7)", correlation=0.7),
+    Population(name="|d| lognormal (.5)", sigma=0.5),
+    Population(name="|d| lognormal (.75)"),
+    Population(name="|d| lognormal (1)", sigma=1.0),
+    Population(name="effect falls with |d| (-.5)", correlation=-0.5),
+    Population(name="effect rises with |d| (.5)", correlation=0.5),
+    Population(name="effect rises, |d| lognormal (1)", sigma=1.0, correlation=0.5),
+    Population(name="effect rises with |d| (.7)", correlation=0.7),
     Population(name="effect skewed", sigma=0.5, skewed=True),
     Population(name="noise in the scores", noisy=True),
-    Population(name="effect skewed, rises with \\|d\\| (.4)", correlation=0.4, skewed=True),
+    Population(name="effect skewed, rises with |d| (.4)", correlation=0.4, skewed=True),
 )
 
 
@@ -304,7 +304,8 @@ def _renamed(cte: CTE, chosen: np.ndarray) -> CTE:
 
     names = ("clean", "corrupt", "patched", "roles", "negated")
     arrays = {name: getattr(cte, name)[chosen] for name in names}
-    return replace(cte, **arrays, differing=None, ids=tuple(f"{n:04}" for n in range(len(chosen))))
+    ids = tuple(f"{n:04}" for n in range(len(chosen)))
+    return replace(cte, **arrays, differing=None, ids=ids, public_ids=None)
 
 
 def _covers(cte: CTE, method: str, truth: np.ndarray, seed: int) -> np.ndarray:
@@ -325,7 +326,7 @@ def tables(found: Mapping[str, Any]) -> Iterator[str]:
             [[name, *(r[n]["negtrace"]["covers"] for n in PAIRS)] for name, r in rows.items()],
         )
         if aggregate == "ratio_of_means":
-            shown = rows["effect rises with \\|d\\| (.5)"]
+            shown = rows["effect rises with |d| (.5)"]
             yield _table(
                 ["pairs", *map(str, PAIRS)],
                 [[name, *(shown[n][name]["covers"] for n in PAIRS)] for name in METHODS],
