@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.toy import ToyEncoder
 from negtrace.encoders.wrap import wrap
-from negtrace.errors import SiteError, TraceError, UnknownNameError
+from negtrace.errors import EncoderError, SiteError, TraceError, UnknownNameError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.radiology import radiology_pairs
@@ -236,6 +236,6 @@ def test_the_model_comes_back_untouched(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(encoder.blocks[1], "forward", broken)
     before = left_behind(encoder)
-    with pytest.raises(RuntimeError, match="broken"):
+    with pytest.raises(EncoderError, match="raised RuntimeError: broken"):
         head_selectivity(encoder, [SWAPPED])
     assert left_behind(encoder) == before

@@ -160,13 +160,17 @@ class ModuleEncoder(Encoder):
         replaced by the one before it.
         """
         count, before, plain = ids.shape[1], -1, ids.clone()
+        first: tuple[int, ...] = ()
         for _ in range(count):
             positions = read_out_of(self.blocks, self._encode, plain, row_axis=self.row_axis)
-            if len(positions) != 1 or positions[0] in (0, before, count - 1):
+            if len(positions) != 1 or positions[0] in (0, count - 1):
+                return positions
+            if positions[0] == before:
                 break
+            first = first or positions
             [before] = positions
             plain[0, before] = plain[0, before - 1]
-        return positions
+        return first
 
     def _prefix(self, encode_at: EncodeAt) -> PrefixAttention:
         from negtrace.encoders.huggingface.attention import HFPrefixAttention
