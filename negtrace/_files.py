@@ -228,6 +228,11 @@ def require_writable(folder: Path) -> None:
         ) from error
 
 
+def exists(path: Path) -> bool:
+    """Tell whether there is a file or folder. `Path.exists` raises an error for too long a name."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def is_file(path: Path) -> bool:
     """Tell whether there is a file. `Path.is_file` raises an error for too long a name."""
     return os.path.isfile(path)  # noqa: PTH113

@@ -39,7 +39,17 @@ def settings_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def data_dir() -> Path:
     """Folder of the public data; in CI its absence is a failure, elsewhere a stated skip."""
     default = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("NEGTRACE_DATA", default))
+    return _present(Path(os.environ.get("NEGTRACE_DATA", default)))
+
+
+@pytest.fixture(scope="session")
+def cases_dir(data_dir: Path) -> Path:
+    """Folder of the sentences that others found hard, beside the public data."""
+    return _present(data_dir.parent / "cases")
+
+
+def _present(folder: Path) -> Path:
+    """Return a folder; in CI its absence is a failure, elsewhere a stated skip."""
     if not folder.is_dir():
         reason = f"no public data at {folder}; set NEGTRACE_DATA to its folder"
         if os.environ.get("CI"):

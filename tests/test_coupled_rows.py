@@ -19,9 +19,9 @@ from torch import nn
 
 import negtrace
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.digests import settings_digest
 from negtrace.encoders.hooks import evaluating
 from negtrace.encoders.huggingface.text import TextEncoder
-from negtrace.encoders.settings_digest import settings_digest
 from negtrace.encoders.wrap import wrap
 from negtrace.errors import EncoderError
 from negtrace.pairs.anchor import Anchor

@@ -6,7 +6,8 @@ import torch
 from small_encoders import ENCODERS, bert, clip
 from torch import nn
 
-from negtrace.encoders.base import Encoder, weights_digest
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.digests import weights_digest
 from negtrace.encoders.hooks import HookSite, captured, edited, evaluating, replayed
 from negtrace.errors import NegtraceWarning
 from negtrace.pairs.radiology import radiology_pairs

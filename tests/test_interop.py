@@ -17,7 +17,8 @@ from small_encoders import TEXT, bert, build, clip, word_tokenizer
 from torch import nn
 
 import negtrace
-from negtrace.encoders.base import Encoder, weights_digest
+from negtrace.encoders.base import Encoder
+from negtrace.encoders.digests import weights_digest
 from negtrace.errors import (
     EncoderError,
     NegtraceError,

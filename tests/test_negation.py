@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from linear_time import assert_linear
 
 from negtrace.errors import LanguageError
 from negtrace.language.cues import find_cues, read_cues
@@ -277,15 +278,7 @@ def test_any_text_can_be_read(text: str, parts: list[str]) -> None:
     ],
 )
 def test_find_cues_takes_linear_time(words: str) -> None:
-    def seconds(text: str) -> float:
-        start = time.perf_counter()
-        find_cues(text)
-        return time.perf_counter() - start
-
-    count = 100_000 // len(words.split())
-    part, whole = words * (count // 10), words * count
-    fastest = min(seconds(part) for _ in range(3))
-    assert seconds(whole) < 40 * fastest + 0.5
+    assert_linear(find_cues, words, 100_000)
 
 
 def test_both_halves_of_the_negex_kit_are_answered_equally_well(data_dir: Path) -> None:

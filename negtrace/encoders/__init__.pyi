@@ -19,6 +19,7 @@ from .check import CheckItem as CheckItem
 from .check import CheckReport as CheckReport
 from .check import check_structure as check_structure
 from .check import require_no_bypass as require_no_bypass
+from .digests import settings_digest as settings_digest
 from .hooks import Capture as Capture
 from .hooks import Edit as Edit
 from .hooks import HookSite as HookSite
@@ -42,6 +43,5 @@ from .lora import write_adapter as write_adapter
 from .options import Dtype as Dtype
 from .options import TextReadOut as TextReadOut
 from .pooled import pooled as pooled
-from .settings_digest import settings_digest as settings_digest
 from .token_types import type_inputs as type_inputs
 from .tokenizing import ReadOut as ReadOut

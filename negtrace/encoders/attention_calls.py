@@ -41,7 +41,7 @@ class AttentionCall:
     heads: int
     """Number of heads; 0 where one fused operation holds them."""
     values: Tensor
-    """What is weighted, [key, rest]; a copy."""
+    """Values that are weighted, [key, rest]; a copy."""
 
     @property
     def fused(self) -> bool:

@@ -1,10 +1,9 @@
 """Encoder: the contract of every model that can be traced."""
 
-__all__ = ["NO_BOUND", "PROBE", "Encoder", "EncoderDescription", "Unit", "weights_digest"]
+__all__ = ["NO_BOUND", "PROBE", "Encoder", "EncoderDescription", "Unit"]
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from negtrace.encoders.batching import batched, batches_by_length
 from negtrace.encoders.call_layout import BlockCall, CallLayout, measured_layout, recorded_calls
+from negtrace.encoders.digests import weights_digest
 from negtrace.encoders.guard import guarded
 from negtrace.encoders.hooks import HookSite, evaluating, widened
 from negtrace.encoders.key_value_cache import PrefixAttention
@@ -35,40 +35,6 @@ PROBE = "There is no abnormality in the chest."
 
 LONG_PROBE = f"The heart is of normal size, and the bones of the chest are intact. {PROBE} {PROBE}"
 """A longer one, in which tokens that are further apart may be mixed."""
-
-
-def weights_digest(module: nn.Module) -> str:
-    """Return the SHA-256 of a module's state: names, types, shapes and bytes, in name order.
-
-    Raises:
-        EncoderError: when a part of the state is neither a tensor nor made of tensors.
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        for tensor in _plain_tensors(name, value):
-            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-            flat = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _plain_tensors(name: str, value: object) -> Iterator[Tensor]:
-    """Yield the tensors in a part of a state; a quantized one as its integers and its values."""
-    if isinstance(value, Tensor) and value.is_quantized:
-        yield value.int_repr()
-        yield value.dequantize()
-    elif isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from _plain_tensors(name, part)
-    elif isinstance(value, int | float | bool | torch.dtype | None):
-        yield torch.frombuffer(bytearray(repr(value).encode()), dtype=torch.uint8)
-    else:
-        raise EncoderError(
-            f"the model's state holds {type(value).__name__} at {name}; expected tensors, so its "
-            "weights have no digest. Load the model without that kind of quantization"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

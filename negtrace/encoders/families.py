@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from negtrace._files import is_file, is_folder
+from negtrace._files import exists
 from negtrace._messages import one_of
 from negtrace._registry import Registry
 from negtrace.encoders.base import Encoder
@@ -39,7 +39,7 @@ class LoadRequest:
     def folder(self) -> Path | None:
         """The local folder that was named; None for a name."""
         path = Path(self.name_or_path)
-        return path if is_file(path) or is_folder(path) else None
+        return path if exists(path) else None
 
     def holds(self, file: str) -> bool:
         """Return whether a folder was named that holds this file."""

@@ -49,7 +49,7 @@ Edit = Callable[[Tensor], Tensor]
 """Maps a state [run token width] to the one that is used instead."""
 
 _UNTRIED: WeakKeyDictionary[nn.Module, WeakMethod[Callable[[], object]]] = WeakKeyDictionary()
-"""What runs a model that was not widened yet."""
+"""Methods that run models which were not widened yet."""
 _KEPT: WeakSet[nn.Module] = WeakSet()
 """Models in half precision that do not run in float32."""
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from typing_extensions import override
 
-from negtrace._files import is_file, is_folder
+from negtrace._files import exists
 from negtrace.encoders.base import PROBE, Encoder, EncoderDescription
 from negtrace.encoders.families import FAMILIES, Family, LoadRequest
 from negtrace.encoders.guard import reason_of
@@ -254,4 +254,4 @@ def _source_of(source: str) -> tuple[str, dict[str, str]]:
 def _shown(source: str) -> str:
     """Return the name of a model in results: of a folder the last part, as its path is private."""
     path = Path(source.removeprefix("local-dir:"))
-    return path.resolve().name if is_folder(path) or is_file(path) else source
+    return path.resolve().name if exists(path) else source

@@ -18,7 +18,7 @@ OFFER = (
     "...]}, with one number and one span of characters for each token; or a tokenizer of "
     "transformers"
 )
-"""What a tokenizer must offer, for messages."""
+"""Demand on a tokenizer, for messages."""
 
 
 class ReadText(NamedTuple):

@@ -22,7 +22,6 @@ from negtrace.encoders.guard import exclusive, guarded, guards
 from negtrace.encoders.hooks import evaluating, try_widened, widened
 from negtrace.encoders.key_value_cache import PrefixAttention
 from negtrace.encoders.pooled import PooledStates, pooled
-from negtrace.encoders.sites import BlockSites
 from negtrace.encoders.structure import (
     is_causal,
     only_device,
@@ -142,12 +141,6 @@ class ModuleEncoder(Encoder):
         # Half precision rounds a sum in another order to another number.
         with widened(self.model) as some:
             return some and is_causal(self.blocks, self._encode, ids, row_axis=self.row_axis)
-
-    @property
-    @override
-    def block_sites(self) -> tuple[BlockSites, ...]:
-        with self.guarded("its sites were measured"):
-            return super().block_sites
 
     def _measured_rule(self, ids: Int[Tensor, "1 token"]) -> ReadOut:
         """Return the read-out of the tower, measured on a statement."""

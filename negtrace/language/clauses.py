@@ -280,33 +280,28 @@ class Clauses:
         behind = match.last
         if bisect_left(self.verbs, begin) == bisect_left(self.verbs, match.first):
             # No verb in front of the cue: the next one belongs to its own clause.
-            verb = bisect_left(self.verbs, behind)
-            behind = self.verbs[verb] if verb < len(self.verbs) else len(self.words.lower)
-        index = bisect_left(self.openings, behind)
-        if index == len(self.openings):
-            return len(self.words.lower), ""
-        return self.openings[index], "another clause"
+            behind = self._next(self.verbs, behind)
+        return self._next(self.openings, behind), "another clause"
+
+    def _next(self, places: Sequence[int], begin: int) -> int:
+        """Return the first of some words from one on, or the text's end."""
+        index = bisect_left(places, begin)
+        return places[index] if index < len(places) else len(self.words.lower)
 
     def _verb(self, begin: int) -> _End:
-        index = bisect_left(self.verbs, begin)
-        if index == len(self.verbs):
-            return len(self.words.lower), ""
-        return self.verbs[index], self.words.lower[self.verbs[index]]
+        verb = self._next(self.verbs, begin)
+        return verb, "".join(self.words.lower[verb : verb + 1])
 
     def _comma(self, begin: int) -> _End:
         """Return the comma that closes an insertion: "the left, but not the right, lung"."""
-        index = bisect_left(self.commas, begin)
-        if index == len(self.commas):
-            return len(self.words.lower), ""
-        return self.commas[index], ","
+        return self._next(self.commas, begin), ","
 
     def _pause(self, begin: int) -> _End:
         """Return the first comma if "and" follows it, as in "no mass, and good drainage".
 
         In a list, such as "no mass, node, and cyst", the first comma is another one.
         """
-        index = bisect_left(self.commas, begin)
-        comma = self.commas[index] if index < len(self.commas) else len(self.words.lower)
+        comma = self._next(self.commas, begin)
         followed = self.words.lower[comma + 1 : comma + 2] == ["and"]
         return (comma, ", and") if followed else (len(self.words.lower), "")
 

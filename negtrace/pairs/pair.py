@@ -15,8 +15,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, cast
 
+from typing_extensions import override
+
+from negtrace._lazy import LazySequence
 from negtrace._messages import excerpt
 from negtrace.errors import PairError
 from negtrace.language.cues import Cue, find_cues, subject_of, subject_span
@@ -186,21 +189,20 @@ def with_public_ids(pairs: Sequence[Pair]) -> Sequence[Pair]:
     return _PublicPairs(pairs)
 
 
-class _PublicPairs(Sequence[Pair]):
+class _PublicPairs(LazySequence[Pair]):
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self._pairs = pairs
 
     def __len__(self) -> int:
         return len(self._pairs)
 
-    @overload
-    def __getitem__(self, index: int) -> Pair: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Pair]: ...
-    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
-        if isinstance(index, slice):
-            return [_public(pair) for pair in self._pairs[index]]
+    @override
+    def item(self, index: int) -> Pair:
         return _public(self._pairs[index])
+
+    @override
+    def items(self, index: slice) -> list[Pair]:
+        return list(map(_public, self._pairs[index]))
 
     def __iter__(self) -> Iterator[Pair]:
         return map(_public, self._pairs)

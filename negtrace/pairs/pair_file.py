@@ -6,11 +6,12 @@ import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, overload
+from typing import Any, BinaryIO, Literal
 
 from typing_extensions import override
 
 from negtrace._files import is_file
+from negtrace._lazy import LazySequence
 from negtrace.errors import PairError
 from negtrace.pairs.jsonl import anchor_of_row, checked_lines, read_pairs
 from negtrace.pairs.pair import Pair
@@ -22,7 +23,7 @@ _DIGEST = 32
 """Bytes of a digest."""
 
 
-class PairFile(Sequence[Pair]):
+class PairFile(LazySequence[Pair]):
     """The pairs of a JSONL file, checked once, then read again wherever they are used.
 
     What was found out about each pair is kept in a hundred bytes: its cue, subject and digests.
@@ -57,15 +58,13 @@ class PairFile(Sequence[Pair]):
     def __len__(self) -> int:
         return len(self._starts)
 
-    @overload
-    def __getitem__(self, index: int) -> Pair: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Pair]: ...
     @override
-    def __getitem__(self, index: int | slice) -> Pair | list[Pair]:
-        if isinstance(index, slice):
-            return list(self._read(range(*index.indices(len(self)))))
-        return next(self._read([range(len(self))[index]]))
+    def item(self, index: int) -> Pair:
+        return next(self._read([index]))
+
+    @override
+    def items(self, index: slice) -> list[Pair]:
+        return list(self._read(range(*index.indices(len(self)))))
 
     @override
     def __iter__(self) -> Iterator[Pair]:

@@ -11,13 +11,12 @@ import torch
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.check import require_no_bypass
-from negtrace.encoders.hooks import hooks_in
 from negtrace.pairs.pair import Pair, as_sequence, with_public_ids
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.provenance import Dropped, Provenance
 from negtrace.tracing.config import TraceConfig, refuse_to_verify
 from negtrace.tracing.corruptions.base import Corruption, corruption_named
-from negtrace.tracing.engines.agreement import Agreement, fastest_route
+from negtrace.tracing.engines.agreement import Agreement, fastest_route, model_key
 from negtrace.tracing.engines.base import Engine, engine_named
 from negtrace.tracing.engines.coupling import embedded_alone, rely_on_others
 from negtrace.tracing.engines.exact import Exact
@@ -154,8 +153,8 @@ def _agreement(sweep: Sweep, config: TraceConfig, engine: Engine, digest: str) -
 
 
 def _require_no_bypass(encoder: Encoder, digest: str) -> None:
-    """Check that statements go through the blocks alone, once for the same weights and hooks."""
-    key = "no bypass", digest, *hooks_in(encoder.model)
+    """Check that statements go through the blocks alone, once for a model as it is."""
+    key = "no bypass", model_key(encoder.model, digest)
     if key not in encoder.agreements:
         require_no_bypass(encoder)
         encoder.agreements[key] = True

@@ -104,7 +104,7 @@ class _Kept:
         self._prepared, self._finite = prepared, finite
         self.ids: list[str] = []
         self.negated: list[bool] = []
-        """Whether the true statement of each pair is the negated one."""
+        """True for each pair whose true statement is the negated one."""
         self.dropped: list[Dropped] = []
         """The other pairs."""
         for pair, kept in zip(prepared.pairs(), finite, strict=True):

@@ -16,11 +16,11 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
-from typing import overload
 
 from typing_extensions import override
 
 from negtrace._files import canonical
+from negtrace._lazy import LazySequence
 from negtrace.encoders.base import Encoder
 from negtrace.errors import AlignmentError, EncoderError, NegtraceWarning, TraceError
 from negtrace.pairs.differences import Differences, differences_note
@@ -62,7 +62,7 @@ class PreparedPair:
         return self.contrasts[0].rule
 
 
-class PreparedPairs(Sequence[PreparedPair]):
+class PreparedPairs(LazySequence[PreparedPair]):
     """Pairs that can be traced, prepared one by one where there are very many.
 
     What a trace needs to know about all of them beforehand is a few numbers a pair.
@@ -95,18 +95,12 @@ class PreparedPairs(Sequence[PreparedPair]):
     def __len__(self) -> int:
         return len(self._indices)
 
-    @overload
-    def __getitem__(self, index: int) -> PreparedPair: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[PreparedPair]: ...
     @override
-    def __getitem__(self, index: int | slice) -> PreparedPair | list[PreparedPair]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(*index.indices(len(self)))]
+    def item(self, index: int) -> PreparedPair:
         if self._held is not None:
             return self._held[index]
         if self._last is None or self._last[0] != index:
-            self._last = index, self._again(range(len(self))[index])
+            self._last = index, self._again(index)
         return self._last[1]
 
     def pair(self, index: int) -> Pair:
@@ -169,7 +163,7 @@ class PreparedContrasts(Contrasts):
         return len(self._lengths[0])
 
     @override
-    def contrast(self, index: int) -> Contrast:
+    def item(self, index: int) -> Contrast:
         owner = bisect_right(self.starts, index) - 1
         return self._prepared[owner].contrasts[index - self.starts[owner]]
 

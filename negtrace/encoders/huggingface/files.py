@@ -26,7 +26,7 @@ from transformers.utils import cached_file, is_torchvision_available
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import extract_commit_hash
 
-from negtrace._files import is_file, is_folder, write_bytes
+from negtrace._files import exists, is_folder, write_bytes
 from negtrace._json import parse_json
 from negtrace._messages import short
 from negtrace.encoders.guard import reason_of
@@ -94,8 +94,7 @@ class ModelFiles:
 
     @property
     def _local(self) -> bool:
-        path = Path(self.source)
-        return is_folder(path) or is_file(path)
+        return exists(Path(self.source))
 
     @cached_property
     def config(self) -> Any:

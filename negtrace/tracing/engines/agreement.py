@@ -13,7 +13,7 @@ states into half precision moves no limit, since a limit that wide would hide er
 takes a slower route, which repeats the operations of a plain forward.
 """
 
-__all__ = ["Agreement", "agreement_with_plain", "fastest_route", "reasons"]
+__all__ = ["Agreement", "agreement_with_plain", "fastest_route", "model_key", "reasons"]
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,11 +23,11 @@ from functools import cached_property
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.digests import settings_digest
 from negtrace.encoders.hooks import Edit, hooks_in, input_edited, widened
-from negtrace.encoders.settings_digest import settings_digest
 from negtrace.errors import EncoderError
 from negtrace.tracing.engines.cells import Cell, LayerSite, cells_of, layer_sites
 from negtrace.tracing.engines.coupling import coupled_rows, learning_calls
@@ -80,7 +80,7 @@ def fastest_route(sweep: Sweep, digest: str) -> Agreement:
     model = sweep.encoder.model
     kinds = tuple(site.kind for site in sweep.plan.sites)
     key = (
-        (digest, settings_digest(model), *hooks_in(model)),
+        model_key(model, digest),
         (sweep.direction, kinds, sweep.plan.window, sweep.row_tokens),
         _statements(sweep),
     )
@@ -91,6 +91,11 @@ def fastest_route(sweep: Sweep, digest: str) -> Agreement:
     result = agreement_with_plain(sweep, short=True)
     agreements[key] = replace(result, scores={})
     return result
+
+
+def model_key(model: nn.Module, digest: str) -> tuple[object, ...]:
+    """Return what decides a forward of a model: its weights' digest, settings and hooks."""
+    return digest, settings_digest(model), *hooks_in(model)
 
 
 def _statements(sweep: Sweep) -> tuple[object, ...]:

@@ -5,15 +5,15 @@ __all__ = ["Cells", "ContrastScores", "Contrasts", "Patching", "Sweep"]
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar, overload
+from typing import TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
-from typing_extensions import override
 
+from negtrace._lazy import LazySequence
 from negtrace._messages import one_of
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.batching import batched
@@ -45,12 +45,8 @@ class ContrastScores:
     """Score with one cell patched; NaN where there is no such cell."""
 
 
-class Contrasts(Sequence[Contrast]):
+class Contrasts(LazySequence[Contrast]):
     """Contrasts that are made where they are run; only their lengths are known beforehand."""
-
-    @abstractmethod
-    def contrast(self, index: int) -> Contrast:
-        """Return one contrast."""
 
     @property
     @abstractmethod
@@ -61,16 +57,6 @@ class Contrasts(Sequence[Contrast]):
     @abstractmethod
     def digest(self) -> str:
         """SHA-256 of tokens, groups and correspondence of every contrast."""
-
-    @overload
-    def __getitem__(self, index: int) -> Contrast: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Contrast]: ...
-    @override
-    def __getitem__(self, index: int | slice) -> Contrast | list[Contrast]:
-        if isinstance(index, slice):
-            return [self.contrast(each) for each in range(*index.indices(len(self)))]
-        return self.contrast(range(len(self))[index])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,6 +1,6 @@
-"""Digest of what decides a model's forward besides its weights: classes, settings and configs."""
+"""Digests of a model: of its weights, and of what decides its forward besides them."""
 
-__all__ = ["settings_digest"]
+__all__ = ["settings_digest", "weights_digest"]
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,9 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from negtrace.errors import EncoderError
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 _FUNCTIONS = (FunctionType, BuiltinFunctionType)
@@ -19,6 +21,40 @@ _OF_TORCH = frozenset(vars(nn.Module()))
 """Attributes that every module has, such as hooks and `training`, which a trace sets itself."""
 _LIBRARIES = ("builtins", "torch", "transformers")
 """Packages whose classes hold no settings of a model's."""
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Return the SHA-256 of a module's state: names, types, shapes and bytes, in name order.
+
+    Raises:
+        EncoderError: when a part of the state is neither a tensor nor made of tensors.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        for tensor in _plain_tensors(name, value):
+            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _plain_tensors(name: str, value: object) -> Iterator[Tensor]:
+    """Yield the tensors in a part of a state; a quantized one as its integers and its values."""
+    if isinstance(value, Tensor) and value.is_quantized:
+        yield value.int_repr()
+        yield value.dequantize()
+    elif isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _plain_tensors(name, part)
+    elif isinstance(value, int | float | bool | torch.dtype | None):
+        yield torch.frombuffer(bytearray(repr(value).encode()), dtype=torch.uint8)
+    else:
+        raise EncoderError(
+            f"the model's state holds {type(value).__name__} at {name}; expected tensors, so its "
+            "weights have no digest. Load the model without that kind of quantization"
+        )
 
 
 def settings_digest(model: nn.Module) -> str:
