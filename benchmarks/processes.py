@@ -2,8 +2,10 @@
 
     python benchmarks/processes.py --out benchmarks/results/processes.json
 
-Every process has one thread. Two processes run a shard each; then the merge reads what they have
-finished, and writes the results. Its time counts. The scores must be the same bytes.
+Of two models: the phantom, whose patched runs take about as long as its pairs take to prepare, and
+a CLIP of ViT-B/32 size with random weights, where almost all time is patched runs. Every process
+has one thread. Two processes run a shard each; then the merge reads what they have finished, and
+writes the results. Its time counts. The scores must be the same bytes.
 """
 
 import argparse
@@ -14,14 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import transformers
 from record import machine, record
 from safetensors.numpy import load_file
 
 from negtrace.encoders.base import Encoder
+from negtrace.encoders.huggingface.dual import DualEncoder
 from negtrace.encoders.load import load
 from negtrace.experiments.trace import run_shard, run_trace
 from negtrace.pairs.pair import Pair
 from negtrace.pairs.phantom import phantom_pairs
+from negtrace.pairs.radiology import radiology_pairs
+from negtrace.phantom import CHECKPOINT
 from negtrace.tracing.shard import Shard
 from negtrace.tracing.trace import trace
 
@@ -64,20 +70,32 @@ def shared(encoder: Encoder, pairs: list[Pair], out: Path) -> None:
     alone(encoder, pairs, out)
 
 
-def main() -> None:
-    """Take the best of several runs of each way in turns, and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=480)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    encoder, pairs = load("phantom"), phantom_pairs(args.pairs)
+def phantom() -> tuple[Encoder, list[Pair]]:
+    """Return the phantom and as many pairs as it has in a large benchmark."""
+    return load("phantom"), phantom_pairs(2400)
+
+
+def vit_b32() -> tuple[Encoder, list[Pair]]:
+    """Return a CLIP of ViT-B/32 size that reads the phantom's tokens, and the built-in pairs."""
+    torch.manual_seed(0)
+    small = transformers.CLIPConfig.from_pretrained(CHECKPOINT).text_config
+    text = {
+        name: getattr(small, name)
+        for name in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
+    }
+    config = transformers.CLIPConfig(text_config=text)
+    model = transformers.CLIPModel(config).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(CHECKPOINT)
+    return DualEncoder(model, tokenizer, None, name="clip-vit-b32-random"), radiology_pairs()
+
+
+def measured(encoder: Encoder, pairs: list[Pair], repeats: int) -> dict[str, object]:
+    """Return the best times of each way, taken in turns."""
     trace(encoder, pairs[:8], progress=False)
     times: dict[str, list[float]] = {"one": [], "two": [], "bare": [], "checkpoint": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for repeat in range(args.repeats):
+        for repeat in range(repeats):
             one, two = (folder / f"{way}-{repeat}" for way in ("one", "two"))
             saved = folder / f"{repeat}.partial"
             times["one"].append(seconds(alone, encoder, pairs, one))
@@ -87,17 +105,27 @@ def main() -> None:
                     seconds(trace, encoder, pairs, checkpoint=checkpoint, progress=False)
                 )
         first, second = (load_file(way / "noising.safetensors") for way in (one, two))
-    same = all(first[key].tobytes() == second[key].tobytes() for key in first)
-    best = {way: min(taken) for way, taken in times.items()}
-    found = {
-        "pairs": args.pairs,
+    best = {way: round(min(taken), 3) for way, taken in times.items()}
+    return {
+        "model": encoder.name,
+        "pairs": len(pairs),
         "seconds": best,
-        "speed_up": best["one"] / best["two"],
-        "checkpoint_overhead": best["checkpoint"] / best["bare"] - 1,
-        "identical": same,
+        "speed_up": round(best["one"] / best["two"], 3),
+        "checkpoint_overhead": round(best["checkpoint"] / best["bare"] - 1, 4),
+        "identical": all(first[key].tobytes() == second[key].tobytes() for key in first),
     }
-    record({**machine(threads=1), **found}, args.out)
-    if not same:
+
+
+def main() -> None:
+    """Measure each model, and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = [measured(*model(), args.repeats) for model in (phantom, vit_b32)]
+    record({**machine(threads=1), "rows": rows}, args.out)
+    if not all(row["identical"] for row in rows):
         raise SystemExit("two processes gave other scores than one")
 
 

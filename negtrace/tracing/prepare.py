@@ -36,6 +36,9 @@ from negtrace.tracing.positions import WHOLE, Positions, groups_of
 AT_ONCE = 2_000
 """Most pairs whose contrasts are in memory. Of more, each is prepared again where it is run."""
 
+LAST = 256
+"""Pairs prepared again that are kept, the last ones: a batch is used more than once."""
+
 LABELS = (*ROLES, WHOLE)
 """Every label of a group of positions."""
 
@@ -82,7 +85,7 @@ class PreparedPairs(LazySequence[PreparedPair]):
         self._indices = array("q")
         self._read_outs = array("q")
         self._held: list[PreparedPair] | None = []
-        self._last: tuple[int, PreparedPair] | None = None
+        self._last: dict[int, PreparedPair] = {}
         self.differing: list[Differences] = []
         """Words in which the two runs of each pair differ apart from the negation."""
         self.rules: list[str] = []
@@ -99,9 +102,11 @@ class PreparedPairs(LazySequence[PreparedPair]):
     def item(self, index: int) -> PreparedPair:
         if self._held is not None:
             return self._held[index]
-        if self._last is None or self._last[0] != index:
-            self._last = index, self._again(index)
-        return self._last[1]
+        if index not in self._last:
+            if len(self._last) == LAST:
+                del self._last[next(iter(self._last))]
+            self._last[index] = self._again(index)
+        return self._last[index]
 
     def pair(self, index: int) -> Pair:
         """Return one pair without preparing it."""
