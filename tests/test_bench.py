@@ -1,6 +1,7 @@
 """Laws of the benchmark: one option is right, positions are balanced, words give nothing away."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -335,7 +336,12 @@ def test_reports_are_written_without_text_and_read_back(
     )
     told = bench.BenchConfig(count=8, resamples=50, include_text=True)
     bench.run(phantom, told, out=tmp_path, overwrite=True)
-    assert " no " in (tmp_path / "polarity-phantom.json").read_text()
+    with_text = json.loads((tmp_path / "polarity-phantom.json").read_text())
+    assert " no " in json.dumps(with_text)
+    ids = [{item["id"] for item in each["items"]} for each in (json.loads(text), with_text)]
+    assert ids[0].isdisjoint(ids[1])  # ids of questions may name patients
+    assert all(re.fullmatch("[0-9a-f]{12}", name) for name in ids[0])
+    assert len(ids[0]) == len(ids[1])
     document = json.loads(text)
     assert set(document) == set(report_schema()["required"])
 

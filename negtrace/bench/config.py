@@ -39,7 +39,7 @@ class BenchConfig:
     confidence: float = 0.95
     """Confidence level of the intervals."""
     include_text: bool = False
-    """Include statements and paths in the report. They may identify patients."""
+    """Include statements, paths and the ids of items in the report. They may identify patients."""
 
     def __post_init__(self) -> None:
         for name in ("count", "resamples", "limit"):

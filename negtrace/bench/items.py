@@ -8,6 +8,7 @@ __all__ = ["Item", "drop_long_items", "require_any", "token_counts", "too_long"]
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from negtrace._files import canonical, sha256
 from negtrace._messages import excerpt
 from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.encoders.base import Encoder
@@ -29,7 +30,7 @@ class Item:
     """
 
     id: str
-    """Unique name. It is exported, so it must contain no statement and no image path."""
+    """Unique name. Reports hold it only where they include text."""
     anchor: Anchor
     texts: tuple[str, ...]
     """The statements, two or more."""
@@ -50,6 +51,15 @@ class Item:
                 f"item {excerpt(self.id)} has no statement at its answer, {self.answer}; "
                 f"expected 0 to {len(self.texts) - 1}"
             )
+
+    @property
+    def public_id(self) -> str:
+        """Name in reports: a part of the digest of anchor, statements and answer.
+
+        Who has the item can find it by this name; who has only the name learns nothing of it.
+        """
+        asked = [self.anchor.digest, list(self.texts), self.answer]
+        return sha256(canonical(asked)).removeprefix("sha256:")[:12]
 
 
 def drop_long_items(encoder: Encoder, items: Sequence[Item]) -> tuple[list[Item], list[Note]]:

@@ -131,11 +131,11 @@ def item_records(
     Args:
         items: the items.
         correct: by name, such as the wording, 1 for each item answered correctly and 0 for others.
-        include_text: include the statements.
+        include_text: include the statements, and the items' own ids.
     """
     return tuple(
         {
-            "id": item.id,
+            "id": item.id if include_text else item.public_id,
             "answer": item.answer,
             "right": {name: bool(values[index]) for name, values in correct.items()},
             **({"texts": {"options": list(item.texts)}} if include_text else {}),
