@@ -140,7 +140,8 @@ def _digest(path: Path) -> str:
     if not path.is_dir():
         return f"sha256:{_sha256(path)}"
     digest = hashlib.sha256()
-    for file in sorted(path.rglob("*.txt")):
+    texts = (file for ending in ("txt", "xml") for file in path.rglob(f"*.{ending}"))
+    for file in sorted(texts):
         digest.update(f"{file.relative_to(path).as_posix()} {_sha256(file)}\n".encode())
     return f"sha256:{digest.hexdigest()}"
 
@@ -263,9 +264,12 @@ class _Builder:
                 if note:
                     self._count(note)
         # Checked last, so that the first readable image of a study is taken.
-        if not self._folder.is_new(number, study.source, study.patient, study.key):
-            return _note(study, "duplicate_study", "the study occurs before")
-        return None
+        names = (study.source, study.patient, study.key)
+        view = study.image if study.image and study.image != study.key else None
+        new = self._folder.is_new(number, *names)
+        if view and self._folder.is_new(number, *names, view) and not new:
+            return _note(study, "further_view", "another view of a study that occurs before")
+        return None if new else _note(study, "duplicate_study", "the study occurs before")
 
 
 def _note(study: Study, code: str, detail: str) -> Note:

@@ -3,6 +3,7 @@
 __all__ = ["ROW_KINDS", "Composer", "Line", "RowKind"]
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from negtrace.datasets.claim_sets import wrongs
@@ -87,16 +88,16 @@ class Composer:
         alone = _only_on_its_finding(claim, context.claims)
         primary = self._sometimes_denied(context, claim, draws) if alone else claim
         # Only the existence of a finding is changed if several claims are about it.
-        false = [wrongs(primary) if alone else wrongs(primary)[:1]]
+        false = [self._false(context, primary, most=None if alone else 1)]
         facts = [claim]
         if len(false[0]) < 2:
             facts += _companions(context.claims, claim, draws)
-            false += [wrongs(fact)[:1] for fact in facts[1:]]
+            false += [self._false(context, fact, most=1) for fact in facts[1:]]
         said = [self._realizer.say(fact, context.split, draws) for fact in (primary, *facts[1:])]
         texts = [worded.text for worded in said]
         anchor = self._realizer.anchor(context, facts, texts, draws)
-        if anchor is None:
-            return _left_out("claims", _NO_OTHER_WORDS)
+        if anchor is None or not any(false):
+            return _left_out("claims", _NO_OTHER_WORDS if any(false) else _NO_WORDS)
         row: dict[str, Any] = {
             "id": f"{context.name}-{number}",
             "anchor": anchor,
@@ -110,6 +111,16 @@ class Composer:
         tags = [f"finding/{claim.finding}", f"polarity/{_polarity(primary)}"]
         tags += [f"attribute/{wrong['attribute']}" for wrong in row["wrong"]]
         return Line("claims", row, (*tags, f"options/{1 + len(row['wrong'])}"))
+
+    def _false(
+        self, context: StudyContext, claim: Claim, *, most: int | None
+    ) -> list[tuple[str, Claim]]:
+        """Return what is wrong if a claim is right, as far as the split has words for it."""
+        return [
+            (attribute, other)
+            for attribute, other in wrongs(claim)[:most]
+            if self._realizer.phrasings(other, context.split)
+        ]
 
     def _wrong(
         self,
@@ -281,7 +292,7 @@ def _plain(claims: Sequence[Claim]) -> tuple[Claim, ...]:
     """Return what affirmative equivalents can say of claims: presence, and plain absence."""
     return tuple(
         dict.fromkeys(
-            Claim(finding=c.finding, present=c.present)
+            replace(c, side=None, zone=None, severity=None, certainty=None, denied=None)
             for c in claims
             if c.present or not (c.side or c.zone or c.severity)
         )

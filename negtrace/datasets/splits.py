@@ -16,6 +16,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, get_args
 
+from negtrace.datasets.names import NamedClaim, every_name, under_name
 from negtrace.language.claims import Claim, attribute_words
 from negtrace.language.findings import VOCABULARY, Finding
 from negtrace.language.twins import claim_twins
@@ -76,7 +77,8 @@ class Splits:
     def phrasings(self, split: Split, claim: Claim) -> Iterator[tuple[str, ...]]:
         """Yield the phrasings of a claim that a split may use.
 
-        Names that mean only a kind of the finding are left out.
+        A claim of a report is phrased under the name that the report uses. In others, names that
+        mean only a kind of the finding are left out.
         """
         return (texts for texts in _wide(claim) if self.of_statement(texts[0]) == split)
 
@@ -100,13 +102,14 @@ class Splits:
         split one of them first.
         """
         assigned: dict[str, Split] = {}
-        for pool in sorted(_pools(), key=lambda pool: (len(pool), pool)):
-            have = Counter(assigned[key] for key in pool if key in assigned)
-            free = sorted(
-                (key for key in pool if key not in assigned),
-                key=lambda key: stable_hash(self.seed, key),
-            )
-            for wanted, names in ((1, reversed(self.names)), (2, self.names)):
+        pools = sorted(_pools(), key=lambda pool: (len(pool), pool))
+        order = {
+            key: stable_hash(self.seed, key) for key in {key for pool in pools for key in pool}
+        }
+        for wanted, names in ((1, self.names[::-1]), (2, self.names)):
+            for pool in pools:
+                have = Counter(assigned[key] for key in pool if key in assigned)
+                free = sorted((key for key in pool if key not in assigned), key=order.__getitem__)
                 for split in names:
                     if have[split] < wanted and free:
                         assigned[free.pop()] = split
@@ -116,13 +119,21 @@ class Splits:
 
 @lru_cache(maxsize=1)
 def _pools() -> tuple[tuple[str, ...], ...]:
-    """Return, for every finding, the frames of each kind of claim and of twins."""
+    """Return the frames of each kind of claim and of twins, of every finding and every name."""
     pools = [
         pool
         for finding in VOCABULARY.values()
         for claim in _kinds_of_claims(finding)
         for pool in (_frames(claim), _twin_frames(claim))
     ]
+    for finding, name, present in (
+        (key, name, present)
+        for key in VOCABULARY
+        for name in every_name(key)
+        for present in (True, False)
+    ):
+        claim = NamedClaim(finding=finding, present=present, name=name)
+        pools += [_frames(claim), _twin_frames(claim)]
     return tuple(dict.fromkeys(pool for pool in pools if pool))
 
 
@@ -143,13 +154,24 @@ def _kinds_of_claims(finding: Finding) -> Iterator[Claim]:
 
 
 def _wide(claim: Claim) -> Iterator[tuple[str, ...]]:
-    """Yield phrasings without names that mean only a kind of the finding."""
-    return (texts for texts in phrasings(claim) if not _narrow(claim, texts[0]))
+    """Yield phrasings under a claim's own name, or else without names of a kind of the finding."""
+    if not isinstance(claim, NamedClaim) or not claim.name:
+        return (texts for texts in phrasings(claim) if not _narrow(claim, texts[0]))
+    return filter(None, (_renamed(claim, texts) for texts in phrasings(claim)))
 
 
 def _wide_twins(claim: Claim) -> Iterator[tuple[str, str]]:
     pairs = claim_twins(claim, claim.negate())
-    return (twins for twins in pairs if not _narrow(claim, twins[0]))
+    if not isinstance(claim, NamedClaim) or not claim.name:
+        return (twins for twins in pairs if not _narrow(claim, twins[0]))
+    texts = (_renamed(claim, twins) for twins in pairs)
+    return ((twins[0], twins[1]) for twins in texts if twins)
+
+
+def _renamed(claim: NamedClaim, texts: Iterable[str]) -> tuple[str, ...]:
+    """Return texts under a claim's own name; none if it cannot be put into one of them."""
+    new = [under_name(claim.finding, claim.name, text) for text in texts]
+    return tuple(text for text in new if text) if all(new) else ()
 
 
 def _narrow(claim: Claim, text: str) -> bool:

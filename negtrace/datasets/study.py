@@ -64,23 +64,30 @@ def certain_claims(claims: Sequence[Claim]) -> tuple[list[int], int, int]:
     """Return the positions of the claims to keep, and how many findings are left out and why.
 
     The numbers are of findings in doubt, and of findings of which something is both stated and
-    denied. Of equal claims the first is kept.
+    denied. Nothing is kept of these: "Left effusion. Possible right effusion." leaves it open
+    whether there is one on the right. Of equal claims the first is kept.
 
     >>> yes, no = Claim(finding="edema", present=True), Claim(finding="edema", present=False)
     >>> certain_claims([yes, Claim(finding="mass", present=True)]), certain_claims([yes, no])
     (([0, 1], 0, 0), ([], 0, 1))
     """
-    certain = {
-        claim: position
-        for position, claim in reversed(list(enumerate(claims)))
-        if not claim.certainty
-    }
+    doubted = {claim.finding for claim in claims if claim.certainty}
+    first: dict[tuple[str | bool | None, ...], int] = {}
+    for position, claim in enumerate(claims):
+        if claim.finding not in doubted:
+            first.setdefault(_content(claim), position)
+    certain = {claims[position]: position for position in first.values()}
     present = [claim for claim in certain if claim.present]
     denials = [claim for claim in certain if claim.denied or not claim.present]
     contradicted = {denial.finding for denial in denials for c in present if _denies(denial, c)}
     kept = sorted(n for claim, n in certain.items() if claim.finding not in contradicted)
-    doubted = {claim.finding for claim in claims if claim.certainty}
     return kept, len(doubted), len(contradicted)
+
+
+def _content(claim: Claim) -> tuple[str | bool | None, ...]:
+    """Return what a claim says, under whichever name."""
+    attributes = (claim.side, claim.zone, claim.severity, claim.denied)
+    return claim.finding, claim.present, *attributes
 
 
 def _denies(denial: Claim, present: Claim) -> bool:

@@ -5,6 +5,7 @@ __all__ = ["Phrasing", "Realizer", "SeededDraws", "StudyContext", "TwinStatement
 import re
 from collections.abc import Sequence, Set
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from negtrace.datasets.claim_sets import wrongs
@@ -93,6 +94,7 @@ class Realizer:
         self._config = config
         self._splits = splits
         self.phrasings = lru_cache(maxsize=_CACHED * 3)(self._phrasings)
+        self.forms = lru_cache(maxsize=_CACHED * 3)(self._forms)
         self.twins = lru_cache(maxsize=_CACHED * 3)(self._twins)
         self.cue = lru_cache(maxsize=1 << 14)(_cue)
         self._in_frame = lru_cache(maxsize=_CACHED * 8)(self._phrasings_in_frame)
@@ -101,6 +103,10 @@ class Realizer:
         """Return phrasings of a claim, at most `_MOST`, in the same order for each attribute."""
         texts = self._splits.phrasings(split, claim)
         return _thinned([Phrasing(frame(forms[0]), forms) for forms in texts])
+
+    def _forms(self, claim: Claim, split: Split) -> tuple[str, ...]:
+        """Return every text of the phrasings of a claim."""
+        return tuple(text for phrasing in self.phrasings(claim, split) for text in phrasing.texts)
 
     def _phrasings_in_frame(self, claim: Claim, split: Split, key: str) -> tuple[Phrasing, ...]:
         """Return the phrasings of a claim in one frame, or all phrasings if there are none."""
@@ -184,16 +190,13 @@ class Realizer:
         sentence = context.study.sentences[context.study.claims.index(fact)]
         if _letters(sentence) not in spoken and self.may_quote(sentence, context.split):
             return sentence
-        phrasings = self.phrasings(fact, context.split)
-        fresh = [
-            text
-            for phrasing in phrasings
-            for text in phrasing.texts
-            if _letters(text) not in spoken
-        ]
-        return fresh[draws.below(len(fresh))] if fresh else None
+        choices = self.forms(fact, context.split)
+        first = draws.below(len(choices)) if choices else 0
+        turned = chain(choices[first:], choices[:first])
+        return next((text for text in turned if _letters(text) not in spoken), None)
 
 
+@lru_cache(maxsize=1 << 14)
 def _letters(text: str) -> str:
     """Return the words of a text, by which two texts are compared: in lower case, without marks."""
     return " ".join(_WORD.findall(text.casefold()))
