@@ -56,7 +56,11 @@ LAYOUTS: Registry[type[Layout]] = Registry(
         "cad-chest": "negtrace.datasets.readers.cad_chest",
         "chexpert": "negtrace.datasets.readers.chexpert",
         "claims": "negtrace.datasets.readers.records",
+        "labelled-reports": "negtrace.datasets.readers.labelled_reports",
+        "mimic-sections": "negtrace.datasets.readers.mimic_sections",
         "nih": "negtrace.datasets.readers.nih",
+        "open-i": "negtrace.datasets.readers.openi",
+        "radgraph": "negtrace.datasets.readers.radgraph",
         "reports": "negtrace.datasets.readers.reports",
     },
 )

@@ -1,6 +1,6 @@
 """CheXpert's label files (Irvin et al. 2019, arXiv 1901.07031), and MIMIC-CXR's in its labels."""
 
-__all__ = ["CHEXPERT_LABELS", "CheXpert", "LabelFile", "LabelRow", "open_label_file"]
+__all__ = ["CHEXPERT_LABELS", "CheXpert", "LabelFile", "LabelRow", "label_rows", "open_label_file"]
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,22 +112,7 @@ class LabelFile:
 
     def rows(self) -> Iterator[LabelRow | Note]:
         """Yield each row, or a note on why it cannot be used."""
-        for row, cells in self.table.rows():
-            yield cells if isinstance(cells, Note) else self._row(row, cells)
-
-    def _row(self, row: int, cells: Cells) -> LabelRow | Note:
-        claims, uncertain = [], 0
-        for position, finding in self.labels:
-            cell = cells[position]
-            value = _USUAL_CELLS.get(cell) or cell.strip().removesuffix(".0")
-            if value not in _VALUES:
-                column = self.table.columns[position]
-                detail = f"{column} is {excerpt(cell)}; expected 1, 0, -1 or blank"
-                return Note(file=self.table.file, row=row, code="label", detail=detail)
-            if (present := _VALUES[value]) is not None:
-                claims.append(_CLAIMS[finding, present])
-            uncertain += value == "-1"
-        return LabelRow(row, cells, tuple(claims), uncertain)
+        return _label_rows(self.table, self.labels)
 
     def study(self, row: LabelRow) -> Study | Note:
         """Return the study of a row, or a note if the row does not name one."""
@@ -147,6 +132,49 @@ class LabelFile:
         )
 
 
+def label_rows(table: TableReader, name: str) -> Iterator[LabelRow | Note]:
+    """Yield each row of a table with CheXpert's labels, or a note on why it cannot be used.
+
+    Raises:
+        DatasetError: without known labels.
+    """
+    labels = _labels_of(table)
+    if not labels:
+        raise DatasetError(
+            f"{name} has the columns {', '.join(table.columns)[:200]}; expected a label of "
+            f"{', '.join(CHEXPERT_LABELS)}"
+        )
+    return _label_rows(table, labels)
+
+
+def _labels_of(table: TableReader) -> list[tuple[int, str]]:
+    """Return the position of each label column, and its finding."""
+    columns = enumerate(table.columns)
+    return [(n, CHEXPERT_LABELS[c]) for n, c in columns if c in CHEXPERT_LABELS]
+
+
+def _label_rows(table: TableReader, labels: Sequence[tuple[int, str]]) -> Iterator[LabelRow | Note]:
+    for row, cells in table.rows():
+        yield cells if isinstance(cells, Note) else _label_row(table, labels, row, cells)
+
+
+def _label_row(
+    table: TableReader, labels: Sequence[tuple[int, str]], row: int, cells: Cells
+) -> LabelRow | Note:
+    claims, uncertain = [], 0
+    for position, finding in labels:
+        cell = cells[position]
+        value = _USUAL_CELLS.get(cell) or cell.strip().removesuffix(".0")
+        if value not in _VALUES:
+            column = table.columns[position]
+            detail = f"{column} is {excerpt(cell)}; expected 1, 0, -1 or blank"
+            return Note(file=table.file, row=row, code="label", detail=detail)
+        if (present := _VALUES[value]) is not None:
+            claims.append(_CLAIMS[finding, present])
+        uncertain += value == "-1"
+    return LabelRow(row, cells, tuple(claims), uncertain)
+
+
 @contextmanager
 def open_label_file(path: Path, config: DatasetConfig) -> Iterator[LabelFile]:
     """Open a label file in the columns of CheXpert or MIMIC-CXR.
@@ -156,7 +184,7 @@ def open_label_file(path: Path, config: DatasetConfig) -> Iterator[LabelFile]:
     """
     with open_table(path) as table:
         columns = table.columns
-        labels = [(n, CHEXPERT_LABELS[c]) for n, c in enumerate(columns) if c in CHEXPERT_LABELS]
+        labels = _labels_of(table)
         if not labels or not ("Path" in columns or {"subject_id", "study_id"} <= set(columns)):
             raise DatasetError(
                 f"{path.name} has the columns {', '.join(columns)[:200]}; expected Path (CheXpert) "

@@ -6,6 +6,7 @@ __all__ = [
     "TableReader",
     "is_json",
     "is_table",
+    "json_entries",
     "json_objects",
     "open_table",
     "read_table",
@@ -168,6 +169,28 @@ def _array(name: str, file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | No
         reason = str(error).partition("\n")[0]
         detail = f"not JSON from here on: {reason}"
         yield row + 1, Note(file=name, row=row + 1, code="json", detail=detail)
+
+
+def json_entries(path: Path) -> Iterator[tuple[int, str, dict[str, Any] | Note]]:
+    """Yield position, from 1, key and value of each entry of one JSON object, one by one.
+
+    After an error, the rest of the file is lost.
+
+    Raises:
+        DatasetError: for a file that cannot be read.
+    """
+    import ijson
+
+    row = 0
+    with _open(path) as file:
+        entries = ijson.kvitems(_Bounded(_ValidUtf8(file)), "")
+        try:
+            for row, (key, value) in enumerate(entries, start=1):
+                yield row, key, _object(path.name, row, value)
+        except (ijson.JSONError, _OutOfBoundsError) as error:
+            reason = str(error).partition("\n")[0]
+            detail = f"not JSON from here on: {reason}"
+            yield row + 1, "", Note(file=path.name, row=row + 1, code="json", detail=detail)
 
 
 class _ValidUtf8:
