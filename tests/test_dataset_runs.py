@@ -27,10 +27,16 @@ negtrace.build_dataset(sys.argv[1:-1], sys.argv[-1])
 
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Path]:
-    """Two sources, with studies that occur twice and rows that cannot be used."""
-    row = "train/patient00001/study1/view2_lateral.jpg,Female,61,Lateral,,,"
-    bad = [row + ",".join(["1.0"] * 13), row + ",".join(["2"] * 13)]
-    labels = source_files.chexpert(tmp_path / "train.csv", 45, rows=bad)
+    """Two sources, with another view, a study that occurs twice, and a row that cannot be used."""
+    rows = [
+        f"train/patient00001/study1/{view}.jpg,Female,61,{value}"
+        for view, value in [
+            ("view2_lateral", "Lateral,,," + ",".join(["1.0"] * 13)),
+            ("view2_lateral", "Lateral,,," + ",".join(["1.0"] * 13)),
+            ("view2_lateral", "Lateral,,," + ",".join(["2"] * 13)),
+        ]
+    ]
+    labels = source_files.chexpert(tmp_path / "train.csv", 45, rows=rows)
     return [labels, source_files.claims(tmp_path / "claims.jsonl", 40)]
 
 
@@ -244,6 +250,7 @@ def test_the_command_prints_what_it_made(
     card = read_card(out)
     assert f"claims: {card.of('claims')['train']} train, {card.of('claims')['val']} val" in printed
     assert "left out, duplicate_study: 1" in printed
+    assert "left out, further_view: 1" in printed
     assert "left out, label: 1" in printed
     assert main(["dataset", *map(str, sources), "--out", str(out)]) == 1
     assert "config.val: 0.2 / 0.1" in capsys.readouterr().err

@@ -222,6 +222,34 @@ NIH = (
     "Image Index,Finding Labels,Follow-up #,Patient ID\n"
     "00000001_000.png,Cardiomegaly|Effusion,0,1\n00000002_000.png,No Finding,0,2\n"
 )
+OPEN_I = """<?xml version="1.0" encoding="utf-8"?>
+<eCitation><uId id="CXR1"/><MedlineCitation><Article><Abstract>
+<AbstractText Label="INDICATION">Cough</AbstractText>
+<AbstractText Label="FINDINGS">No effusion &amp; no mass. Small nodule.</AbstractText>
+<AbstractText Label="IMPRESSION">Nodule.</AbstractText>
+</Abstract></Article></MedlineCitation><parentImage id="a"><caption>PA</caption></parentImage>
+</eCitation>
+"""
+MIMIC_SECTIONS = (
+    "study,impression,findings,last_paragraph,comparison,subject_id\n"
+    's1,No mass.,"No effusion,\nsmall nodule.",,,1\ns2,,,Clear lungs.,,1\n'
+)
+LABELLED = (
+    "Report Impression,Cardiomegaly,Edema,Pleural Effusion,No Finding\n"
+    '"No effusion,\nno edema.",,0.0,0.0,\nLarge heart.,1.0,-1.0,,\n'
+)
+RADGRAPH = {
+    "p10/p10000032/s1.txt": {
+        "text": "Small left effusion . No mass .",
+        "entities": {
+            "1": {"tokens": "small", "label": "OBS-DP", "relations": [["modify", "3"]]},
+            "2": {"tokens": "left", "label": "ANAT-DP", "relations": []},
+            "3": {"tokens": "effusion", "label": "OBS-DP", "relations": [["located_at", "2"]]},
+            "4": {"tokens": "mass", "label": "OBS-DA", "relations": []},
+        },
+    },
+    "s2.txt": {"text": "Edema ?", "labeler_1": {"entities": {}}, "labeler_2": {"entities": {}}},
+}
 TOML = """# a lexicon
 before = ["no", "[no] evidence_of", "[without] any?|some? sign|signs of"]
 after = ["[is|are absent]", "#"]
@@ -339,6 +367,10 @@ READERS: dict[str, Reader] = {
     "CAD-Chest": Reader("a.json", layout("cad-chest"), json_array(CAD_CHEST)),
     "CheXpert": Reader("a.csv", layout("chexpert"), bytes_of(CHEXPERT)),
     "NIH": Reader("a.csv", layout("nih"), bytes_of(NIH)),
+    "Open-i": Reader("a.xml", layout("open-i"), bytes_of(OPEN_I)),
+    "MIMIC-CXR, sections": Reader("a.csv", layout("mimic-sections"), bytes_of(MIMIC_SECTIONS)),
+    "labelled reports": Reader("a.csv", layout("labelled-reports"), bytes_of(LABELLED)),
+    "RadGraph": Reader("a.json", layout("radgraph"), json_file(RADGRAPH)),
     "table": Reader("a.tsv", read_table, bytes_of(TABLE.replace(",", "\t"))),
     "claim sets": Reader("a.jsonl", read_claim_sets, json_lines(CLAIM_SET, CLAIM_SET)),
     "triples": Reader("a.jsonl", read_triples, json_lines(TRIPLE, TRIPLE)),
@@ -356,7 +388,7 @@ READERS: dict[str, Reader] = {
 
 TOLERANT = (
     *("claims", "claims, array", "reports", "reports, array", "reports, table", "reports, text"),
-    *("CAD-Chest", "cues, text"),
+    *("CAD-Chest", "Open-i", "RadGraph", "cues, text"),
 )
 """Readers that note what they cannot use, or take any text."""
 
