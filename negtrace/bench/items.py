@@ -3,10 +3,11 @@
 A model reads a limited number of tokens. `drop_long_items` leaves out the items that do not fit.
 """
 
-__all__ = ["Item", "drop_long_items", "require_any", "token_counts", "too_long"]
+__all__ = ["Item", "TokenCounts", "drop_long_items", "require_any", "token_counts", "too_long"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from negtrace._files import canonical, sha256
 from negtrace._messages import excerpt
@@ -62,15 +63,32 @@ class Item:
         return sha256(canonical(asked)).removeprefix("sha256:")[:12]
 
 
-def drop_long_items(encoder: Encoder, items: Sequence[Item]) -> tuple[list[Item], list[Note]]:
+@runtime_checkable
+class TokenCounts(Protocol):
+    """Function that counts the tokens of each statement with its anchor, as `token_counts` does."""
+
+    def __call__(
+        self, encoder: Encoder, texts: Sequence[str], anchors: Sequence[Anchor]
+    ) -> list[int]:
+        """Return the number of tokens of each row."""
+
+
+def drop_long_items(
+    encoder: Encoder, items: Sequence[Item], counts_of: TokenCounts | None = None
+) -> tuple[list[Item], list[Note]]:
     """Items whose every text fits the encoder's context, and a note on each other item.
+
+    Args:
+        encoder: the model.
+        items: the items.
+        counts_of: counts the tokens; `token_counts` when not given.
 
     Raises:
         BenchError: when no item fits.
     """
     texts = [text for item in items for text in item.texts]
     anchors = [item.anchor for item in items for _ in item.texts]
-    counts = iter(token_counts(encoder, texts, anchors))
+    counts = iter((counts_of or token_counts)(encoder, texts, anchors))
     short, notes = [], []
     for item in items:
         longest = max(next(counts) for _ in item.texts)

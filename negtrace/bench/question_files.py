@@ -22,11 +22,14 @@ from negtrace.bench.items import Item
 from negtrace.datasets.note import Note, Origin, image_note
 from negtrace.datasets.readers.files import Record, Table, read_table
 from negtrace.errors import BenchError, PairError
+from negtrace.language.cues import find_cues
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.valse import ValseRow, read_valse_rows
 
 CAPTIONS = tuple(f"caption_{number}" for number in range(4))
 CHOICE_COLUMNS = ("image_path", "correct_answer", "correct_answer_template", *CAPTIONS)
+BINARY_COLUMNS = ("image_path", "correct_answer", *CAPTIONS[:2])
+"""Columns of NegBench's questions on CheXpert, which have two captions and no template."""
 RETRIEVAL_COLUMNS = ("filepath", "captions", "positive_objects")
 
 VOTES = 2
@@ -51,7 +54,9 @@ class QuestionFile:
 def read_choices(
     path: Path | str, *, images: Path | None = None, anchors: Path | None = None, seed: int = 0
 ) -> QuestionFile:
-    """Read NegBench's multiple choice CSV.
+    """Read NegBench's multiple choice CSV: four captions, or the two of its CheXpert questions.
+
+    Two captions have no template; in its place stands whether the right one is negated.
 
     Args:
         path: the CSV.
@@ -64,10 +69,12 @@ def read_choices(
         BenchError: for a file with other columns, or without a usable row.
     """
     table = read_table(path)
-    _require_columns(table, CHOICE_COLUMNS, "multiple choice")
+    binary = set(BINARY_COLUMNS) <= set(table.columns) and not set(CAPTIONS) <= set(table.columns)
+    columns = BINARY_COLUMNS if binary else CHOICE_COLUMNS
+    _require_columns(table, columns, "multiple choice")
     texts = _object_texts(read_table(anchors)) if anchors else {}
     rng = Random(f"negbench {seed}")  # noqa: S311
-    items, notes = [], [*_unknown_columns(table, CHOICE_COLUMNS), *table.notes]
+    items, notes = [], [*_unknown_columns(table, columns), *table.notes]
     answers: Counter[str] = Counter()
     for record in table.records:
         anchor, anchor_notes = _anchor(table.file, record, "image_path", images, texts)
@@ -75,7 +82,8 @@ def read_choices(
         if anchor is None:
             continue
         try:
-            items.append(_choice(table.file, record, anchor, rng))
+            captions = [name for name in columns if name in CAPTIONS]
+            items.append(_choice(table.file, record, anchor, captions, rng))
         except BenchError as error:
             notes.append(Note(file=table.file, row=record.row, code="choices", detail=str(error)))
             continue
@@ -105,25 +113,35 @@ def _unknown_columns(table: Table, known: Sequence[str]) -> list[Note]:
     ]
 
 
-def _choice(file: str, record: Record, anchor: Anchor, rng: Random) -> Item:
+def _choice(
+    file: str, record: Record, anchor: Anchor, captions: Sequence[str], rng: Random
+) -> Item:
     cells = record.cells
-    texts = [cells[column].strip() for column in CAPTIONS]
+    texts = [cells[column].strip() for column in captions]
     answer = cells["correct_answer"].strip()
-    if answer not in ("0", "1", "2", "3"):
-        raise BenchError(f"correct_answer is {excerpt(answer)}; expected 0, 1, 2 or 3")
+    if answer not in map(str, range(len(texts))):
+        *others, last = map(str, range(len(texts)))
+        raise BenchError(
+            f"correct_answer is {excerpt(answer)}; expected {', '.join(others)} or {last}"
+        )
     if not all(texts):
         raise BenchError("a caption is blank")
     right = texts[int(answer)]
     rng.shuffle(texts)
+    template = cells["correct_answer_template"].strip() if len(texts) > 2 else _polarity(right)
     return Item(
         id=f"{file}:{record.row}",
         anchor=anchor,
         texts=tuple(texts),
         answer=texts.index(right),
         group=cells["image_path"].strip(),
-        tags={"template": (cells["correct_answer_template"].strip() or "none",)},
+        tags={"template": (template or "none",)},
         source=(file, record.row),
     )
+
+
+def _polarity(caption: str) -> str:
+    return "negated" if find_cues(caption) else "affirmed"
 
 
 def _anchor(

@@ -5,10 +5,12 @@ A model that reads both in one row of tokens runs each distinct row once.
 """
 
 __all__ = [
+    "ItemScores",
     "correct_by_scorer",
     "is_correct",
     "score_items",
     "score_matrix",
+    "scores_by_scorer",
     "shortness",
     "text_similarities",
 ]
@@ -16,6 +18,7 @@ __all__ = [
 import hashlib
 from collections.abc import Sequence
 from random import Random
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -37,10 +40,28 @@ ANCHOR_BATCH = 16
 read as tokens needs much memory."""
 
 
+@runtime_checkable
+class ItemScores(Protocol):
+    """Function that scores the statements of items, as `score_items` does."""
+
+    def __call__(
+        self, encoder: Encoder, items: Sequence[Item], *, blank: bool = False
+    ) -> list[Float[np.ndarray, " _"]]:
+        """Return one array for each item, with one score for each of its statements."""
+
+
 def correct_by_scorer(
     encoder: Encoder, items: Sequence[Item], *, seed: int
 ) -> dict[str, Float[np.ndarray, " item"]]:
-    """By scorer, 1 for each item that it answers correctly and 0 for each other.
+    """By scorer, 1 for each item that it answers correctly and 0 for each other."""
+    by_scorer = scores_by_scorer(encoder, items, seed=seed)
+    return {scorer: is_correct(items, scores) for scorer, scores in by_scorer.items()}
+
+
+def scores_by_scorer(
+    encoder: Encoder, items: Sequence[Item], *, seed: int, score: ItemScores | None = None
+) -> dict[str, list[Float[np.ndarray, " _"]]]:
+    """By scorer, the scores of each item's statements.
 
     The scorers are:
 
@@ -48,14 +69,20 @@ def correct_by_scorer(
     - `prior`: the encoder with a blank anchor (see `blank_anchor`).
     - `length`: prefers the shortest statement.
     - `chance`: random scores, drawn by `seed`.
+
+    Args:
+        encoder: model to score with.
+        items: items to score.
+        seed: seed of the random scores.
+        score: how the encoder scores; `score_items` when not given.
     """
-    scores = {
-        "model": score_items(encoder, items),
-        "prior": score_items(encoder, items, blank=True),
+    score = score or score_items
+    return {
+        "model": score(encoder, items),
+        "prior": score(encoder, items, blank=True),
         "length": shortness(items),
         "chance": _random_scores(items, seed=seed),
     }
-    return {scorer: is_correct(items, rows) for scorer, rows in scores.items()}
 
 
 def is_correct(

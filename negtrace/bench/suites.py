@@ -35,8 +35,12 @@ class Suite(Protocol):
 SUITES: Registry[Suite] = Registry(
     "suite",
     {
-        name: f"negtrace.bench.{name}"
-        for name in ("polarity", "claims", "retrieval", "collapse", "negbench")
+        **{
+            name: f"negtrace.bench.{name}"
+            for name in ("polarity", "claims", "retrieval", "collapse", "negbench", "nevir")
+        },
+        "lm-negation": "negtrace.bench.completions",
+        "factor": "negtrace.bench.completions",
     },
 )
 """Suites by name, as in `negtrace bench --suite NAME`."""

@@ -19,6 +19,7 @@ from .check import CheckItem as CheckItem
 from .check import CheckReport as CheckReport
 from .check import check_structure as check_structure
 from .check import require_no_bypass as require_no_bypass
+from .completions import CompletionScorer as CompletionScorer
 from .digests import settings_digest as settings_digest
 from .hooks import Capture as Capture
 from .hooks import Edit as Edit

@@ -16,6 +16,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from negtrace.encoders.base import NO_BOUND, PROBE, EncoderDescription
+from negtrace.encoders.batching import batches_by_length
+from negtrace.encoders.completions import CompletionScorer
 from negtrace.encoders.huggingface.prompt import Prompt
 from negtrace.encoders.token_types import type_inputs, types_for
 from negtrace.encoders.tokenizing import ReadOut
@@ -24,8 +26,12 @@ from negtrace.errors import EncoderError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.tokens import Tokens
 
+COMPLETION_BATCH = 4
+"""Rows whose next tokens are predicted at once. Each of their tokens has a number for every word
+of the vocabulary."""
 
-class CausalLanguageModel(ModuleEncoder):
+
+class CausalLanguageModel(ModuleEncoder, CompletionScorer):
     """A decoder that reads anchor and statement in one row, up to where its answer would begin.
 
     The embedding of a row is the logits of the two answers; the score is their difference.
@@ -161,6 +167,48 @@ class CausalLanguageModel(ModuleEncoder):
     ) -> Float[Tensor, " row"]:
         """Return the logit of the first answer minus that of the second."""
         return text[:, 0] - text[:, 1]
+
+    @override
+    def tokenize_completion(self, prompt: str, completion: str) -> Tokens:
+        tokens = Prompt(template="{anchor}{statement}").tokens(
+            self._text_tokenizer, completion, prompt
+        )
+        return self._typed([tokens])[0]
+
+    @override
+    def completion_scores(
+        self, prompts: Sequence[str], completions: Sequence[str]
+    ) -> Float[Tensor, " row"]:
+        rows = [
+            self.tokenize_completion(prompt, completion)
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+        starts = [self._completion_start(row) for row in rows]
+        scores = torch.empty(len(rows), dtype=torch.float64)
+        for batch in batches_by_length(rows, COMPLETION_BATCH):
+            ids = torch.tensor([rows[index].ids for index in batch], device=self.device)
+            for index, each in zip(batch, self._token_scores(ids), strict=True):
+                scores[index] = each[starts[index] - 1 :].mean()
+        return scores
+
+    def _completion_start(self, tokens: Tokens) -> int:
+        """Return the position of the first token of a completion."""
+        self.require_fit(tokens)
+        start = tokens.added.index(False) if not all(tokens.added) else 0
+        if not start:
+            raise EncoderError(
+                f"{self.name}: a completion needs a token of its own and one before it; give a "
+                "prompt and a completion that are not blank"
+            )
+        return start
+
+    def _token_scores(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row next"]:
+        """Return the log-probability of every token but the first, given those before it."""
+        parameters = inspect.signature(self._model.forward).parameters
+        options = {"use_cache": False} if "use_cache" in parameters else {}
+        output = self._model(input_ids=ids, **type_inputs(self.token_types, ids), **options)
+        scores: Tensor = output.logits[:, :-1].float().log_softmax(dim=-1)
+        return scores.gather(-1, ids[:, 1:, None])[..., 0].double().cpu()
 
 
 def position_inputs(positions: Int[Tensor, "1 token"] | None) -> dict[str, Tensor]:
