@@ -76,7 +76,10 @@ class RadGraph(Layout):
 
 
 def _entities(report: JsonObject) -> Any:
-    return report.get("entities", (report.get("labeler_1") or {}).get("entities"))
+    """Return the entities of a report, or those of its first annotator."""
+    annotator = report.get("labeler_1")
+    annotated = annotator.get("entities") if isinstance(annotator, dict) else None
+    return report.get("entities", annotated)
 
 
 def _study(report: JsonObject, file: str, row: int, key: str) -> Study:
