@@ -9,7 +9,6 @@ __all__ = ["factor_suite", "lm_negation_suite"]
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from negtrace.bench.config import BenchConfig
@@ -62,7 +61,7 @@ def factor_suite(encoder: Encoder, config: BenchConfig) -> SuiteResult:
 
 
 def _ways_of(encoder: Encoder) -> tuple[ItemScores | None, TokenCounts | None]:
-    """How an encoder scores completions and counts their tokens; None for the usual way."""
+    """Functions that score and count completions of a language model; None for other models."""
     if isinstance(encoder, CompletionScorer):
         return score_completions, count_completions
     return None, None
@@ -80,7 +79,7 @@ def score_completions(
     ]
     texts = [text for item in items for text in item.texts]
     rows = list(dict.fromkeys(zip(prompts, texts, strict=True)))
-    with torch.no_grad(), evaluating(encoder.model):
+    with evaluating(encoder.model):
         scores = encoder.completion_scores([prompt for prompt, _ in rows], [t for _, t in rows])
     of_row = dict(zip(rows, scores.tolist(), strict=True))
     flat = np.array([of_row[row] for row in zip(prompts, texts, strict=True)])

@@ -27,6 +27,8 @@ class CompletionScorer(ABC):
     ) -> Float[Tensor, " row"]:
         """Return the mean log-probability of the tokens of each completion after its prompt.
 
+        No gradient is kept.
+
         Args:
             prompts: a prompt for each row.
             completions: text that follows, as it stands: a new word begins with a blank.

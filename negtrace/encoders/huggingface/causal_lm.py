@@ -202,6 +202,7 @@ class CausalLanguageModel(ModuleEncoder, CompletionScorer):
             )
         return start
 
+    @torch.no_grad()
     def _token_scores(self, ids: Int[Tensor, "row token"]) -> Float[Tensor, "row next"]:
         """Return the log-probability of every token but the first, given those before it."""
         parameters = inspect.signature(self._model.forward).parameters
