@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -76,7 +77,7 @@ def phantom() -> tuple[Encoder, list[Pair]]:
 
 
 def vit_b32() -> tuple[Encoder, list[Pair]]:
-    """Return a CLIP of ViT-B/32 size that reads the phantom's tokens, and the built-in pairs."""
+    """Return a CLIP of ViT-B/32 size that reads the phantom's tokens, and many built-in pairs."""
     torch.manual_seed(0)
     small = transformers.CLIPConfig.from_pretrained(CHECKPOINT).text_config
     text = {
@@ -86,7 +87,10 @@ def vit_b32() -> tuple[Encoder, list[Pair]]:
     config = transformers.CLIPConfig(text_config=text)
     model = transformers.CLIPModel(config).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(CHECKPOINT)
-    return DualEncoder(model, tokenizer, None, name="clip-vit-b32-random"), radiology_pairs()
+    pairs = [
+        replace(pair, id=f"{pair.id}-{number}") for number in range(4) for pair in radiology_pairs()
+    ]
+    return DualEncoder(model, tokenizer, None, name="clip-vit-b32-random"), pairs
 
 
 def measured(encoder: Encoder, pairs: list[Pair], repeats: int) -> dict[str, object]:

@@ -115,7 +115,7 @@ def test_rows_that_run_together_in_another_way_are_compared_anew() -> None:
             trace(encoder, PAIRS, progress=False)
     finally:
         handle.remove()
-    assert len(encoder.agreements) == 3 + 2
+    assert len(encoder.agreements) == 3 + 1
 
 
 def test_a_contrast_that_overflows_is_not_the_one_that_is_compared(
@@ -184,3 +184,16 @@ def test_the_path_of_the_input_is_measured_once_for_the_same_weights(
         next(encoder.model.parameters()).mul_(1.01)
     trace(encoder, PAIRS[:1], progress=False)
     assert len(asked) == 2
+
+
+def test_a_model_that_passed_its_check_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(begun, "require_no_bypass", lambda encoder: asked.append(encoder.name))
+    encoder = negtrace.load("phantom")
+    trace(encoder, PAIRS[:1], progress=False)
+    assert not asked
+    hook = encoder.blocks[0].register_forward_hook(lambda *_: None)
+    with pytest.warns(NegtraceWarning, match="hooks of your own"):
+        trace(encoder, PAIRS[:1], progress=False)
+    hook.remove()
+    assert len(asked) == 1

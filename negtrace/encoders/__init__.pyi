@@ -15,12 +15,15 @@ from .wrap import wrap as wrap
 from .batching import batched as batched
 from .batching import batches_by_length as batches_by_length
 from .call_layout import recorded_calls as recorded_calls
+from .check import STRUCTURE as STRUCTURE
 from .check import CheckItem as CheckItem
 from .check import CheckReport as CheckReport
 from .check import check_structure as check_structure
 from .check import require_no_bypass as require_no_bypass
+from .check import state_of as state_of
 from .completions import CompletionScorer as CompletionScorer
 from .digests import settings_digest as settings_digest
+from .digests import weight_versions as weight_versions
 from .hooks import Capture as Capture
 from .hooks import Edit as Edit
 from .hooks import HookSite as HookSite

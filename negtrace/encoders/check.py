@@ -1,6 +1,13 @@
 """Check of an encoder's structure: its states hold the whole statement."""
 
-__all__ = ["CheckItem", "CheckReport", "check_structure", "require_no_bypass"]
+__all__ = [
+    "STRUCTURE",
+    "CheckItem",
+    "CheckReport",
+    "check_structure",
+    "require_no_bypass",
+    "state_of",
+]
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -8,11 +15,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from negtrace._messages import listed
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.block_parts import Norm
+from negtrace.encoders.digests import settings_digest, weight_versions
 from negtrace.encoders.guard import exclusive
 from negtrace.encoders.hooks import Capture, captured, evaluating, hooks_in, input_edited, replayed
 from negtrace.encoders.sites import BlockSites
@@ -27,6 +35,9 @@ STATEMENTS = (
 """Two statements and an anchor, and shorter ones for a model that does not read them whole."""
 TOLERANCE = 1e-3
 """Largest difference of two embeddings that counts as none, as a share of the largest value."""
+
+STRUCTURE = ("structure",)
+"""Key of an encoder's `agreements` under which the state stands that passed the check."""
 
 IDENTITIES: dict[Norm, str] = {
     "pre": "resid_pre + attn_out + mlp_out = resid",
@@ -113,6 +124,11 @@ def require_no_bypass(encoder: Encoder) -> None:
         )
 
 
+def state_of(model: nn.Module) -> tuple[object, ...]:
+    """Return what decides the structure of a model: its weights, settings and hooks as they are."""
+    return weight_versions(model), settings_digest(model), *hooks_in(model)
+
+
 def _report(encoder: Encoder, then: Callable[[Encoder], Iterator[CheckItem]] | None) -> CheckReport:
     before = _fingerprint(encoder)
     try:
@@ -128,6 +144,8 @@ def _report(encoder: Encoder, then: Callable[[Encoder], Iterator[CheckItem]] | N
         items = [CheckItem(name="forward", holds=False, detail=str(error))]
     items += _hooks_of_the_user(encoder)
     same = _fingerprint(encoder) == before
+    if same and all(item.holds for item in items):
+        encoder.agreements[STRUCTURE] = state_of(encoder.model)
     untouched = CheckItem(
         name="model untouched",
         holds=same,
@@ -294,13 +312,5 @@ def _fingerprint(encoder: Encoder) -> tuple[object, ...]:
         )
         for name, module in encoder.model.named_modules()
     )
-    weights = tuple(
-        (name, value.requires_grad, _version(value), value.data_ptr())
-        for name, value in encoder.model.named_parameters()
-    )
-    return modules, weights
-
-
-def _version(weight: Tensor) -> int:
-    """Return the number of changes of a weight; 0 for one made in inference mode, not counted."""
-    return 0 if weight.is_inference() else weight._version
+    trained = tuple(value.requires_grad for value in encoder.model.parameters())
+    return modules, trained, weight_versions(encoder.model)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from negtrace.encoders.base import Encoder
-from negtrace.encoders.check import require_no_bypass
+from negtrace.encoders.check import STRUCTURE, require_no_bypass, state_of
 from negtrace.pairs.pair import Pair, as_sequence, with_public_ids
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.results.provenance import Dropped, Provenance
 from negtrace.tracing.config import TraceConfig, refuse_to_verify
 from negtrace.tracing.corruptions.base import Corruption, corruption_named
-from negtrace.tracing.engines.agreement import Agreement, fastest_route, model_key
+from negtrace.tracing.engines.agreement import Agreement, fastest_route
 from negtrace.tracing.engines.base import Engine, engine_named
 from negtrace.tracing.engines.coupling import embedded_alone, rely_on_others
 from negtrace.tracing.engines.exact import Exact
@@ -148,16 +148,15 @@ def _agreement(sweep: Sweep, config: TraceConfig, engine: Engine, digest: str) -
     if config.self_check and (exact or config.verify):
         agreement = fastest_route(sweep, digest)
     if config.self_check:  # of a model that draws random numbers, the route says so before
-        _require_no_bypass(sweep.encoder, digest)
+        _require_no_bypass(sweep.encoder)
     return agreement if exact else replace(agreement, scores={})
 
 
-def _require_no_bypass(encoder: Encoder, digest: str) -> None:
-    """Check that statements go through the blocks alone, once for a model as it is."""
-    key = "no bypass", model_key(encoder.model, digest)
-    if key not in encoder.agreements:
+def _require_no_bypass(encoder: Encoder) -> None:
+    """Check that statements go through the blocks alone, unless the model as it is was checked."""
+    if encoder.agreements.get(STRUCTURE) != state_of(encoder.model):
         require_no_bypass(encoder)
-        encoder.agreements[key] = True
+        encoder.agreements[STRUCTURE] = state_of(encoder.model)
 
 
 def _settings(

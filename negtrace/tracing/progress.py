@@ -2,7 +2,7 @@
 
 __all__ = ["progress_of"]
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,6 +32,10 @@ engine that folds weights into each other, rounds otherwise.
 ROUNDING = 64
 """Units of rounding of the score that are allowed besides."""
 
+EVERY = 8
+"""Of the finished batches in a file, every so many are run again besides those that are the first
+of their length."""
+
 
 @contextmanager
 def progress_of(
@@ -45,10 +49,11 @@ def progress_of(
 
     What shards have finished beside it counts as its own.
 
-    The file holds the settings, the weights, the pairs and their tokens. Besides, the clean and the
-    corrupted run of every finished contrast is run again: these scores change where the weights are
+    The file holds the settings, the weights, the pairs and their tokens. Besides, clean and
+    corrupted runs of finished contrasts are run again: these scores change where the weights are
     the same but a setting of the model's own, a hook, or a buffer that is not saved with the
-    weights is not.
+    weights is not. Such a change shows at every statement, or from some length on. So one batch of
+    each length is run again, and every `EVERY`-th of the others, of each file.
 
     Args:
         path: the file; None for no checkpoint.
@@ -65,9 +70,12 @@ def progress_of(
         return
     identity = _identity(provenance, prepared, sweep)
     with Checkpoint.held(path, identity, done) as saved, ExitStack() as held:
+        known = set(done)
+        _require_same_scores(sweep, path, done, known)
         for file in shard_files(path):
             held.enter_context(Checkpoint.held(file, identity, done))
-        _require_same_scores(sweep, saved)
+            _require_same_scores(sweep, file, done, set(done) - known)
+            known.update(done)
         yield saved
 
 
@@ -83,36 +91,55 @@ def _identity(provenance: Provenance, prepared: PreparedPairs, sweep: Sweep) -> 
     }
 
 
-def _require_same_scores(sweep: Sweep, saved: Checkpoint) -> None:
-    """Raise an OutputError where the model no longer gives a finished contrast its scores."""
+def _require_same_scores(
+    sweep: Sweep, path: Path, done: Mapping[int, ContrastScores], of_file: Collection[int]
+) -> None:
+    """Raise an OutputError where the model no longer gives finished contrasts their scores.
+
+    Args:
+        sweep: what is run.
+        path: the file that they are from.
+        done: all finished scores.
+        of_file: indices of those that are from this file.
+    """
     encoder = sweep.encoder
     rounding, scale = ROUNDING * _epsilon(encoder), abs(encoder.scale)
-    for again in _again(sweep, saved.done):
-        earlier = saved.done[again.index]
+    for again in _again(sweep, of_file):
+        earlier = done[again.index]
         old = np.array([earlier.clean, earlier.corrupt])
         new = np.array([again.clean, again.corrupt])
         limit = SHARE_OF_D * abs(new[0] - new[1]) + rounding * (abs(new) + scale)
         if not np.all((abs(old - new) <= limit) | (np.isnan(old) & np.isnan(new))):
             raise OutputError(
-                f"{saved.path} holds scores that the model no longer gives: something besides its "
+                f"{path} holds scores that the model no longer gives: something besides its "
                 "weights has changed, such as a buffer or a hook. Make the model as it was, or "
                 "delete the file to start anew"
             )
 
 
-def _again(sweep: Sweep, done: Mapping[int, ContrastScores]) -> Iterator[ContrastScores]:
-    """Yield new scores of the finished contrasts, run in their old batches without any cell."""
+def _again(sweep: Sweep, done: Collection[int]) -> Iterator[ContrastScores]:
+    """Yield new scores of some finished contrasts, run in their old batches without any cell."""
     sites, layers = len(sweep.plan.sites), len(sweep.encoder.layers)
-    for indices in batch_indices(replace(sweep, progress=False, done=frozenset())):
-        if any(index in done for index in indices):
-            groups = [len(each.groups) for each in sweep.part(indices).patchings()]
-            only = {
-                index: np.zeros((sites, layers, count), bool)
-                for index, count in zip(indices, groups, strict=True)
-            }
-            yield from (
-                scores for scores in rerun(sweep, indices, only=only) if scores.index in done
-            )
+    for indices in _sampled(sweep, done):
+        groups = [len(each.groups) for each in sweep.part(indices).patchings()]
+        only = {
+            index: np.zeros((sites, layers, count), bool)
+            for index, count in zip(indices, groups, strict=True)
+        }
+        yield from (scores for scores in rerun(sweep, indices, only=only) if scores.index in done)
+
+
+def _sampled(sweep: Sweep, done: Collection[int]) -> Iterator[list[int]]:
+    """Yield batches with finished contrasts: the first of each length, and every `EVERY`-th."""
+    if not done:
+        return
+    lengths, seen = list(sweep.lengths), set[tuple[int, int]]()
+    whole = replace(sweep, progress=False, done=frozenset(), shard=None)
+    finished = (each for each in batch_indices(whole) if any(index in done for index in each))
+    for number, indices in enumerate(finished):
+        if lengths[indices[0]] not in seen or number % EVERY == 0:
+            seen.add(lengths[indices[0]])
+            yield indices
 
 
 def _epsilon(encoder: Encoder) -> float:

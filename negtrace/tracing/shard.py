@@ -17,10 +17,10 @@ T = TypeVar("T")
 class Shard:
     """One of several equal parts of a trace.
 
-    A shard is made of whole batches, every `count`-th one, so it runs just what a single process
-    would run, and the merged result is identical.
+    A shard is made of whole batches, so it runs just what a single process would run, and the
+    merged result is identical.
 
-    >>> Shard.named("2/3").of(["a", "b", "c", "d", "e"])
+    >>> Shard.named("2/3").of(["a", "b", "c", "d", "e"], [1, 1, 1, 1, 1])
     ['b', 'e']
 
     Args:
@@ -57,9 +57,22 @@ class Shard:
         number, count = name.split("/")
         return cls(int(number), int(count))
 
-    def of(self, batches: Sequence[T]) -> Sequence[T]:
-        """Return the batches of this shard."""
-        return batches[self.number - 1 :: self.count]
+    def of(self, batches: Sequence[T], costs: Sequence[int]) -> list[T]:
+        """Return the batches of this shard, in their order.
+
+        The dearest batch goes first, each to the shard that has the least work so far.
+
+        Args:
+            batches: those of the whole trace.
+            costs: relative cost of each.
+        """
+        loads, own = [0] * self.count, []
+        for index in sorted(range(len(batches)), key=lambda each: -costs[each]):
+            shard = loads.index(min(loads))
+            loads[shard] += costs[index]
+            if shard == self.number - 1:
+                own.append(index)
+        return [batches[index] for index in sorted(own)]
 
     def file(self, checkpoint: Path) -> Path:
         """Return the file of this shard's finished work, beside the checkpoint of the trace."""

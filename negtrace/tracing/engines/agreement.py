@@ -13,7 +13,7 @@ states into half precision moves no limit, since a limit that wide would hide er
 takes a slower route, which repeats the operations of a plain forward.
 """
 
-__all__ = ["Agreement", "agreement_with_plain", "fastest_route", "model_key", "reasons"]
+__all__ = ["Agreement", "agreement_with_plain", "fastest_route", "reasons"]
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +80,7 @@ def fastest_route(sweep: Sweep, digest: str) -> Agreement:
     model = sweep.encoder.model
     kinds = tuple(site.kind for site in sweep.plan.sites)
     key = (
-        model_key(model, digest),
+        _model_key(model, digest),
         (sweep.direction, kinds, sweep.plan.window, sweep.row_tokens),
         _statements(sweep),
     )
@@ -93,7 +93,7 @@ def fastest_route(sweep: Sweep, digest: str) -> Agreement:
     return result
 
 
-def model_key(model: nn.Module, digest: str) -> tuple[object, ...]:
+def _model_key(model: nn.Module, digest: str) -> tuple[object, ...]:
     """Return what decides a forward of a model: its weights' digest, settings and hooks."""
     return digest, settings_digest(model), *hooks_in(model)
 

@@ -179,12 +179,14 @@ class Sweep:
         by_lengths: dict[tuple[int, int], list[int]] = {}
         for index, lengths in enumerate(self.lengths):
             by_lengths.setdefault(lengths, []).append(index)
-        batches: Sequence[list[int]] = [
-            list(batch)
-            for lengths, indices in sorted(by_lengths.items())
-            for batch in batched(indices, max(1, size(max(lengths))))
-        ]
-        batches = self.shard.of(batches) if self.shard else batches
+        batches, costs = list[list[int]](), list[int]()
+        for lengths, indices in sorted(by_lengths.items()):
+            for batch in batched(indices, max(1, size(max(lengths)))):
+                batches.append(list(batch))
+                # A run has a row for each of its tokens, of that many tokens.
+                costs.append(len(batch) * max(lengths) ** 2)
+        if self.shard:
+            batches = self.shard.of(batches, costs)
         with self._progress_bar(sum(map(len, batches))) as bar:
             for batch in batches:
                 if not all(index in self.done for index in batch):
