@@ -198,21 +198,26 @@ class ModuleEncoder(Encoder):
         """
         if self._tokenizer.read_out == "mean":
             return list(tokens)
-        result = list(tokens)
+        unique = list({row.ids: row for row in tokens}.values())
+        elsewhere: dict[tuple[int, ...], int | None] = {}
         with evaluating(self.model):
-            for batch in batches_by_length(tokens, LOCATED):
-                ids = torch.tensor([tokens[i].ids for i in batch], device=self.device)
-                expected = torch.tensor([tokens[i].read_out for i in batch], device=self.device)
+            for batch in batches_by_length(unique, LOCATED):
+                ids = torch.tensor([unique[i].ids for i in batch], device=self.device)
+                expected = torch.tensor([unique[i].read_out for i in batch], device=self.device)
                 with self.guarded("the position that is read out was measured"):
-                    elsewhere = reads_elsewhere(
+                    others = reads_elsewhere(
                         self.blocks, self._encode, ids, expected, row_axis=self.row_axis
                     )
-                for index, other in zip(batch, elsewhere.tolist(), strict=True):
+                for index, other in zip(batch, others.tolist(), strict=True):
                     if other:
-                        result[index] = self._relocated(tokens[index])
-        return result
+                        elsewhere[unique[index].ids] = self._position_read(unique[index])
+        return [
+            replace(row, read_out=elsewhere[row.ids]) if row.ids in elsewhere else row
+            for row in tokens
+        ]
 
-    def _relocated(self, tokens: Tokens) -> Tokens:
+    def _position_read(self, tokens: Tokens) -> int:
+        """Return the position at which the embedding of one statement is read."""
         ids = torch.tensor([tokens.ids], device=self.device)
         with self.guarded("the position that is read out was measured"):
             positions = read_out_of(self.blocks, self._encode, ids, row_axis=self.row_axis)
@@ -221,7 +226,7 @@ class ModuleEncoder(Encoder):
                 f"{self.name}: the embedding of a statement is read at {len(positions)} of "
                 f"{len(tokens)} positions, that of the probe at one; subclass negtrace.Encoder"
             )
-        return replace(tokens, read_out=positions[0])
+        return positions[0]
 
     @property
     @override

@@ -25,6 +25,7 @@ from negtrace.tracing.engines.sweep import Sweep
 from negtrace.tracing.positions import name_of
 from negtrace.tracing.prepare import AT_ONCE, PreparedPairs, prepare, require_some
 from negtrace.tracing.provenance import provenance_of
+from negtrace.tracing.shard import Shard
 from negtrace.tracing.sites import plan_for
 
 
@@ -41,9 +42,25 @@ class Begun:
 
 
 def begun_trace(
-    encoder: Encoder, pairs: Sequence[Pair] | None, config: TraceConfig, progress: bool | None
+    encoder: Encoder,
+    pairs: Sequence[Pair] | None,
+    config: TraceConfig,
+    *,
+    progress: bool | None,
+    shard: Shard | None = None,
+    resumed: bool = False,
 ) -> Begun:
-    """Prepare the pairs, and choose the route."""
+    """Prepare the pairs, and choose the route.
+
+    Args:
+        encoder: the model.
+        pairs: the pairs; the built-in radiology pairs when not given.
+        config: the settings.
+        progress: whether to show a progress bar.
+        shard: the part of the batches to run.
+        resumed: whether scores of an earlier run are at hand. Then the comparison with plain
+            forwards runs few of them again.
+    """
     pairs = radiology_pairs() if pairs is None else as_sequence(pairs)
     if config.include_ids:
         pairs = with_public_ids(pairs)
@@ -59,12 +76,13 @@ def begun_trace(
         direction=config.direction,
         plan=plan,
         row_tokens=config.row_tokens,
+        shard=shard,
         progress=progress,
     )
     provenance = provenance_of(
         encoder, prepared.pairs(), _settings(config, corruption, engine, sweep)
     )
-    agreement = _agreement(sweep, config, engine, provenance.weights_digest)
+    agreement = _agreement(sweep, config, engine, provenance.weights_digest, resumed=resumed)
     sweep = replace(sweep, route=agreement.route)
     if config.self_check and (own := _own_anchors(sweep, prepared, agreement)) is not None:
         sweep = replace(sweep, anchors=own)
@@ -138,7 +156,9 @@ def _own_anchors(
     return _per_contrast(prepared, embedded_alone(sweep.encoder, anchors, rows))
 
 
-def _agreement(sweep: Sweep, config: TraceConfig, engine: Engine, digest: str) -> Agreement:
+def _agreement(
+    sweep: Sweep, config: TraceConfig, engine: Engine, digest: str, *, resumed: bool
+) -> Agreement:
     """Return the fastest route that agrees with plain forwards; the fastest if none is asked for.
 
     An estimate needs no route, unless it is verified.
@@ -146,7 +166,7 @@ def _agreement(sweep: Sweep, config: TraceConfig, engine: Engine, digest: str) -
     exact = isinstance(engine, Exact)
     agreement = Agreement(route=FASTEST, cells=0, gap=0.0, rejected={})
     if config.self_check and (exact or config.verify):
-        agreement = fastest_route(sweep, digest)
+        agreement = fastest_route(sweep, digest, resumed=resumed)
     if config.self_check:  # of a model that draws random numbers, the route says so before
         _require_no_bypass(sweep.encoder)
     return agreement if exact else replace(agreement, scores={})

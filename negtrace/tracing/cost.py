@@ -87,7 +87,7 @@ def cost_of_trace(
     config = with_settings(config or TraceConfig(), options, "setting of a trace")
     with torch.inference_mode(), evaluating(encoder.model):
         start = time.perf_counter()
-        begun = begun_trace(encoder, pairs, config, False)
+        begun = begun_trace(encoder, pairs, config, progress=False)
         preparing = time.perf_counter() - start
         embedding = _flops_of_anchors(begun)
         batches = _by_length(begun)

@@ -27,7 +27,7 @@ from negtrace.tracing.precision import deviation, half_precision
 from negtrace.tracing.prepare import PreparedPairs, warn_of_differences
 from negtrace.tracing.progress import progress_of
 from negtrace.tracing.scores import SweepScores
-from negtrace.tracing.shard import Shard
+from negtrace.tracing.shard import Shard, shard_files
 from negtrace.tracing.verify import verified
 
 
@@ -68,7 +68,8 @@ def trace(
     config = with_settings(config or TraceConfig(), options, "setting of a trace")
     with torch.inference_mode(), evaluating(encoder.model):
         _warn_of_hooks(encoder)  # with the model's lock: hooks of another thread are not the user's
-        begun = begun_trace(encoder, pairs, config, progress)
+        resumed = checkpoint is not None and (checkpoint.exists() or bool(shard_files(checkpoint)))
+        begun = begun_trace(encoder, pairs, config, progress=progress, resumed=resumed)
         warn_of_differences(begun.prepared.differing)
         scores = _no_scores(begun)
         with progress_of(
@@ -120,11 +121,13 @@ def trace_shard(
     file = shard.file(checkpoint)
     with torch.inference_mode(), evaluating(encoder.model):
         _warn_of_hooks(encoder)
-        begun = begun_trace(encoder, pairs, config, progress)
+        begun = begun_trace(
+            encoder, pairs, config, progress=progress, shard=shard, resumed=file.exists()
+        )
         warn_of_differences(begun.prepared.differing)
-        sweep, scores = replace(begun.sweep, shard=shard), _no_scores(begun)
-        with progress_of(file, begun.provenance, begun.prepared, sweep, scores) as saved:
-            _run(begun, sweep, scores, saved)
+        scores = _no_scores(begun)
+        with progress_of(file, begun.provenance, begun.prepared, begun.sweep, scores) as saved:
+            _run(begun, begun.sweep, scores, saved)
     return file
 
 

@@ -63,7 +63,7 @@ class Agreement:
     """
 
 
-def fastest_route(sweep: Sweep, digest: str) -> Agreement:
+def fastest_route(sweep: Sweep, digest: str, *, resumed: bool = False) -> Agreement:
     """Return the fastest route that gives the scores of plain forwards in this sweep.
 
     The result is kept with the encoder, for sweeps of the same statements, sites and positions. It
@@ -73,6 +73,8 @@ def fastest_route(sweep: Sweep, digest: str) -> Agreement:
         sweep: contrasts of its first and of its last batch are compared, which hold the shortest
             and the longest statements.
         digest: of the model's weights.
+        resumed: whether the sweep may have the scores of these batches already. Then a few
+            contrasts of each are compared, and their scores are not kept.
 
     Raises:
         EncoderError: when the model gives two scores for one input.
@@ -88,7 +90,7 @@ def fastest_route(sweep: Sweep, digest: str) -> Agreement:
     if key in agreements:
         known: Agreement = agreements[key]
         return known
-    result = agreement_with_plain(sweep, short=True)
+    result = agreement_with_plain(sweep, short=True, resumed=resumed)
     agreements[key] = replace(result, scores={})
     return result
 
@@ -107,7 +109,7 @@ def _statements(sweep: Sweep) -> tuple[object, ...]:
     return tuple((run.ids, run.groups) for c in contrasts for run in (c.clean, c.corrupt)), *edited
 
 
-def agreement_with_plain(sweep: Sweep, *, short: bool = False) -> Agreement:
+def agreement_with_plain(sweep: Sweep, *, short: bool = False, resumed: bool = False) -> Agreement:
     """Compare the routes with plain forwards, the fastest first, until one agrees.
 
     Half-precision weights are float32 meanwhile: rounding would hide what is to be seen.
@@ -116,6 +118,7 @@ def agreement_with_plain(sweep: Sweep, *, short: bool = False) -> Agreement:
         sweep: contrasts of its first and of its last batch are compared.
         short: compare the middle layer alone in the first batch, which holds short statements, and
             the first and the last layer in the last batch.
+        resumed: compare a few contrasts of each batch, and keep no scores.
 
     Raises:
         EncoderError: when the plainest route does not agree with itself.
@@ -123,9 +126,15 @@ def agreement_with_plain(sweep: Sweep, *, short: bool = False) -> Agreement:
     encoder = sweep.encoder
     with widened(encoder.model) as half, torch.autocast(encoder.device.type, enabled=False):
         first, *last = _first_and_last(sweep)
+        reused = {batch[0] for batch in _own_batches(sweep)} if not resumed else set[int]()
         # Long statements show more than short ones: windows, chunks and masks.
-        judged = [_Judged(sweep, first, layers=1 if last and short else 3)]
-        judged += [_Judged(sweep, indices, layers=2 if short else 3) for indices in last]
+        judged = [
+            _Judged(sweep, indices, layers=layers, whole=indices[0] in reused)
+            for indices, layers in (
+                (first, 1 if last and short else 3),
+                *((indices, 2 if short else 3) for indices in last),
+            )
+        ]
         coupling = coupled_rows(sweep, [length for each in judged for length in each.lengths])
         rejected: dict[str, str] = {}
         for route in _possible(encoder):
@@ -146,7 +155,12 @@ def agreement_with_plain(sweep: Sweep, *, short: bool = False) -> Agreement:
                     rejected=rejected,
                     scores={}
                     if half
-                    else {n: s for each in judged for n, s in each.scores.items()},
+                    else {
+                        index: scores
+                        for each in judged
+                        if each.whole
+                        for index, scores in each.scores.items()
+                    },
                 )
             rejected[route.name] = f"{gap:.2g} of d away"
     raise EncoderError(
@@ -175,17 +189,26 @@ def _possible(encoder: Encoder) -> list[Route]:
     return [route for route in ROUTES if tails or not route.tail]
 
 
+def _own_batches(sweep: Sweep) -> list[list[int]]:
+    """Return the indices of the contrasts in every batch that a sweep runs."""
+    return list(batch_indices(replace(sweep, progress=False, done=frozenset())))
+
+
 def _first_and_last(sweep: Sweep) -> list[list[int]]:
-    """Return the indices of the contrasts in the first and in the last batch of a sweep."""
-    batches = list(batch_indices(replace(sweep, progress=False, done=frozenset())))
+    """Return the contrasts in the first and in the last batch of a sweep, of all its shards."""
+    batches = _own_batches(replace(sweep, shard=None))
     return [batches[0], batches[-1]] if len(batches) > 1 else batches
 
 
 class _Judged:
-    """A batch of contrasts, with the plain scores of some cells of its last finite contrast."""
+    """A batch of contrasts, with the plain scores of some cells of its last finite contrast.
 
-    def __init__(self, sweep: Sweep, indices: Sequence[int], *, layers: int) -> None:
-        self.sweep, self.indices = sweep, indices
+    A batch that another shard or an earlier run has run is judged by a few of its contrasts.
+    """
+
+    def __init__(self, sweep: Sweep, indices: Sequence[int], *, layers: int, whole: bool) -> None:
+        self.sweep, self.whole = sweep, whole
+        self.indices = indices if whole else indices[-CANDIDATES:]
         # Not the first row of the batch, where there are several, and none that overflows.
         for self.judged in reversed(indices[-CANDIDATES:]):
             [patching] = sweep.part([self.judged]).patchings()
