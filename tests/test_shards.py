@@ -4,20 +4,25 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 import negtrace
 from negtrace import cli
-from negtrace._files import pack
+from negtrace._files import pack, unpack
 from negtrace.errors import OutputError, TraceError, UnknownNameError
 from negtrace.experiments import run_shard, run_trace
 from negtrace.pairs.pair import Pair
-from negtrace.tracing import Shard, trace_shard
+from negtrace.tracing import Shard, TraceConfig, trace_shard
+from negtrace.tracing.begun import begun_trace
 from negtrace.tracing.checkpoint import Checkpoint
+from negtrace.tracing.engines.exact import batch_indices
+from negtrace.tracing.progress import EVERY, _sampled
 from negtrace.tracing.records import RecordFile
 
 FORMATS = ("png",)
@@ -200,3 +205,35 @@ def test_a_checkpoint_with_sound_records_of_something_else_is_refused(tmp_path: 
                 records.append(second)
         with pytest.raises(OutputError, match=f"{message}.*delete the file"):
             trace_shard(encoder, pairs()[:4], shard=Shard(1, 1), checkpoint=tmp_path / "x")
+
+
+def test_batches_are_dealt_out_by_their_cost() -> None:
+    batches, costs = ["small", "tiny", "huge", "large"], [3, 2, 9, 4]
+    assert Shard(1, 2).of(batches, costs) == ["huge"]
+    assert Shard(2, 2).of(batches, costs) == ["small", "tiny", "large"]
+
+
+def test_no_two_shards_run_a_contrast(tmp_path: Path) -> None:
+    checkpoint, finished = tmp_path / "whole.partial", list[set[int]]()
+    for number in (1, 2, 3):
+        file = trace_shard(
+            negtrace.load("toy"), pairs(), shard=Shard(number, 3), checkpoint=checkpoint
+        )
+        with RecordFile(file, b"") as records:
+            _, *scores = records.records()
+        finished.append({index for each in scores for index, _, _ in unpack(each)[1]["done"]})
+    assert set.union(*finished) == set(range(len(pairs())))
+    assert sum(map(len, finished)) == len(pairs())
+
+
+def test_a_sample_of_what_is_finished_has_every_length() -> None:
+    encoder, config = negtrace.load("toy"), TraceConfig(row_tokens=64)
+    with torch.inference_mode():
+        sweep = begun_trace(encoder, pairs(), config, progress=False).sweep
+    lengths, whole = list(sweep.lengths), range(len(pairs()))
+    sampled = list(_sampled(sweep, whole))
+    assert {lengths[batch[0]] for batch in sampled} == set(lengths)
+    batches = list(batch_indices(replace(sweep, progress=False)))
+    assert len(batches) // EVERY <= len(sampled) < len(batches) / 2
+    assert [*_sampled(sweep, {5})] == [batch for batch in batches if 5 in batch]
+    assert not [*_sampled(sweep, ())]

@@ -241,6 +241,16 @@ def test_the_read_out_is_that_of_each_statement() -> None:
     assert tokens.read_out == tokens.ids.index(largest) < len(tokens) - 1
     assert largest_gap_located(read_anywhere, tokens.read_out) < 1e-9
 
+    rows: list[int] = []
+    with read_anywhere.blocks[0].register_forward_hook(lambda *call: rows.append(len(call[-1]))):
+        ran = []
+        for statements in ([PAIR.true], [PAIR.true] * 5):
+            located = read_anywhere.located(read_anywhere.tokenize(statements))
+            assert located == [tokens] * len(statements)
+            ran.append(sum(rows))
+            rows.clear()
+    assert ran[0] == ran[1]  # equal statements are measured once
+
 
 def largest_gap_located(encoder: Encoder, read_out: int) -> float:
     cte = trace(encoder, [PAIR], progress=False)
