@@ -40,15 +40,11 @@ def parse_json(data: bytes | str, *, foreign: bool = False) -> Any:
     """
     text = data if isinstance(data, str) else data.decode("utf-8-sig")
     try:
-        if foreign:
-            value = json.loads(text, parse_int=_integer, parse_float=_float)
-        else:
-            value = json.loads(
-                text, parse_int=_integer, parse_float=_finite, parse_constant=_no_constant
-            )
+        value = (_foreign() if foreign else _strict()).decode(text)
     except RecursionError:
         raise ValueError(f"more than {LEVELS} levels of lists and objects") from None
-    _require_flat(value)
+    if text.count("[") + text.count("{") > LEVELS:
+        _require_flat(value)
     decoded = isinstance(data, str) and not data.isascii()
     if not foreign and (decoded or _HALF_CHARACTER.search(text)):
         try:
@@ -56,6 +52,16 @@ def parse_json(data: bytes | str, *, foreign: bool = False) -> Any:
         except UnicodeEncodeError as error:
             raise ValueError("half of a character (a lone surrogate)") from error
     return value
+
+
+@cache
+def _foreign() -> json.JSONDecoder:
+    return json.JSONDecoder(parse_int=_integer, parse_float=_float)
+
+
+@cache
+def _strict() -> json.JSONDecoder:
+    return json.JSONDecoder(parse_int=_integer, parse_float=_finite, parse_constant=_no_constant)
 
 
 def _integer(text: str) -> int:

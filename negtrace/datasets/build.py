@@ -168,6 +168,7 @@ class _Builder:
         self._config = config
         splits = Splits(seed=config.seed, val=config.val, test=config.test)
         self._composer = Composer(config, splits, pseudonyms)
+        self._tallies = lru_cache(maxsize=1 << 12)(_tallies)
         self._shift = lru_cache(maxsize=64)(lambda *turn: stable_hash("answer", config.seed, *turn))
 
     def run(self, plan: Sequence[Source]) -> None:
@@ -237,8 +238,7 @@ class _Builder:
                 row["answer"] = self._answer(split, 1 + len(row["wrong"]), tallies)
                 tags = (*tags, f"answer/{row['answer']}")
             lines.append((f"{kind}-{split}.jsonl", (_encode(row) + "\n").encode()))
-            group = f"{kind}/{split}"
-            tallies += [group, f"{group}/source/{study.source}", *(f"{group}/{t}" for t in tags)]
+            tallies += self._tallies(f"{kind}/{split}", study.source, tags)
         return lines, tallies
 
     def _answer(self, split: str, options: int, pending: Sequence[str]) -> int:
@@ -270,6 +270,11 @@ class _Builder:
         if view and self._folder.is_new(number, *names, view) and not new:
             return _note(study, "further_view", "another view of a study that occurs before")
         return None if new else _note(study, "duplicate_study", "the study occurs before")
+
+
+def _tallies(group: str, source: str, tags: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that the card counts a row by."""
+    return (group, f"{group}/source/{source}", *(f"{group}/{tag}" for tag in tags))
 
 
 def _note(study: Study, code: str, detail: str) -> Note:

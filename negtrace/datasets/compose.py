@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-from negtrace.datasets.claim_sets import wrongs
 from negtrace.datasets.config import DatasetConfig
 from negtrace.datasets.pseudonyms import Pseudonyms
 from negtrace.datasets.splits import Split, Splits
@@ -116,11 +115,7 @@ class Composer:
         self, context: StudyContext, claim: Claim, *, most: int | None
     ) -> list[tuple[str, Claim]]:
         """Return what is wrong if a claim is right, as far as the split has words for it."""
-        return [
-            (attribute, other)
-            for attribute, other in wrongs(claim)[:most]
-            if self._realizer.phrasings(other, context.split)
-        ]
+        return [wrong for wrong in self._realizer.wrongs(claim, context.split)[:most] if wrong]
 
     def _wrong(
         self,

@@ -137,10 +137,13 @@ class DatasetFolder:
         except OutputError:
             raise
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(
-                f"cannot write into {self.out}: {getattr(error, 'strerror', None) or error}; make "
-                "room there, and give the same command again to go on"
-            ) from error
+            raise self._unwritten(error) from error
+
+    def _unwritten(self, error: Exception) -> OutputError:
+        return OutputError(
+            f"cannot write into {self.out}: {getattr(error, 'strerror', None) or error}; make "
+            "room there, and give the same command again to go on"
+        )
 
     def _clear(self) -> None:
         """Remove the data set that the folder holds, the card first."""
@@ -215,14 +218,17 @@ class DatasetFolder:
         Raises:
             OutputError: when it cannot be written.
         """
-        with self._writing():
+        # Without a context manager, since this is done for every line.
+        try:
             self._files[name].write(line)
+        except OSError as error:
+            raise self._unwritten(error) from error
         self._hashes[name].update(line)
 
     def is_new(self, number: int, *study: str) -> bool:
         """Tell whether the study of record `number` has not occurred in an earlier record."""
         key = stable_hash(*study) >> 193
-        with self._writing():
+        try:
             if self._studies.execute(
                 "INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, number)
             ).rowcount:
@@ -230,6 +236,8 @@ class DatasetFolder:
             # After a stop, the records since the last checkpoint come again.
             found = self._studies.execute("SELECT number FROM seen WHERE key = ?", (key,))
             return bool(found.fetchone() == (number,))
+        except sqlite3.Error as error:
+            raise self._unwritten(error) from error
 
     def checkpoint(self, done: int, *, whole: bool = False) -> None:
         """Save the state of what was written so far, once that is on the disk.

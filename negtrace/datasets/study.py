@@ -76,11 +76,11 @@ def certain_claims(claims: Sequence[Claim]) -> tuple[list[int], int, int]:
     for position, claim in enumerate(claims):
         if claim.finding not in doubted:
             first.setdefault(_content(claim), position)
-    certain = {claims[position]: position for position in first.values()}
+    certain = [claims[position] for position in first.values()]
     present = [claim for claim in certain if claim.present]
     denials = [claim for claim in certain if claim.denied or not claim.present]
     contradicted = {denial.finding for denial in denials for c in present if _denies(denial, c)}
-    kept = sorted(n for claim, n in certain.items() if claim.finding not in contradicted)
+    kept = [position for position in first.values() if claims[position].finding not in contradicted]
     return kept, len(doubted), len(contradicted)
 
 

@@ -97,6 +97,8 @@ class Realizer:
         self.forms = lru_cache(maxsize=_CACHED * 3)(self._forms)
         self.twins = lru_cache(maxsize=_CACHED * 3)(self._twins)
         self.cue = lru_cache(maxsize=1 << 14)(_cue)
+        self.wrongs = lru_cache(maxsize=_CACHED * 3)(self._wrongs)
+        self.may_quote = lru_cache(maxsize=1 << 12)(self._may_quote)
         self._in_frame = lru_cache(maxsize=_CACHED * 8)(self._phrasings_in_frame)
 
     def _phrasings(self, claim: Claim, split: Split) -> tuple[Phrasing, ...]:
@@ -145,7 +147,11 @@ class Realizer:
         """Return the denials of wrong attributes of a claim that the split has words for."""
         return tuple(denial for denial in _denials(claim) if self.phrasings(denial, split))
 
-    def may_quote(self, text: str, split: Split) -> bool:
+    def _wrongs(self, claim: Claim, split: Split) -> tuple[tuple[str, Claim] | None, ...]:
+        """Return what is wrong if a claim is right; None for what the split has no words for."""
+        return tuple(wrong if self.phrasings(wrong[1], split) else None for wrong in wrongs(claim))
+
+    def _may_quote(self, text: str, split: Split) -> bool:
         """Tell whether a split may quote a text."""
         return self._splits.of_statement(text) == split
 

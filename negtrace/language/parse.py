@@ -22,7 +22,7 @@ from negtrace.language.words import Span, Words, split, stops
 _ENDS = frozenset(".;:!?\n")
 _SENTENCE_ENDS = frozenset(".!?;\n")
 _PHRASE_ENDS = _ENDS | {",", "and", "but", "or", "with"}
-_PLACE_NOUNS = frozenset(["lobe", "lung", "zone", "base", "hemithorax", "chest", "the"])
+_PLACE_NOUNS = ("lobe", "lung", "zone", "base", "hemithorax", "chest", "the")
 _JOINTS = frozenset([",", "and", "or", "nor", "but", "with", "without", "no", "not", "while"])
 
 
@@ -288,13 +288,18 @@ def _areas(words: Words, mentions: Sequence[Mention]) -> list[Span]:
 def _places(words: Words) -> set[int]:
     """Return the colons behind a heading that is a place, as in "Right lower lobe: clear"."""
     colons = set()
-    for colon, word in enumerate(words.lower):
+    for colon in [index for index, word in enumerate(words.lower) if word == ":"]:
         begin = colon
-        while begin and words.lower[begin - 1] in _PLACE_NOUNS | _meanings().keys():
+        while begin and words.lower[begin - 1] in _words_of_places():
             begin -= 1
-        if word == ":" and begin < colon and (begin == 0 or words.lower[begin - 1] in _ENDS):
+        if begin < colon and (begin == 0 or words.lower[begin - 1] in _ENDS):
             colons.add(colon)
     return colons
+
+
+@cache
+def _words_of_places() -> frozenset[str]:
+    return frozenset([*_PLACE_NOUNS, *_meanings()])
 
 
 def _joint(words: Words, begin: int, end: int) -> int:

@@ -27,11 +27,10 @@ class Section(NamedTuple):
 
 def may_have_section(words: Words, lexicon: Lexicon) -> bool:
     """Return whether a heading of the lexicon may stand in a text: a quick test."""
-    following = iter(words.lower)
-    next(following, None)
     return any(
-        mark in (":", "\n") and word in lexicon.headings
-        for word, mark in zip(words.lower, following, strict=False)
+        words.lower[index - 1] in lexicon.headings
+        for index, word in enumerate(words.lower)
+        if index and (word == ":" or word == "\n")
     )
 
 

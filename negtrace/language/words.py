@@ -12,6 +12,7 @@ Span = tuple[int, int]
 _WORD = re.compile(r"[^\W_]+(?:(?:[-'\u2019/]|(?<=\d)\.(?=\d))[^\W_]+)*|[^\w\s]|\n\s*", re.UNICODE)
 _ENDS = frozenset(".!?;:\n\u2022")
 _FREE = "-free"
+_LONGEST_ABBREVIATION = 12
 _CLOSERS = frozenset("\"')]\u201d\u2019")
 
 
@@ -57,11 +58,13 @@ def split(text: str) -> Words:
     # words of an ASCII text can be cut from its lower case.
     if text.isascii() and not ("n't" in plain or _FREE in plain):
         hits = list(_WORD.finditer(plain))
+        lower = [hit[0] for hit in hits]
         if "\n" in plain:
             hits = [hit for hit in hits if hit[0][0] != "\n" or ends_item(text, *hit.span())]
+            lower = [hit[0] if hit[0][0] != "\n" else "\n" for hit in hits]
         return Words(
             text=text,
-            lower=[hit.group() if hit.group()[0] != "\n" else "\n" for hit in hits],
+            lower=lower,
             starts=[hit.start() for hit in hits],
             ends=[hit.end() for hit in hits],
         )
@@ -140,8 +143,8 @@ def _ends_sentence(words: Words, index: int, abbreviations: frozenset[str]) -> b
 
 def _abbreviated(words: Words, index: int, abbreviations: frozenset[str]) -> bool:
     """Return whether a full stop belongs to the word before it, as in "Dr." and "e.g."."""
-    text = words.text
-    start = stop = words.starts[index]
-    while start > 0 and not text[start - 1].isspace() and stop - start < 12:
-        start -= 1
-    return text[start:stop].lower().strip("(\"'") in abbreviations
+    stop = words.starts[index]
+    before = words.text[max(0, stop - _LONGEST_ABBREVIATION) : stop]
+    if not before or before[-1].isspace():
+        return "" in abbreviations
+    return before.split()[-1].lower().strip("(\"'") in abbreviations

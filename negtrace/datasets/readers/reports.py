@@ -100,13 +100,19 @@ def _table(path: Path, config: DatasetConfig) -> Iterator[Study | Note]:
 
 
 def _records(path: Path, config: DatasetConfig) -> Iterator[Study | Note]:
+    columns: Mapping[str, str] = {}
+    keys: Sequence[str] = ()
     for row, record in json_objects(path):
         if isinstance(record, Note):
             yield record
             continue
         try:
-            columns = _columns(path, list(record), config)
+            # Nearly all records have the keys of the one before.
+            if not columns or keys != list(record):
+                keys = list(record)
+                columns = _columns(path, keys, config)
         except DatasetError as error:
+            columns = {}
             yield Note(file=path.name, row=row, code="columns", detail=str(error))
             continue
         values: dict[str, Any] = {field: record[key] for field, key in columns.items()}
