@@ -2,10 +2,12 @@
 
 __all__ = ["build_dataset"]
 
+import gc
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from itertools import islice
@@ -32,6 +34,9 @@ EVERY = 20_000
 
 EXAMPLES = 20
 """Notes of each code whose source and row the card names."""
+
+_ALLOCATIONS = 20_000
+"""Objects that are made before Python looks for cycles; its default is 700."""
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -156,6 +161,18 @@ def _sha256(path: Path) -> str:
         ) from error
 
 
+@contextmanager
+def _cycles_sought_rarely() -> Iterator[None]:
+    """Let Python look for cycles of objects less often: rows hold none, and looking takes time."""
+    before = gc.get_threshold()
+    if 0 < before[0] < _ALLOCATIONS:
+        gc.set_threshold(_ALLOCATIONS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 class _Builder:
     """Reads sources and writes the rows made of them."""
 
@@ -173,6 +190,10 @@ class _Builder:
 
     def run(self, plan: Sequence[Source]) -> None:
         """Go through every record that earlier runs have not gone through."""
+        with _cycles_sought_rarely():
+            self._run(plan)
+
+    def _run(self, plan: Sequence[Source]) -> None:
         done = self._progress.done
         self._source = 1
         records = islice(self._records(plan), done, None)
