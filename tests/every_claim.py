@@ -7,6 +7,7 @@ from itertools import product
 from negtrace.language.claims import CERTAINTIES, SEVERITIES, SIDES, ZONES, Claim
 from negtrace.language.counterfactuals import deny
 from negtrace.language.findings import VOCABULARY
+from negtrace.language.wording import statements
 
 
 def plain_claims(finding: str, attributes: Sequence[str] | None = None) -> Iterator[Claim]:
@@ -36,3 +37,8 @@ def every_claim(finding: str) -> Iterator[Claim]:
                 yield deny(claim, "place")
             if claim.severity:
                 yield deny(claim, "severity")
+
+
+def written_claims(finding: str) -> Iterator[Claim]:
+    """Yield every claim that has statements: nobody writes of an effusion in the middle zone."""
+    return (claim for claim in every_claim(finding) if next(statements(claim), None))

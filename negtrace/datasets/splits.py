@@ -29,8 +29,8 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 _WORD = re.compile(r"[^\W_]+(?:[-'\u2019][^\W_]+)*")
 _FILLERS = frozenset(
     """
-    a an the some no not with without present absent is are has have do does in on at both
-    side sides zone zones lobe lobes lung lungs apex apices base bases
+    a an the some no not with without present absent positive negative is are has have do does
+    in on at both side sides zone zones lobe lobes lung lungs apex apices base bases
     """.split()  # noqa: SIM905
 ).union(attribute_words())
 

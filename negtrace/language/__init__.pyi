@@ -39,6 +39,7 @@ from .twins import finding_twins as finding_twins
 from .wording import AbsenceWording as AbsenceWording
 from .wording import affirmative_sentence as affirmative_sentence
 from .wording import caption as caption
+from .wording import listed as listed
 from .wording import phrase as phrase
 from .wording import phrasings as phrasings
 from .wording import realize as realize

@@ -15,7 +15,6 @@ __all__ = [
     "Side",
     "attribute_words",
     "check_claim",
-    "severity_words",
 ]
 
 import tomllib
@@ -53,14 +52,6 @@ WORDS_BY_VALUE: Mapping[str, Mapping[str, list[str]]] = MappingProxyType(
     tomllib.loads(files("negtrace.language").joinpath("attributes.toml").read_text("utf-8"))
 )
 """The tables of `attributes.toml`: heading, value, and the words for the value."""
-
-_ATTRIBUTE_OF_HEADING = {
-    "side": "side",
-    "zone": "zone",
-    "size": "severity",
-    "degree": "severity",
-    "severity": "severity",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,18 +121,6 @@ def _denied(claim: Claim) -> str | None:
     return claim.severity if claim.denied == "severity" else claim.side or claim.zone
 
 
-def severity_words(*, counted: bool) -> Mapping[str, list[str]]:
-    """Return the words for each severity, the plainest first.
-
-    >>> severity_words(counted=True)["large"], severity_words(counted=False)["large"]
-    (['large', 'massive'], ['severe', 'marked'])
-
-    Args:
-        counted: whether there can be several of the finding; if not, it comes in amounts.
-    """
-    return WORDS_BY_VALUE["size" if counted else "degree"]
-
-
 @cache
 def attribute_words() -> Mapping[str, tuple[str, str]]:
     """Return every word for a side, zone or severity, with its attribute and value.
@@ -150,7 +129,7 @@ def attribute_words() -> Mapping[str, tuple[str, str]]:
     ('zone', 'lower')
     """
     words: dict[str, tuple[str, str]] = {}
-    for heading, attribute in _ATTRIBUTE_OF_HEADING.items():
-        for value, synonyms in WORDS_BY_VALUE[heading].items():
+    for attribute in ("side", "zone", "severity"):
+        for value, synonyms in WORDS_BY_VALUE[attribute].items():
             words |= dict.fromkeys(synonyms, (attribute, value))
     return MappingProxyType(words)

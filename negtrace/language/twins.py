@@ -11,27 +11,28 @@ from itertools import product
 
 from negtrace.errors import LanguageError
 from negtrace.language.claims import Claim
-from negtrace.language.findings import Finding
+from negtrace.language.findings import Finding, Name
 from negtrace.language.noun_phrases import capitalized, names_of, noun_phrases
-from negtrace.language.wording import STATEMENTS, kind_of
+from negtrace.language.wording import templates_of
 
 FINDING_TWINS: tuple[tuple[str, str, str], ...] = (
-    ("There is {word} {term}.", "some", "no"),
-    ("{word} {term} is seen.", "Some", "No"),
-    ("The patient has {word} {term}.", "some", "no"),
-    ("The {term} is {word}.", "present", "absent"),
-    ("The chest is {word} {term}.", "with", "without"),
+    ("There is {word} {term}.", "{article}", "no"),
+    ("{word} {term} is seen.", "{article}", "no"),
+    ("The patient has {word} {term}.", "{article}", "no"),
+    ("{term} is {word}.", "present", "absent"),
+    ("Chest radiograph {word} {term}.", "with", "without"),
 )
 """Template, affirmative word and negating word, for a finding with nothing stated of it.
 
-The affirmative word is "some" and not an article, so that it is one token in every sentence."""
+The article of what comes in amounts is "some", so that every affirmative word is one token."""
 
 CLAIM_TWINS: tuple[tuple[str, str, str], ...] = (
     ("There {be} {word} {bare}.", "{article}", "no"),
     ("{word} {bare} {be} seen.", "{article}", "no"),
     ("The radiograph shows {word} {bare}.", "{article}", "no"),
-    ("The {bare} {be} {word}.", "present", "absent"),
-    ("The study is {word} {bare}.", "with", "without"),
+    ("{bare} {be} {word}.", "present", "absent"),
+    ("The study is {word} for {bare}.", "positive", "negative"),
+    ("Chest radiograph {word} {bare}.", "with", "without"),
 )
 """Template, affirmative word and negating word, for a claim with its attributes."""
 
@@ -45,12 +46,13 @@ def finding_twins(
     >>> finding_twins(FINDINGS["edema"])[0]
     ('There is some pulmonary edema.', 'There is no pulmonary edema.')
     """
+    article = finding.article or "some"
     return tuple(
         (
-            capitalized(template.format(word=affirmative, term=finding.term)),
+            capitalized(template.format(word=word.format(article=article), term=finding.term)),
             capitalized(template.format(word=negating, term=finding.term)),
         )
-        for template, affirmative, negating in templates
+        for template, word, negating in templates
     )
 
 
@@ -64,9 +66,9 @@ def claim_twins(
     >>> left = Claim(finding="nodule", present=True, side="left")
     >>> right = Claim(finding="nodule", present=True, side="right")
     >>> claim_twins(left, right)[0]
-    ('There is a left nodule.', 'There is a right nodule.')
+    ('There is a left lung nodule.', 'There is a right lung nodule.')
     >>> claim_twins(left, left.negate())[0]
-    ('There is a left nodule.', 'There is no left nodule.')
+    ('There is a left lung nodule.', 'There is no left lung nodule.')
 
     Args:
         claim: what the first sentence of each pair says.
@@ -96,13 +98,23 @@ def _twins(claim: Claim, other: Claim) -> Iterator[tuple[str, str]]:
         raise LanguageError(
             f"twins need plain claims, got {claim} and {other}; leave out certainty and denied"
         )
-    same = STATEMENTS[kind_of(claim)]
-    templates = CLAIM_TWINS if claim.present != other.present else [(t, "", "") for t in same]
-    for name, (template, affirmative, negating) in product(names_of(claim), templates):
-        for first, second in product(noun_phrases(claim, name), noun_phrases(other, name)):
-            first["word"] = affirmative.format(**first) if claim.present else negating
-            second["word"] = affirmative.format(**second) if other.present else negating
-            yield capitalized(template.format(**first)), capitalized(template.format(**second))
+    for name in names_of(claim):
+        for template, affirmative, negating in _templates(claim, other, name):
+            for first, second in product(noun_phrases(claim, name), noun_phrases(other, name)):
+                first["word"] = affirmative.format(**first) if claim.present else negating
+                second["word"] = affirmative.format(**second) if other.present else negating
+                yield capitalized(template.format(**first)), capitalized(template.format(**second))
+
+
+def _templates(claim: Claim, other: Claim, name: Name) -> Iterator[tuple[str, str, str]]:
+    """Yield templates with their affirmative and negating word; nobody says "some mild edema"."""
+    if claim.present == other.present:
+        yield from ((template, "", "") for template in templates_of(claim, name))
+        return
+    for template, affirmative, negating in CLAIM_TWINS:
+        some = affirmative == "{article}" and not name.counted
+        if not (some and claim.severity):
+            yield template, affirmative, negating
 
 
 def _one_word_apart(first: str, second: str) -> bool:

@@ -10,42 +10,53 @@ place. The data sets are made of them. Each statement parses back to its claim (
 __all__ = [
     "CAPTIONS",
     "STATEMENTS",
+    "UNSUITED",
     "AbsenceWording",
     "affirmative_sentence",
     "caption",
     "equivalents",
     "kind_of",
+    "listed",
     "phrase",
     "phrasings",
     "realize",
     "sentence",
     "statement",
     "statements",
+    "templates_of",
 ]
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, product
+from itertools import chain
+from operator import itemgetter
 from random import Random
 from typing import Literal
 
+from negtrace.errors import LanguageError
 from negtrace.language.claims import Claim
-from negtrace.language.findings import FINDINGS, VOCABULARY
+from negtrace.language.findings import FINDINGS, VOCABULARY, Name
 from negtrace.language.noun_phrases import (
     Slots,
     capitalized,
     joined,
     names_of,
     normal_phrase,
-    noun_phrase,
     noun_phrases,
-    places,
-    severities,
 )
+from negtrace.language.usage import FindingKind, usage_of
 
 AbsenceWording = Literal["negated", "equivalent"]
 """Wording of an absent finding: "no cardiomegaly" or "normal heart size"."""
 
-Kind = Literal["present", "possible", "probable", "absent", "place denied", "severity denied"]
+Kind = Literal[
+    "present",
+    "possible",
+    "probable",
+    "absent",
+    "place denied",
+    "both sides denied",
+    "severity denied",
+]
 """Kind of a claim; each has its own templates."""
 
 PRESENT: tuple[str, ...] = (
@@ -55,9 +66,9 @@ PRESENT: tuple[str, ...] = (
     "{np} {be} present.",
     "{np} {be} noted.",
     "The patient has {np}.",
-    "The film shows {np}.",
-    "The chest is with {np}.",
-    "{np}.",
+    "The radiograph shows {np}.",
+    "Chest radiograph with {bare}.",
+    "{bare}.",
 )
 """Sentences that state a finding. For the slots see `negtrace.language.noun_phrases.Slots`."""
 
@@ -66,20 +77,25 @@ ABSENT: tuple[str, ...] = (
     "There {be} no {bare}.",
     "No {bare} {be} seen.",
     "The patient has no {bare}.",
-    "The {bare} {be} absent.",
-    "The chest is without {bare}.",
-    "There is no evidence of {np}.",
-    "The film is negative for {bare}.",
+    "{bare} {be} absent.",
+    "Chest radiograph without {bare}.",
+    "There is no evidence of {bare}.",
+    "The study is negative for {bare}.",
     "No {bare}.",
 )
 """Sentences that deny a finding."""
 
-EQUIVALENT: tuple[str, ...] = ("{normal}", "{normal}", "{phrase}.", "The film shows {phrase}.")
+EQUIVALENT: tuple[str, ...] = (
+    "{normal}",
+    "{normal}",
+    "{phrase}.",
+    "The radiograph shows {phrase}.",
+)
 """Sentences that affirm what excludes a finding, and do not name it."""
 
 CAPTIONS: tuple[str, ...] = (
-    "Chest radiograph with {list}.",
-    "Portable film with {list}.",
+    "Frontal radiograph with {list}.",
+    "Portable radiograph with {list}.",
     "Frontal view showing {list}.",
     "{list}.",
 )
@@ -91,8 +107,9 @@ STATEMENTS: Mapping[Kind, tuple[str, ...]] = {
         "{np} {be} seen.",
         "{np} {be} noted.",
         "{np} {be} present.",
-        "{np} {be} identified on this study.",
+        "{np} {be} identified.",
         "The radiograph shows {np}.",
+        "The radiograph demonstrates {np}.",
         "Findings are consistent with {np}.",
         "{bare}.",
     ),
@@ -101,6 +118,7 @@ STATEMENTS: Mapping[Kind, tuple[str, ...]] = {
         "{np} cannot be excluded.",
         "There may be {np}.",
         "Suspected {bare}.",
+        "{np} {be} suspected.",
         "Findings are suspicious for {np}.",
         "{np} {be} possible.",
     ),
@@ -108,6 +126,7 @@ STATEMENTS: Mapping[Kind, tuple[str, ...]] = {
         "Probable {bare}.",
         "{np} {be} likely.",
         "There {be} probably {np}.",
+        "There {be} likely {np}.",
         "Findings most likely represent {np}.",
     ),
     "absent": (
@@ -115,33 +134,74 @@ STATEMENTS: Mapping[Kind, tuple[str, ...]] = {
         "No {bare}.",
         "No {bare} {be} seen.",
         "No {bare} {be} identified.",
+        "No {bare} {be} demonstrated.",
         "No evidence of {bare}.",
         "There is no evidence of {np}.",
         "There is no sign of {np}.",
-        "{np} {be} not seen.",
-        "{bare} {be} not present.",
+        "No {bare} {be} present.",
         "{bare} not present.",
-        "{bare} {be} absent.",
-        "Negative for {bare}.",
-        "The chest is free of {bare}.",
+        "{np} {have} been ruled out.",
+        "The radiograph shows no {bare}.",
         "The radiograph does not show {np}.",
-        "The study is without {bare}.",
-        "The patient does not have {np}.",
-        "{bare} {have} been ruled out.",
+        "The study is negative for {np}.",
+        "Chest radiograph without {bare}.",
     ),
     "place denied": (
         "{bare} not involving {place}.",
         "The {bare} {do} not involve {place}.",
-        "There {be} {np}, not involving {place}.",
-        "The {bare} {be} not in {place}.",
+        "There {be} {np}, but not {in_place}.",
+        "{np} {be} seen, but not {in_place}.",
+        "The {bare} {be} not {in_place}.",
+    ),
+    "both sides denied": (
+        "The {bare} {be} not bilateral.",
+        "There {be} {np}, but {it} {be} not bilateral.",
+        "{np} {be} seen, but {it} {be} not bilateral.",
     ),
     "severity denied": (
         "The {bare} {be} not {severity}.",
-        "There {be} {np}, not {severity}.",
-        "{bare}, not {severity}.",
+        "There {be} {np}, but {it} {be} not {severity}.",
+        "{np} {be} seen, but {it} {be} not {severity}.",
     ),
 }
 """Every template for each kind of claim. `place` and `severity` are what the claim denies."""
+
+UNSUITED: Mapping[FindingKind | Literal["graded"], frozenset[str]] = {
+    "sign": frozenset(["Findings are consistent with {np}.", "{np} {have} been ruled out."]),
+    "spot": frozenset(
+        [
+            "Findings are consistent with {np}.",
+            "Findings most likely represent {np}.",
+            "{np} {have} been ruled out.",
+            "{bare} not involving {place}.",
+            "The {bare} {do} not involve {place}.",
+        ]
+    ),
+    "device": frozenset(
+        [
+            "Findings are consistent with {np}.",
+            "Findings most likely represent {np}.",
+            "Findings are suspicious for {np}.",
+            "Suspected {bare}.",
+            "{np} {be} suspected.",
+            "{np} {be} possible.",
+            "{np} cannot be excluded.",
+            "{np} {have} been ruled out.",
+            "{bare} not involving {place}.",
+            "The {bare} {do} not involve {place}.",
+        ]
+    ),
+    "graded": frozenset(
+        [
+            "No evidence of {bare}.",
+            "{bare} not present.",
+            "{np} {have} been ruled out.",
+            "The study is negative for {np}.",
+            "Chest radiograph without {bare}.",
+        ]
+    ),
+}
+"""Templates of `STATEMENTS` that nobody uses for a kind of finding, or with a severity."""
 
 
 def phrase(claim: Claim, *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
@@ -151,6 +211,10 @@ def phrase(claim: Claim, *, wording: AbsenceWording = "negated", seed: int = 0) 
     'a large left pleural effusion'
     >>> phrase(Claim(finding="cardiomegaly", present=False), wording="equivalent")
     'normal heart size'
+
+    Raises:
+        UnknownNameError: for a finding that is not built in.
+        LanguageError: for a claim that nobody writes.
     """
     if not claim.present and wording == "equivalent":
         return normal_phrase(FINDINGS[claim.finding].normal_phrase)
@@ -159,16 +223,23 @@ def phrase(claim: Claim, *, wording: AbsenceWording = "negated", seed: int = 0) 
 
 
 def _plain_slots(claim: Claim, rng: Random) -> Slots:
-    """Return the noun phrase of a claim, in the first name and the plainest words."""
+    """Return the noun phrase of a claim, in the first name and the plainest words.
+
+    In one of four cases the place stands behind the name.
+    """
     name = FINDINGS[claim.finding].names[0]
-    choices = places(claim)
-    behind = rng.random() < 0.25
-    place = choices[-1] if behind and claim.zone is None else choices[0]
-    slots = noun_phrase(claim, name, severity=severities(claim, name)[0], place=place)
+    choices = list(noun_phrases(claim, name))
+    if not choices:
+        raise LanguageError(f"nobody writes of a {name.words} what {claim} says; {_FEWER}")
+    behind = [slots for slots in choices if slots["bare"].rpartition(name.words)[2]]
+    slots = behind[0] if rng.random() < 0.25 and behind else choices[0]
     amount = claim.present and claim.severity is None and not name.article
     if amount and rng.random() < 0.5:
         slots["np"] = f"some {slots['np']}"
     return slots
+
+
+_FEWER = "leave out its zone or its severity"
 
 
 def sentence(claim: Claim, *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
@@ -178,7 +249,7 @@ def sentence(claim: Claim, *, wording: AbsenceWording = "negated", seed: int = 0
     severity.
 
     >>> sentence(Claim(finding="nodule", present=True, side="right", zone="upper"), seed=4)
-    'There is a nodule in the right upper zone.'
+    'There is a nodule in the right upper lobe.'
     """
     return _sentence(claim, wording, Random(seed))  # noqa: S311
 
@@ -195,29 +266,43 @@ def _sentence(claim: Claim, wording: AbsenceWording, rng: Random) -> str:
 
 
 def caption(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
-    """Return several claims, in their order, as one sentence.
+    """Return several claims as one sentence: what is there first, then what is not.
 
     The words of a claim do not depend on the other claims.
 
     >>> caption([
-    ...     Claim(finding="nodule", present=True),
     ...     Claim(finding="edema", present=False),
+    ...     Claim(finding="nodule", present=True),
     ... ], seed=3)
-    'Portable film with a nodule and no pulmonary edema.'
+    'Portable radiograph with a nodule and no pulmonary edema.'
     """
     template = Random(seed).choice(CAPTIONS)  # noqa: S311
+    return capitalized(template.format(list=listed(claims, wording=wording, seed=seed)))
+
+
+def listed(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
+    """Return several claims as a list of noun phrases: what is there first, then what is not.
+
+    Behind "no edema", a list would deny what follows. So each denied finding has a "no" of its own
+    at the end of the list. In both wordings the order is the same.
+
+    >>> edema, nodule = Claim(finding="edema", present=False), Claim(finding="nodule", present=True)
+    >>> listed([edema, nodule]), listed([edema, nodule], wording="equivalent")
+    ('a nodule and no pulmonary edema', 'a nodule and normal pulmonary vascularity')
+    """
     # Every claim has a seed of its own, so that flipping one leaves the words of the others alone.
     parts = [
-        phrase(claim, wording=wording, seed=8 * seed + index) for index, claim in enumerate(claims)
+        (not claim.present, phrase(claim, wording=wording, seed=8 * seed + index))
+        for index, claim in enumerate(claims)
     ]
-    return capitalized(template.format(list=joined(parts)))
+    return joined([words for _, words in sorted(parts, key=itemgetter(0))])
 
 
 def realize(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
-    """Return claims, in their order, as sentences; some sentences carry two or three claims.
+    """Return claims as sentences, in their order; some sentences carry two or three claims.
 
     >>> realize([Claim(finding="edema", present=False)], wording="equivalent")
-    'The film shows normal pulmonary vascularity.'
+    'The radiograph shows normal pulmonary vascularity.'
     """
     rng = Random(seed)  # noqa: S311
     rest, text = list(claims), []
@@ -236,8 +321,10 @@ def kind_of(claim: Claim) -> Kind:
     """Return the key of the templates in `STATEMENTS` that fit a claim."""
     if not claim.present:
         return "absent"
+    if claim.denied == "place":
+        return "both sides denied" if claim.side == "bilateral" else "place denied"
     if claim.denied:
-        return "place denied" if claim.denied == "place" else "severity denied"
+        return "severity denied"
     return claim.certainty or "present"
 
 
@@ -245,23 +332,37 @@ def statement(claim: Claim, *, seed: int = 0) -> str:
     """Return one of the statements of a claim; `seed` chooses it.
 
     >>> statement(Claim(finding="effusion", present=False, side="left"), seed=3)
-    'No evidence of left-sided effusion.'
+    'Effusion on the left not present.'
 
     Raises:
         UnknownNameError: for a finding that is not in the vocabulary.
-        LanguageError: for an attribute that the finding cannot have.
+        LanguageError: for an attribute that the finding cannot have, and for a claim that nobody
+            writes, such as an effusion in the middle zone.
     """
     rng = Random(seed)  # noqa: S311
-    name = rng.choice(names_of(claim))
-    template = rng.choice(STATEMENTS[kind_of(claim)])
+    names = names_of(claim)
+    if not names:
+        raise LanguageError(f"nobody writes what {claim} says; {_FEWER}")
+    name = rng.choice(names)
+    template = rng.choice(templates_of(claim, name))
     return capitalized(template.format(**rng.choice(list(noun_phrases(claim, name)))))
+
+
+def templates_of(claim: Claim, name: Name) -> tuple[str, ...]:
+    """Return the templates of `STATEMENTS` for a claim under one of the names of its finding."""
+    unsuited = UNSUITED.get(usage_of(claim.finding, name.words).kind, frozenset())
+    if claim.severity:
+        unsuited |= UNSUITED["graded"]
+    return tuple(text for text in STATEMENTS[kind_of(claim)] if text not in unsuited)
 
 
 def statements(claim: Claim) -> Iterator[str]:
     """Yield every statement of a claim: each name, template, and word for its attributes.
 
+    There is none for a claim that nobody writes, such as an effusion in the middle zone.
+
     >>> len(set(statements(Claim(finding="mass", present=False, zone="upper"))))
-    204
+    70
 
     Raises:
         UnknownNameError: for a finding that is not in the vocabulary.
@@ -273,17 +374,20 @@ def statements(claim: Claim) -> Iterator[str]:
 def phrasings(claim: Claim) -> Iterator[tuple[str, ...]]:
     """Yield the statements of a claim in groups: one group for each name and template.
 
-    Claims that differ only in the value of an attribute yield as many groups, in the same order.
+    Claims that differ only in the value of an attribute yield as many groups, in the same order,
+    unless nobody writes one of them.
 
     >>> next(phrasings(Claim(finding="mass", present=True, side="left")))
-    ('There is a left mass.', 'There is a left-sided mass.', 'There is a mass on the left.')
+    ('There is a left lung mass.', 'There is a mass in the left lung.')
 
     Raises:
         UnknownNameError: for a finding that is not in the vocabulary.
         LanguageError: for an attribute that the finding cannot have.
     """
-    for name, template in product(names_of(claim), STATEMENTS[kind_of(claim)]):
-        yield tuple(capitalized(template.format(**slots)) for slots in noun_phrases(claim, name))
+    for name in names_of(claim):
+        for template in templates_of(claim, name):
+            slots = noun_phrases(claim, name)
+            yield tuple(capitalized(template.format(**words)) for words in slots)
 
 
 def affirmative_sentence(claim: Claim) -> str:

@@ -75,7 +75,7 @@ def report(patient: Patient, *, seed: int, rate: float = NEGATING_REPORTS) -> st
 
     >>> from negtrace.phantom.patients import draw_patient
     >>> report(draw_patient(3), seed=0)
-    'The chest is with a small pleural effusion on the left. Mild pulmonary edema is noted.'
+    'Chest radiograph with small pleural effusion on the left. Mild pulmonary edema is noted.'
 
     Args:
         patient: whose findings to report.

@@ -24,7 +24,7 @@ from negtrace.datasets.claim_sets import ClaimSet, read_claim_sets, wrongs
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
-from negtrace.language.wording import affirmative_sentence, phrase, realize, sentence
+from negtrace.language.wording import affirmative_sentence, listed, realize, sentence
 from negtrace.pairs.anchor import Anchor
 from negtrace.phantom.patients import PHANTOM_FINDINGS, TRAIN_SEEDS, Patient, patient_with
 from negtrace.phantom.reports import report
@@ -38,7 +38,12 @@ SETS = 6000
 DENYING = 0.5
 """Share of the ready-made captions that deny absent findings."""
 
-FRAMES: tuple[str, ...] = ("Findings: {}.", "The study shows {}.", "Seen are {}.", "There is {}.")
+FRAMES: tuple[str, ...] = (
+    "Findings: {}.",
+    "The study shows {}.",
+    "The film demonstrates {}.",
+    "Imaging reveals {}.",
+)
 """Frames of lists of findings; the benchmark's questions use other frames."""
 
 SENTENCES = 0.5
@@ -120,9 +125,7 @@ def _worded(claims: Sequence[Claim], seed: int) -> str:
     rng = Random(seed)  # noqa: S311
     if len(claims) == 1 or rng.random() < SENTENCES:
         return " ".join(sentence(claim, seed=8 * seed + k) for k, claim in enumerate(claims))
-    frame = rng.choice(FRAMES)
-    phrases = [phrase(claim, seed=8 * seed + k) for k, claim in enumerate(claims)]
-    return frame.format(", ".join(phrases[:-1]) + " and " + phrases[-1])
+    return rng.choice(FRAMES).format(listed(claims, seed=seed))
 
 
 @TRAINING_DATA.register("text")
