@@ -112,7 +112,9 @@ def _denied_places(claim: Claim, name: Name) -> list[Slots]:
     """Return the slots for the denied place; none for what is written of no such finding."""
     usage = usage_of(claim.finding, name.words)
     if claim.side == "bilateral":
-        return [{}] if usage.sides.get("both") and not claim.zone else []
+        # Nobody says of one nodule that it is not bilateral, but of an effusion.
+        single = name.counted and usage.kind != "diagnosis"
+        return [] if single or claim.zone or not usage.sides.get("both") else [{}]
     slots: list[Slots] = []
     for words in usage.denied_places(claim):
         preposition, _, place = words.partition(" ")

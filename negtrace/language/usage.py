@@ -69,7 +69,10 @@ class Usage:
         table = self.zones.get(zone, {}) if zone else self.sides
         if side and not self.sides:
             return []
-        return [p.format(side=side) for p in table.get(side or "", table.get(number, []))]
+        patterns = table.get(side or "", table.get(number, []))
+        if side is None and self.kind == "spot" and not self.has_organ:
+            patterns = [*patterns, *table.get("spot", [])]
+        return [pattern.format(side=side) for pattern in patterns]
 
 
 def _around(pattern: str) -> PlaceWords:

@@ -198,6 +198,8 @@ UNSUITED: Mapping[FindingKind | Literal["graded"], frozenset[str]] = {
             "{np} {have} been ruled out.",
             "The study is negative for {np}.",
             "Chest radiograph without {bare}.",
+            "{bare} not involving {place}.",
+            "The {bare} {do} not involve {place}.",
         ]
     ),
 }
