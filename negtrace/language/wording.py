@@ -364,7 +364,7 @@ def statements(claim: Claim) -> Iterator[str]:
     There is none for a claim that nobody writes, such as an effusion in the middle zone.
 
     >>> len(set(statements(Claim(finding="mass", present=False, zone="upper"))))
-    70
+    98
 
     Raises:
         UnknownNameError: for a finding that is not in the vocabulary.
