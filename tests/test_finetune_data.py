@@ -18,7 +18,7 @@ from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.cues import find_cues
 from negtrace.language.parse import parse_claims
-from negtrace.language.wording import CAPTIONS
+from negtrace.language.templates import CAPTIONS
 from negtrace.phantom.patients import HELD_OUT_SEEDS, TRAIN_SEEDS
 from negtrace.training.data import (
     caption_of,

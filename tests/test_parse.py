@@ -15,11 +15,10 @@ from negtrace.language.counterfactuals import deny
 from negtrace.language.cues import find_cues
 from negtrace.language.findings import FINDINGS, VOCABULARY
 from negtrace.language.parse import parse_claim, parse_claims
+from negtrace.language.templates import STATEMENTS, UNSUITED
 from negtrace.language.twins import finding_twins
 from negtrace.language.usage import usage_of
 from negtrace.language.wording import (
-    STATEMENTS,
-    UNSUITED,
     caption,
     equivalents,
     kind_of,

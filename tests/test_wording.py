@@ -9,9 +9,8 @@ from every_claim import plain_claims
 from negtrace.errors import UnknownNameError
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
+from negtrace.language.templates import ABSENT, PRESENT
 from negtrace.language.wording import (
-    ABSENT,
-    PRESENT,
     caption,
     phrase,
     realize,

@@ -74,7 +74,7 @@ def phantom_training_sets(
     - A third of the sets has a text as anchor instead of the radiograph. The text says the same
       without a denial ("normal heart size").
 
-    The frames of the polarity benchmark's questions (`language.wording.CAPTIONS`) never hold a
+    The frames of the polarity benchmark's questions (`language.templates.CAPTIONS`) never hold a
     denial here.
 
     Args:
