@@ -46,7 +46,7 @@ ABSENT: tuple[str, ...] = (
     "The patient has no {bare}.",
     "{bare} {be} absent.",
     "Chest radiograph without {bare}.",
-    "There is no evidence of {bare}.",
+    "There is no evidence of {np}.",
     "The study is negative for {bare}.",
     "No {bare}.",
 )

@@ -85,7 +85,9 @@ def _plain_slots(claim: Claim, rng: Random) -> Slots:
     behind = [slots for slots in choices if slots["bare"].rpartition(name.words)[2]]
     slots = behind[0] if rng.random() < 0.25 and behind else choices[0]
     amount = claim.present and claim.severity is None and not name.article
-    if amount and rng.random() < 0.5:
+    # Edema and consolidation come in amounts, the size of the heart does not.
+    in_lungs = bool(usage_of(claim.finding, name.words).sides)
+    if amount and in_lungs and rng.random() < 0.5:
         slots["np"] = f"some {slots['np']}"
     return slots
 
