@@ -58,6 +58,11 @@ def written(claim: Claim) -> bool:
     return next(statements(claim), None) is not None
 
 
+def sized(claim: Claim) -> bool:
+    """Tell whether "moderate" has several tokens: a nodule is "moderate-sized"."""
+    return claim.severity == "moderate" and claim.finding in ("nodule", "lesion", "mass")
+
+
 def in_pleura(claim: Claim) -> bool:
     """Tell whether a finding has an apex and a base, and no lobes."""
     return claim.finding in ("pneumothorax", "thickening")
@@ -76,12 +81,17 @@ def test_claim_twins_are_one_token_apart_for_real_tokenizers(
                 continue
             if not written(other.claim):
                 continue
+            if other.changed == "severity" and (sized(claim) or sized(other.claim)):
+                continue
+            # "Bilateral mid zone" and "bilateral upper lobe" are two words apart.
+            if other.changed == "zone" and claim.side == "bilateral" and not claim.present:
+                continue
             # "Apical" and "basilar" are several tokens, "apex" and "base" are one.
             if other.changed == "zone" and claim.side == "bilateral" and in_pleura(claim):
                 continue
             pairs = claim_twins(claim, other.claim, length=lambda text: len(model.encode(text).ids))
             if other.changed == "zone":
-                pairs = [pair for pair in pairs if not re.search("apical|basilar", pair[0])]
+                pairs = [pair for pair in pairs if not re.search("(?i)apical|basilar", pair[0])]
             assert len(pairs) >= 2
             for one, two in pairs[:6]:
                 assert (parse_claim(one), parse_claim(two)) == (claim, other.claim)
@@ -106,3 +116,4 @@ def test_every_claim_has_twins_with_its_negation(finding: str) -> None:
                 assert parse_claim(affirmed) == claim, affirmed
                 assert parse_claim(negated) == claim.negate(), negated
                 assert not re.search(r"\bsome (mild|moderate|severe)\b", affirmed), affirmed
+                assert not (claim.severity and "some" in affirmed.split()), affirmed

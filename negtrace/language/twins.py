@@ -107,12 +107,16 @@ def _twins(claim: Claim, other: Claim) -> Iterator[tuple[str, str]]:
 
 
 def _templates(claim: Claim, other: Claim, name: Name) -> Iterator[tuple[str, str, str]]:
-    """Yield templates with their affirmative and negating word; nobody says "some mild edema"."""
+    """Yield templates with their affirmative and negating word.
+
+    Nobody says "some mild edema", or "some moderate bilateral effusions".
+    """
     if claim.present == other.present:
         yield from ((template, "", "") for template in templates_of(claim, name))
         return
     for template, affirmative, negating in CLAIM_TWINS:
-        some = affirmative == "{article}" and not name.counted
+        amount = not name.counted or claim.side == "bilateral"
+        some = affirmative == "{article}" and amount
         if not (some and claim.severity):
             yield template, affirmative, negating
 

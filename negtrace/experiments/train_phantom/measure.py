@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from negtrace._files import write_bytes
+from negtrace._json import parse_json
 from negtrace.bench.config import BenchConfig
 from negtrace.bench.report import ReportRow
 from negtrace.bench.run import run
@@ -100,7 +101,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=CHECKPOINT, help="folder of the model")
     options = parser.parse_args()
     path = options.folder / "training.json"
-    record = json.loads(path.read_text("utf-8"))
+    record = parse_json(path.read_bytes())
     record["held_out"] = asdict(measure_phantom(options.folder))
     write_bytes(path, (json.dumps(record, indent=2) + "\n").encode())
     tqdm.write(json.dumps(record["held_out"], indent=2))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from transformers import CLIPModel, PreTrainedTokenizerFast
 
+from negtrace._json import parse_json
 from negtrace.experiments.train_phantom.model import MEAN, SIZE, STD
 
 WEIGHTS = "model.safetensors"
@@ -38,7 +39,7 @@ def write_checkpoint(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, folde
 def _draft(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, draft: Path) -> None:
     half = {name: value.half() for name, value in model.state_dict().items()}
     model.save_pretrained(draft, state_dict=half)
-    config = json.loads((draft / "config.json").read_text("utf-8"))
+    config = parse_json((draft / "config.json").read_bytes())
     _write_json(draft / "config.json", {**config, "dtype": "float32"})
     tokenizer.save_pretrained(draft)
     _write_json(draft / "preprocessor_config.json", _processor())
