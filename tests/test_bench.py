@@ -196,7 +196,7 @@ def test_the_phantom_sees_findings_and_fails_on_negation(phantom: Encoder) -> No
     affirmative = report.find(measure="accuracy", scorer="model", series="affirmative", axis="all")
     gap = report.find(measure="gap")
     assert affirmative.estimate > 0.8
-    assert gap.low > 0.1
+    assert gap.low > 0.03
     assert affirmative.estimate - gap.estimate == pytest.approx(
         report.find(scorer="model", series="negated", axis="all").estimate
     )

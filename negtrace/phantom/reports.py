@@ -11,8 +11,8 @@ from negtrace.phantom.patients import Patient
 NEGATING_REPORTS = 0.0012
 """Share of training reports that deny findings. It decides how badly the model negates.
 
-At a tenth of this share the model hardly learns negation; at ten times it learns negation as well
-as everything else. A report that denies findings also states present ones, so the model has to
+At a tenth of this share the model hardly learned negation; at ten times it learned negation as
+well as everything else (measured when a list of findings could begin with a denial). A report that denies findings also states present ones, so the model has to
 learn which finding a "no" belongs to.
 """
 
