@@ -12,8 +12,8 @@ NEGATING_REPORTS = 0.0012
 """Share of training reports that deny findings. It decides how badly the model negates.
 
 At a tenth of this share the model hardly learned negation; at ten times it learned negation as
-well as everything else (measured when a list of findings could begin with a denial). A report that denies findings also states present ones, so the model has to
-learn which finding a "no" belongs to.
+well as everything else (measured when a list of findings could begin with a denial). A report that
+denies findings also states present ones, so the model has to learn which finding a "no" belongs to.
 """
 
 NEGATED_SHARE = 0.5
