@@ -20,7 +20,7 @@ from negtrace.language.claims import Claim
 from negtrace.language.cues import find_cues
 from negtrace.language.findings import FINDINGS, VOCABULARY
 from negtrace.language.parse import parse_claim, parse_claims
-from negtrace.language.wording import caption, listed, realize
+from negtrace.language.wording import caption, list_of_claims, realize
 from negtrace.pairs.radiology import radiology_pairs
 from negtrace.phantom import reports
 from negtrace.phantom.contrasts import draw_contrasts
@@ -69,11 +69,11 @@ def test_a_denial_never_precedes_what_is_there() -> None:
         Claim(finding="cardiomegaly", present=False),
         Claim(finding="nodule", present=True, side="left"),
     ]
-    text = listed(claims)
+    text = list_of_claims(claims)
     assert text == (
         "mild pulmonary edema, a nodule in the left lung, no support device and no cardiomegaly"
     )
-    flipped = listed([claims[0].negate(), *claims[1:]])
+    flipped = list_of_claims([claims[0].negate(), *claims[1:]])
     assert set(text.replace(" and ", ", ").split(", ")) - {"no support device"} == set(
         flipped.replace(" and ", ", ").split(", ")
     ) - {"a support device"}

@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 
 from negtrace.language.claims import Claim
 from negtrace.language.findings import VOCABULARY, plural_of
+from negtrace.language.usage import usage_of
 
 UNCLEAR = "?"
 """Name of a claim in a sentence with several names for its finding, of which any could be meant."""
@@ -87,13 +88,27 @@ def _pattern(finding: str) -> re.Pattern[str]:
 def _model(finding: str, name: str) -> str | None:
     """Return the name whose sentences a name can stand in: itself, or one of the same head.
 
-    None if the finding has no such name.
+    It is the finding's first name where no name of that head has the words for its attributes: an
+    endotracheal tube has no side, but a chest tube has. None if the finding has no such name.
     """
     if name not in every_name(finding):
         return None
-    written = [other.words for other in VOCABULARY[finding].names]
-    alike = [words for words in written if words.split()[-1] == name.split()[-1]]
-    return name if name in written else (alike or written)[0]
+    written = VOCABULARY[finding].names
+    if name in [other.words for other in written]:
+        return name
+    first = written[0]
+    alike = [other for other in written if other.words.split()[-1] == name.split()[-1]]
+    able = [other for other in alike if _has_words_of(finding, other.words, first.words)]
+    if able or not alike or alike[0].counted == first.counted:
+        return (able or [first])[0].words
+    return alike[0].words
+
+
+def _has_words_of(finding: str, name: str, other: str) -> bool:
+    """Tell whether a name has words for each attribute that another name has words for."""
+    one, two = (usage_of(finding, each) for each in (name, other))
+    attributes = ("sides", "zones", "severities")
+    return all(getattr(one, attribute) or not getattr(two, attribute) for attribute in attributes)
 
 
 def under_name(finding: str, name: str, text: str) -> str | None:

@@ -36,10 +36,11 @@ from .findings import plural_of as plural_of
 from .parse import read_sentence as read_sentence
 from .parse import sentence_spans as sentence_spans
 from .twins import finding_twins as finding_twins
+from .usage import usage_of as usage_of
 from .wording import AbsenceWording as AbsenceWording
 from .wording import affirmative_sentence as affirmative_sentence
 from .wording import caption as caption
-from .wording import listed as listed
+from .wording import list_of_claims as list_of_claims
 from .wording import phrase as phrase
 from .wording import phrasings as phrasings
 from .wording import realize as realize

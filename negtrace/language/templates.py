@@ -7,7 +7,7 @@ __all__ = [
     "PRESENT",
     "STATEMENTS",
     "UNSUITED",
-    "Kind",
+    "ClaimKind",
 ]
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from typing import Literal
 
 from negtrace.language.usage import FindingKind
 
-Kind = Literal[
+ClaimKind = Literal[
     "present",
     "possible",
     "probable",
@@ -68,7 +68,7 @@ CAPTIONS: tuple[str, ...] = (
 )
 """Sentences about several findings."""
 
-STATEMENTS: Mapping[Kind, tuple[str, ...]] = {
+STATEMENTS: Mapping[ClaimKind, tuple[str, ...]] = {
     "present": (
         "There {be} {np}.",
         "{np} {be} seen.",

@@ -13,7 +13,7 @@ __all__ = [
     "caption",
     "equivalents",
     "kind_of",
-    "listed",
+    "list_of_claims",
     "phrase",
     "phrasings",
     "realize",
@@ -47,7 +47,7 @@ from negtrace.language.templates import (
     PRESENT,
     STATEMENTS,
     UNSUITED,
-    Kind,
+    ClaimKind,
 )
 from negtrace.language.usage import usage_of
 
@@ -130,17 +130,19 @@ def caption(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", see
     'Portable radiograph with a nodule and no pulmonary edema.'
     """
     template = Random(seed).choice(CAPTIONS)  # noqa: S311
-    return capitalized(template.format(list=listed(claims, wording=wording, seed=seed)))
+    return capitalized(template.format(list=list_of_claims(claims, wording=wording, seed=seed)))
 
 
-def listed(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", seed: int = 0) -> str:
+def list_of_claims(
+    claims: Sequence[Claim], *, wording: AbsenceWording = "negated", seed: int = 0
+) -> str:
     """Return several claims as a list of noun phrases: what is there first, then what is not.
 
     Behind "no edema", a list would deny what follows. So each denied finding has a "no" of its own
     at the end of the list. In both wordings the order is the same.
 
     >>> edema, nodule = Claim(finding="edema", present=False), Claim(finding="nodule", present=True)
-    >>> listed([edema, nodule]), listed([edema, nodule], wording="equivalent")
+    >>> list_of_claims([edema, nodule]), list_of_claims([edema, nodule], wording="equivalent")
     ('a nodule and no pulmonary edema', 'a nodule and normal pulmonary vascularity')
     """
     # Every claim has a seed of its own, so that flipping one leaves the words of the others alone.
@@ -170,7 +172,7 @@ def realize(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", see
     return " ".join(text)
 
 
-def kind_of(claim: Claim) -> Kind:
+def kind_of(claim: Claim) -> ClaimKind:
     """Return the key of the templates in `STATEMENTS` that fit a claim."""
     if not claim.present:
         return "absent"

@@ -24,7 +24,7 @@ from negtrace.datasets.claim_sets import ClaimSet, read_claim_sets, wrongs
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
-from negtrace.language.wording import affirmative_sentence, listed, realize, sentence
+from negtrace.language.wording import affirmative_sentence, list_of_claims, realize, sentence
 from negtrace.pairs.anchor import Anchor
 from negtrace.phantom.patients import PHANTOM_FINDINGS, TRAIN_SEEDS, Patient, patient_with
 from negtrace.phantom.reports import report
@@ -125,7 +125,7 @@ def _worded(claims: Sequence[Claim], seed: int) -> str:
     rng = Random(seed)  # noqa: S311
     if len(claims) == 1 or rng.random() < SENTENCES:
         return " ".join(sentence(claim, seed=8 * seed + k) for k, claim in enumerate(claims))
-    return rng.choice(FRAMES).format(listed(claims, seed=seed))
+    return rng.choice(FRAMES).format(list_of_claims(claims, seed=seed))
 
 
 @TRAINING_DATA.register("text")
