@@ -150,7 +150,9 @@ def _kinds_of_claims(finding: Finding) -> Iterator[Claim]:
         if claim.severity:
             yield replace(claim, denied="severity")
         if claim.side:
+            # "Not bilateral" and "not on the left" have templates of their own.
             yield replace(claim, denied="place")
+            yield replace(claim, side="left", denied="place")
 
 
 def _wide(claim: Claim) -> Iterator[tuple[str, ...]]:
