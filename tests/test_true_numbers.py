@@ -23,6 +23,8 @@ from negtrace.errors import EncoderError
 from negtrace.pairs.anchor import Anchor
 from negtrace.pairs.pair import Pair
 from negtrace.results.cte import CTE
+from negtrace.tracing.begun import begun_trace
+from negtrace.tracing.config import TraceConfig
 from negtrace.tracing.corruptions.base import corruption_named
 from negtrace.tracing.trace import trace
 
@@ -250,6 +252,30 @@ def test_the_read_out_is_that_of_each_statement() -> None:
             ran.append(sum(rows))
             rows.clear()
     assert ran[0] == ran[1]  # equal statements are measured once
+
+
+def test_what_runs_beside_attention_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state space beside attention carries more than keys and values from token to token."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "vocab_size": 120}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    states = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
+    ends = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    config = transformers.FalconH1Config(**sizes, **heads, **states, **ends, mamba_d_ssm=64)
+    encoder = CausalLanguageModel(
+        build(config, torch.float64, transformers.AutoModelForCausalLM),
+        word_tokenizer(),
+        name="hybrid",
+    )
+    clause = "The heart is of normal size, and the lungs are clear. " * 4
+    pair = Pair(true=f"{PAIR.true} {clause}", false=f"{PAIR.false} {clause}", anchor=PAIR.anchor)
+    with torch.inference_mode():
+        agreement = begun_trace(encoder, [pair], TraceConfig(), progress=False).agreement
+    assert not agreement.route.tail
+    assert "by more than keys and values" in agreement.rejected["tail"]
+    traced = trace(encoder, [pair], progress=False)
+    monkeypatch.setattr(type(encoder), "prefix_attention", None)
+    expected = trace(encoder, [pair], progress=False)
+    np.testing.assert_allclose(traced.patched, expected.patched, rtol=1e-9, atol=1e-9)
 
 
 def largest_gap_located(encoder: Encoder, read_out: int) -> float:

@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from negtrace.encoders.base import Encoder
 from negtrace.encoders.digests import settings_digest
-from negtrace.encoders.hooks import Edit, hooks_in, input_edited, widened
+from negtrace.encoders.hooks import Edit, captured, hooks_in, input_edited, widened
 from negtrace.errors import EncoderError
 from negtrace.tracing.engines.cells import Cell, LayerSite, cells_of, layer_sites
-from negtrace.tracing.engines.coupling import coupled_rows, learning_calls
+from negtrace.tracing.engines.coupling import coupled_rows, differ, learning_calls
 from negtrace.tracing.engines.exact import batch_indices, rerun
 from negtrace.tracing.engines.narrowing import narrows
 from negtrace.tracing.engines.routes import ROUTES, Route
@@ -137,7 +137,11 @@ def agreement_with_plain(sweep: Sweep, *, short: bool = False, resumed: bool = F
         ]
         coupling = coupled_rows(sweep, [length for each in judged for length in each.lengths])
         rejected: dict[str, str] = {}
+        lost = judged[-1].lost_in_tails()
         for route in _possible(encoder):
+            if lost and route.tail:
+                rejected[route.name] = lost
+                continue
             if coupling and route.batched:
                 rejected[route.name] = coupling
                 continue
@@ -219,6 +223,34 @@ class _Judged:
                 break
         self.lengths = len(patching.base.ids), len(patching.source.ids)
         self.scores: dict[int, ContrastScores] = {}
+
+    def lost_in_tails(self) -> str | None:
+        """Return what a row loses when only its second half runs; None if nothing is.
+
+        A block may carry more from token to token than the keys and values of its attention: a
+        state space or a convolution beside it.
+        """
+        encoder, ids = self.sweep.encoder, torch.tensor([self.plain.patching.base.ids])
+        ids, anchor, start = ids.to(self.plain.anchor.device), self.plain.anchor, ids.shape[1] // 2
+        if (prefix := encoder.prefix_attention) is None or not start:
+            return None
+        runs = ids.new_zeros(1)
+        with captured(encoder.blocks, row_axis=encoder.row_axis) as whole, prefix.recording() as kv:
+            encoder.run(ids, anchor)
+        if not kv or not prefix.covers(encoder.blocks, kv):  # such a tower runs whole rows
+            return None
+        try:
+            with (
+                captured(encoder.blocks, row_axis=encoder.row_axis) as tail,
+                encoder.guarded("rows ran from their middle on"),
+            ):
+                prefix.encode_from(ids, start, kv, runs, anchor)
+        except EncoderError as error:
+            return str(error)
+        for layer, state, end in zip(encoder.layers, whole.stream, tail.stream, strict=True):
+            if differ(end, state[:, start:], lambda: encoder.run(ids, anchor)):
+                return f"states at {layer} depend on earlier tokens by more than keys and values"
+        return None
 
     def gap(self, route: Route) -> tuple[float, bool]:
         """Return the largest gap of a route as a share of |d|, and whether it counts as none."""
