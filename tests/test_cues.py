@@ -97,7 +97,7 @@ def test_the_negated_twin_has_one_cue_on_its_finding(finding) -> None:
     for affirmed, negated in finding_twins(finding):
         assert find_cues(affirmed) == ()
         [cue] = find_cues(negated)
-        assert subject_of(negated, cue) == finding.term
+        assert (subject_of(negated, cue) or "").lower() == finding.term
 
 
 @given(

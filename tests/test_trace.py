@@ -243,8 +243,12 @@ def test_a_model_that_hears_no_negation_is_refused() -> None:
     with torch.no_grad():
         words = encoder.model.embeddings.word_embeddings.weight
         words[ids] = words[ids[0]].clone()
+    pairs = [
+        Pair(true=f"There is no {word}.", false=f"There is some {word}.", anchor=PAIRS[0].anchor)
+        for word in ("effusion", "edema")
+    ]
     with pytest.raises(TraceError, match=r"alike \(d = 0\).*negtrace check"):
-        trace(encoder, PAIRS[:4], progress=False)
+        trace(encoder, pairs, progress=False)
 
 
 def test_options_are_the_fields_of_the_config_and_replace_them() -> None:

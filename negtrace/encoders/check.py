@@ -36,6 +36,9 @@ STATEMENTS = (
 TOLERANCE = 1e-3
 """Largest difference of two embeddings that counts as none, as a share of the largest value."""
 
+FEW = 8
+"""Units of rounding up to which two inputs of block 0 are equal."""
+
 STRUCTURE = ("structure",)
 """Key of an encoder's `agreements` under which the state stands that passed the check."""
 
@@ -280,11 +283,15 @@ def _score_changes(
 
 
 def _attention(encoder: Encoder, base: Capture, source: Capture, read_out: int | None) -> CheckItem:
-    gap = (base.states() - source.states()).abs().amax(-1)[:, 0]
+    states = base.states()
+    gap = (states - source.states()).abs().amax(-1)[:, 0]
+    eps = torch.finfo(gap.dtype).eps
     # A mixture of experts rounds by all of its tokens, so a gap within rounding is none.
-    differ = gap > ROUNDING * torch.finfo(gap.dtype).eps * base.states().abs().max()
-    # Where the tokenizer reads both statements alike, no position differs.
-    first = int(differ[0].int().argmax()) if differ[0].any() else differ.shape[1]
+    differ = gap > ROUNDING * eps * states.abs().max()
+    # No token is mixed at `embed`, so there a few units of rounding tell. Where the tokenizer reads
+    # both statements alike, no position differs.
+    changed = gap[0] > FEW * eps * states[0].abs().max()
+    first = int(changed.int().argmax()) if changed.any() else differ.shape[1]
     holds = not encoder.causal or not differ[:, :first].any().item()
     kind = "causal" if encoder.causal else "bidirectional"
     where = "all positions" if read_out is None else f"position {read_out}"
