@@ -27,6 +27,7 @@ ROOMS = (
     "results",
     "datasets",
     "encoders",
+    "correction",
     "tracing",
     "bench",
     "training",
@@ -38,7 +39,14 @@ ROOMS = (
 
 # The only modules or rooms that may import a heavy package.
 HOMES: dict[str, tuple[str, ...]] = {
-    "torch": ("encoders", "tracing", "bench.scoring", "training", "experiments.train_phantom"),
+    "torch": (
+        "encoders",
+        "correction",
+        "tracing",
+        "bench.scoring",
+        "training",
+        "experiments.train_phantom",
+    ),
     "einops": ("tracing", "encoders"),
     "transformers": (
         "encoders.huggingface",

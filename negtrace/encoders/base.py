@@ -167,6 +167,14 @@ class Encoder(ABC):
         return None
 
     @property
+    def beyond_blocks(self) -> str:
+        """What of a statement reaches its embedding besides its blocks, in words; mostly nothing.
+
+        Then a patch of all states does not give the score of the other statement.
+        """
+        return ""
+
+    @property
     def reads_images(self) -> bool:
         """True if an anchor may be an image."""
         return True

@@ -7,6 +7,8 @@ from .counterfactuals import deny as deny
 from .cues import Cue as Cue
 from .cues import find_cues as find_cues
 from .cues import read_cues as read_cues
+from .denials import Denials as Denials
+from .denials import denials_of as denials_of
 from .findings import VOCABULARY as VOCABULARY
 from .lexicon import load_lexicon as load_lexicon
 from .negation import decide as decide
