@@ -1,4 +1,5 @@
 from . import bench as bench
+from . import correction as correction
 from . import datasets as datasets
 from . import encoders as encoders
 from . import experiments as experiments
@@ -9,6 +10,7 @@ from . import plots as plots
 from . import results as results
 from . import tracing as tracing
 from . import training as training
+from .correction.corrected import corrected as corrected
 from .datasets.build import build_dataset as build_dataset
 from .encoders.base import Encoder as Encoder
 from .encoders.huggingface.prompt import Prompt as Prompt

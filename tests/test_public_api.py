@@ -11,6 +11,7 @@ import negtrace
 
 ROOMS = (
     "bench",
+    "correction",
     "datasets",
     "encoders",
     "experiments",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import OmitArgPrefixes, Positional
 
 from negtrace.bench.config import BenchConfig
-from negtrace.cli.models import Loading
+from negtrace.cli.models import Correcting, Loading
 from negtrace.cli.names import named
 from negtrace.cli.printing import say, say_written
 from negtrace.errors import BenchError
@@ -28,7 +28,7 @@ class BenchOptions(BenchConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench(Loading):
+class Bench(Correcting, Loading):
     """Measure how well models read negation: run a benchmark suite on one or several."""
 
     models: Positional[tuple[str, ...]] = ("phantom",)
@@ -55,6 +55,8 @@ class Bench(Loading):
                 f"{len(self.names)} names for {len(self.models)} models; give one for each"
             )
         encoders = self.load_all(self.models, self.names)
+        if self.correct is not None or self.strength is not None:
+            encoders = [each for model in encoders for each in (model, self.corrected(model))]
         reports = run_benchmark(
             encoders, self.config, self.out, formats=self.formats, overwrite=self.overwrite
         )

@@ -1,6 +1,6 @@
 """Options that say which model a command runs on, and the commands about models."""
 
-__all__ = ["CheckModel", "Loading", "Model", "Models"]
+__all__ = ["CORRECTION", "CheckModel", "Correcting", "Loading", "Model", "Models"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, Suppress
 
+from negtrace.cli.names import named
 from negtrace.cli.printing import say
 from negtrace.encoders.huggingface.prompt import Prompt
 from negtrace.encoders.options import Dtype, LoadOptions, TextReadOut
 
 if TYPE_CHECKING:
     from negtrace.encoders.base import Encoder
+
+CORRECTION = named("negtrace.correction:CORRECTIONS")
+"""Help of an option that names a correction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,14 +94,39 @@ class Model(Loading):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckModel(Model):
+class Correcting:
+    """Options for correcting a model that is loaded."""
+
+    correct: Annotated[str | None, CORRECTION] = None
+    """Correct the embeddings of statements that deny something; not when not given."""
+    strength: float | None = None
+    """Strength of the correction; its own when not given."""
+
+    def corrected(self, encoder: "Encoder") -> "Encoder":
+        """Return the encoder with the correction, if there is one.
+
+        Raises:
+            EncoderError: for a strength without a correction, or a model that has no embeddings.
+        """
+        from negtrace.correction.corrected import corrected
+        from negtrace.errors import EncoderError
+
+        if self.correct is None:
+            if self.strength is not None:
+                raise EncoderError("strength is that of a correction; name one with --correct")
+            return encoder
+        return corrected(encoder, self.correct, strength=self.strength)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckModel(Correcting, Model):
     """Check that a model can be traced: its structure, and that patched scores are right."""
 
     def run(self) -> None:
         """Print each item; fail when one does not hold."""
         from negtrace.tracing.check import check
 
-        report = check(self.load(self_check=False))
+        report = check(self.corrected(self.load(self_check=False)))
         say(report)
         report.require()
 
