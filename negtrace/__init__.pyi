@@ -42,4 +42,5 @@ from .tracing.check import check as check
 from .tracing.config import TraceConfig as TraceConfig
 from .tracing.selectivity import head_selectivity as head_selectivity
 from .tracing.trace import trace as trace
+from .training.interpolation import interpolate as interpolate
 from .version import __version__ as __version__

@@ -116,11 +116,14 @@ def test_a_patch_moves_what_the_tower_gives_and_leaves_the_correction(
     pairs = negtrace.sample(negtrace.radiology_pairs(), 8)
     cte = negtrace.trace(mended, pairs, positions="all", progress=False)
     assert cte.provenance.model == f"phantom + {name}"
-    assert cte.provenance.reading["correction"]["name"] == name
+    settings = cte.provenance.config["reading"]["correction"]
+    assert settings["name"] == name
+    assert "chest" not in str(settings)  # neutral statements are text
     for index, pair in enumerate(pairs):
         with torch.no_grad():
             anchor = mended.embed_anchors([pair.anchor])
-            scores = mended.score(mended.embed_texts([pair.true, pair.false]), anchor)
+            texts = mended.embed_texts([pair.true, pair.false])
+            scores = mended.score(texts, anchor.expand_as(texts))
             [true, false] = mended.tokenize([pair.true, pair.false])
             patched = phantom.embed_texts([pair.true])
             if change := mended._corrections.get(false.ids):
@@ -137,7 +140,10 @@ def test_a_corrected_model_answers_more_negated_questions(phantom: Encoder) -> N
     config = bench.BenchConfig(count=80, seed=3, resamples=20)
     reports = bench.run([phantom, corrected(phantom)], config)
     negated, affirmative = (
-        [report.find(measure="accuracy", series=name, axis="all").estimate for report in reports]
+        [
+            report.find(measure="accuracy", scorer="model", series=name, axis="all").estimate
+            for report in reports
+        ]
         for name in ("negated", "affirmative")
     )
     assert negated[1] > negated[0] + 0.05

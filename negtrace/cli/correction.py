@@ -71,4 +71,4 @@ class Correct(Model):
 def _score(encoder: "Encoder", text: str, anchor: "Anchor") -> float:
     """Return the score of a statement against an anchor."""
     [score] = encoder.score(encoder.embed_texts([text]), encoder.embed_anchors([anchor]))
-    return float(score)
+    return float(score.detach())

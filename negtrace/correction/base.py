@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from negtrace._files import canonical, sha256
 from negtrace._registry import Registry
 from negtrace.errors import EncoderError
 from negtrace.language.denials import Denials
@@ -68,8 +69,12 @@ class Correction(ABC):
         """
 
     def settings(self) -> dict[str, object]:
-        """Return the name and every setting as JSON values, for the provenance of a result."""
-        return {"name": self.name, **asdict(self), "neutral": list(self.neutral)}
+        """Return the name and every setting as JSON values, for the provenance of a result.
+
+        Statements stand there as their digest, since a result holds no text.
+        """
+        neutral = sha256(canonical(list(self.neutral)))
+        return {"name": self.name, **asdict(self), "neutral": neutral}
 
 
 CORRECTIONS: Registry[type[Correction]] = Registry(

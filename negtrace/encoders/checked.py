@@ -3,6 +3,7 @@
 __all__ = ["checked", "require_finite", "require_one_pass"]
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Int
@@ -21,19 +22,19 @@ EXPECTED = "expected one embedding for each row of token ids: [row, dim], of flo
 
 def checked(encode: Encode, name: str) -> Encode:
     """Return a function that does as `encode`, and refuses what is no embedding for each row."""
+    return partial(_embedding, encode, name)
 
-    def run(ids: Int[Tensor, "row token"]) -> Tensor:
-        embedding = encode(ids)
-        if isinstance(embedding, Tensor):
-            shape = list(embedding.shape)
-            if embedding.is_floating_point() and len(shape) == 2 and shape[0] == len(ids):
-                return embedding
-            came = f"{str(embedding.dtype).removeprefix('torch.')} of the shape {shape}"
-        else:
-            came = f"a {type(embedding).__name__}"
-        raise EncoderError(f"{name}: encode gave {came} for {len(ids)} rows; {EXPECTED}")
 
-    return run
+def _embedding(encode: Encode, name: str, ids: Int[Tensor, "row token"]) -> Tensor:
+    embedding = encode(ids)
+    if isinstance(embedding, Tensor):
+        shape = list(embedding.shape)
+        if embedding.is_floating_point() and len(shape) == 2 and shape[0] == len(ids):
+            return embedding
+        came = f"{str(embedding.dtype).removeprefix('torch.')} of the shape {shape}"
+    else:
+        came = f"a {type(embedding).__name__}"
+    raise EncoderError(f"{name}: encode gave {came} for {len(ids)} rows; {EXPECTED}")
 
 
 def require_finite(encode: Encode, ids: Int[Tensor, "1 token"], name: str) -> None:

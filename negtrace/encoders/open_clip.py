@@ -9,6 +9,7 @@ trained.
 __all__ = ["OpenClipEncoder", "OpenClipFamily"]
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -74,7 +75,7 @@ class OpenClipEncoder(LogitEncoder):
                 unit="logit",
                 max_tokens=context,
             ),
-            embed_images=_image_features(model, preprocess) if preprocess else None,
+            embed_images=partial(_image_features, model, preprocess) if preprocess else None,
             fill_context=padded,
         )
         if padded and self._tokenizer.pad_to is None:
@@ -150,11 +151,14 @@ def _text_features(model: Any, context: int) -> Callable[[Tensor], Tensor]:
         if name.endswith(BY_POSITION) and ".visual." not in name and len(value) == context
     }
 
-    def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        embedding: Tensor = functional_call(tower, _cut(by_position, ids.shape[1]), (ids,))
-        return embedding
+    return partial(_embedding, tower, by_position)
 
-    return encode
+
+def _embedding(
+    tower: nn.Module, by_position: Mapping[str, Tensor], ids: Int[Tensor, "row token"]
+) -> Float[Tensor, "row dim"]:
+    embedding: Tensor = functional_call(tower, _cut(by_position, ids.shape[1]), (ids,))
+    return embedding
 
 
 def _cut(tensors: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
@@ -178,14 +182,11 @@ def _depends_on_padding(
 
 
 def _image_features(
-    model: Any, preprocess: Callable[[Any], Tensor]
-) -> Callable[[Sequence[Any]], Tensor]:
-    def embed(images: Sequence[Any]) -> Float[Tensor, "image dim"]:
-        pixels = torch.stack([preprocess(image) for image in images])
-        embedding: Tensor = model.encode_image(pixels.to(next(model.parameters())))
-        return embedding
-
-    return embed
+    model: Any, preprocess: Callable[[Any], Tensor], images: Sequence[Any]
+) -> Float[Tensor, "image dim"]:
+    pixels = torch.stack([preprocess(image) for image in images])
+    embedding: Tensor = model.encode_image(pixels.to(next(model.parameters())))
+    return embedding
 
 
 def _require_no_class_token(model: Any, name: str) -> None:

@@ -5,6 +5,7 @@ __all__ = ["EmbedImages", "ModuleEncoder", "WrapOptions", "wrap"]
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, get_args
 
 import torch
@@ -168,13 +169,7 @@ class ModuleEncoder(Encoder):
     def _prefix(self, encode_at: EncodeAt) -> PrefixAttention:
         from negtrace.encoders.huggingface.attention import HFPrefixAttention
 
-        def encode_tail(
-            ids: Int[Tensor, "row token"], start: int, _: Float[Tensor, "row _"]
-        ) -> Float[Tensor, "row dim"]:
-            positions = torch.arange(start, ids.shape[1], device=ids.device)[None]
-            return encode_at(ids[:, start:], positions)
-
-        return HFPrefixAttention(self.blocks, encode_tail)
+        return HFPrefixAttention(self.blocks, partial(_encode_tail, encode_at))
 
     def _fill(self, device: torch.device) -> None:
         """Fill statements with padding if the embedding is then read at the last padding token."""
@@ -284,6 +279,14 @@ class ModuleEncoder(Encoder):
         images = [anchor.open_image() for anchor in anchors]
         with evaluating(self.model), self.guarded("images were embedded"):
             return self._embed_images(images)
+
+
+def _encode_tail(
+    encode_at: EncodeAt, ids: Int[Tensor, "row token"], start: int, _: Float[Tensor, "row _"]
+) -> Float[Tensor, "row dim"]:
+    """Return the embedding of rows whose tokens from a position on are run."""
+    positions = torch.arange(start, ids.shape[1], device=ids.device)[None]
+    return encode_at(ids[:, start:], positions)
 
 
 def _rule(positions: tuple[int, ...], count: int, name: str) -> ReadOut:

@@ -6,6 +6,7 @@ from .data import TRAINING_DATA as TRAINING_DATA
 from .data import phantom_training_sets as phantom_training_sets
 from .data import text_training_sets as text_training_sets
 from .gradient_scaling import gradient_scaling as gradient_scaling
+from .interpolation import interpolate as interpolate
 from .multipliers import WEIGHTINGS as WEIGHTINGS
 from .multipliers import Front as Front
 from .multipliers import Inverted as Inverted

@@ -67,6 +67,11 @@ def require_trainable_weights(encoder: Encoder, config: FinetuneConfig) -> None:
         EncoderError: for LoRA, when no block has a linear map.
     """
     require_no_adapters(encoder)
+    if encoder.beyond_blocks:
+        raise FinetuneError(
+            f"{encoder.name} is not its model alone: {encoder.beyond_blocks}; train the model "
+            "without it (corrected.encoder)"
+        )
     if any(
         weight.dtype in (torch.float16, torch.bfloat16) for weight in encoder.model.parameters()
     ):

@@ -8,6 +8,7 @@ __all__ = ["DualEncoder", "LogitEncoder", "image_features", "scale_of"]
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, final
 
 import torch
@@ -75,7 +76,7 @@ class DualEncoder(LogitEncoder):
         super().__init__(
             model,
             tokenizer,
-            _text_features(model, types),
+            partial(_text_features, model, types),
             EncoderDescription(
                 name=name,
                 unit="logit",
@@ -85,7 +86,7 @@ class DualEncoder(LogitEncoder):
             ),
             embed_images=_image_features(model, image_processor),
             fill_context=True,
-            encode_at=_text_features_at(model, types) if takes_positions else None,
+            encode_at=partial(_text_features_at, model, types) if takes_positions else None,
         )
 
 
@@ -93,33 +94,32 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
     return inspect.signature(function).parameters
 
 
-def _text_features(model: Any, types: TokenTypes | None) -> Callable[[Tensor], Tensor]:
-    def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        return _embedding(model.get_text_features(input_ids=ids, **type_inputs(types, ids)))
+def _text_features(
+    model: Any, types: TokenTypes | None, ids: Int[Tensor, "row token"]
+) -> Float[Tensor, "row dim"]:
+    return _embedding(model.get_text_features(input_ids=ids, **type_inputs(types, ids)))
 
-    return encode
+
+def _text_features_at(
+    model: Any,
+    types: TokenTypes | None,
+    ids: Int[Tensor, "row token"],
+    positions: Int[Tensor, "1 token"],
+) -> Float[Tensor, "row dim"]:
+    inputs = type_inputs(types, ids, positions)
+    return _embedding(model.get_text_features(input_ids=ids, position_ids=positions, **inputs))
 
 
-def _text_features_at(model: Any, types: TokenTypes | None) -> Callable[[Tensor, Tensor], Tensor]:
-    def encode_at(
-        ids: Int[Tensor, "row token"], positions: Int[Tensor, "1 token"]
-    ) -> Float[Tensor, "row dim"]:
-        inputs = type_inputs(types, ids, positions)
-        return _embedding(model.get_text_features(input_ids=ids, position_ids=positions, **inputs))
-
-    return encode_at
+def _embedding_of_images(
+    model: Any, processor: Any, images: Sequence[Any]
+) -> Float[Tensor, "image dim"]:
+    return _embedding(image_features(model, processor(images=list(images), return_tensors="pt")))
 
 
 def _image_features(model: Any, processor: Any | None) -> EmbedImages | None:
     if processor is None or not hasattr(model, "get_image_features"):
         return None
-
-    def embed(images: Sequence[Any]) -> Float[Tensor, "image dim"]:
-        return _embedding(
-            image_features(model, processor(images=list(images), return_tensors="pt"))
-        )
-
-    return embed
+    return partial(_embedding_of_images, model, processor)
 
 
 def image_features(model: Any, inputs: Mapping[str, Tensor]) -> Any:

@@ -3,6 +3,7 @@
 __all__ = ["Dense", "SentenceModel", "embedding_of", "pool"]
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,18 +150,24 @@ def embedding_of(
         types: token types that the model is given beside token ids.
     """
     skipped = 0 if settings.pool_prompt else prompt_tokens
-    steps = _steps(model, settings)
+    return partial(_embedding, model, settings, _steps(model, settings), skipped, types)
 
-    def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        states = model(input_ids=ids, **type_inputs(types, ids)).last_hidden_state
-        if skipped >= states.shape[1]:
-            raise EncoderError("a statement has no tokens behind the prompt; reword it")
-        embedding = torch.cat([pool(states, each, skipped) for each in settings.pooling], dim=-1)
-        for step in steps:
-            embedding = step(embedding)
-        return embedding[:, : settings.truncate_dim]
 
-    return encode
+def _embedding(
+    model: nn.Module,
+    settings: SentenceSettings,
+    steps: Sequence[Callable[[Tensor], Tensor]],
+    skipped: int,
+    types: TokenTypes | None,
+    ids: Int[Tensor, "row token"],
+) -> Float[Tensor, "row dim"]:
+    states = model(input_ids=ids, **type_inputs(types, ids)).last_hidden_state
+    if skipped >= states.shape[1]:
+        raise EncoderError("a statement has no tokens behind the prompt; reword it")
+    embedding = torch.cat([pool(states, each, skipped) for each in settings.pooling], dim=-1)
+    for step in steps:
+        embedding = step(embedding)
+    return embedding[:, : settings.truncate_dim]
 
 
 def _steps(model: nn.Module, settings: SentenceSettings) -> list[Callable[[Tensor], Tensor]]:

@@ -4,6 +4,7 @@ __all__ = ["TextEncoder"]
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, final
 
 from jaxtyping import Float, Int
@@ -131,11 +132,14 @@ def _pooler(model: Any, types: TokenTypes | None) -> Callable[[Tensor], Tensor]:
             f"{type(model).__name__} has no pooler; use read_out 'cls', 'mean' or 'last'"
         )
 
-    def encode(ids: Int[Tensor, "row token"]) -> Float[Tensor, "row dim"]:
-        embedding: Tensor = model(input_ids=ids, **type_inputs(types, ids)).pooler_output
-        return embedding
+    return partial(_pooled, model, types)
 
-    return encode
+
+def _pooled(
+    model: Any, types: TokenTypes | None, ids: Int[Tensor, "row token"]
+) -> Float[Tensor, "row dim"]:
+    embedding: Tensor = model(input_ids=ids, **type_inputs(types, ids)).pooler_output
+    return embedding
 
 
 def _max_tokens(model: Any) -> int:
