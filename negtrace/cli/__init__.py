@@ -17,7 +17,7 @@ import tyro
 
 import negtrace
 from negtrace.cli.benchmark import Bench
-from negtrace.cli.correction import Correct
+from negtrace.cli.correction import CorrectText
 from negtrace.cli.dataset import Dataset
 from negtrace.cli.finetune import Finetune
 from negtrace.cli.language import Cues, MakePairs
@@ -36,7 +36,7 @@ COMMANDS = (
     | Annotated[Heads, tyro.conf.subcommand("heads")]
     | Annotated[Cues, tyro.conf.subcommand("cues")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
-    | Annotated[Correct, tyro.conf.subcommand("correct")]
+    | Annotated[CorrectText, tyro.conf.subcommand("correct")]
     | Annotated[Dataset, tyro.conf.subcommand("dataset")]
     | Annotated[Finetune, tyro.conf.subcommand("finetune")]
     | Annotated[Plot, tyro.conf.subcommand("plot")]

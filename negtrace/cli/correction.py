@@ -1,6 +1,6 @@
 """Command that shows what a correction makes of statements."""
 
-__all__ = ["Correct"]
+__all__ = ["CorrectText"]
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Correct(Model):
+class CorrectText(Model):
     """Show what a correction makes of statements: what they deny, and their scores before and
     after."""
 

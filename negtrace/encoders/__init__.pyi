@@ -47,5 +47,6 @@ from .lora import write_adapter as write_adapter
 from .options import Dtype as Dtype
 from .options import TextReadOut as TextReadOut
 from .pooled import pooled as pooled
+from .sites import BlockSites as BlockSites
 from .token_types import type_inputs as type_inputs
 from .tokenizing import ReadOut as ReadOut

@@ -168,7 +168,7 @@ class Encoder(ABC):
 
     @property
     def beyond_blocks(self) -> str:
-        """What of a statement reaches its embedding besides its blocks, in words; mostly nothing.
+        """Part of an embedding that is made besides the blocks, in words; empty for most encoders.
 
         Then a patch of all states does not give the score of the other statement.
         """
