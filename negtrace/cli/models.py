@@ -1,11 +1,20 @@
 """Options that say which model a command runs on, and the commands about models."""
 
-__all__ = ["CORRECTION", "CheckModel", "Correcting", "Loading", "Model", "Models"]
+__all__ = [
+    "CORRECTION",
+    "CheckModel",
+    "CorrectedModel",
+    "Correcting",
+    "Loading",
+    "Model",
+    "Models",
+]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated
 
+from typing_extensions import override
 from tyro.conf import Positional, Suppress
 
 from negtrace.cli.names import named
@@ -119,14 +128,23 @@ class Correcting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckModel(Correcting, Model):
+class CorrectedModel(Correcting, Model):
+    """A model, the options for loading it, and its correction."""
+
+    @override
+    def load(self, *, self_check: bool = True) -> "Encoder":
+        return self.corrected(super().load(self_check=self_check))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckModel(CorrectedModel):
     """Check that a model can be traced: its structure, and that patched scores are right."""
 
     def run(self) -> None:
         """Print each item; fail when one does not hold."""
         from negtrace.tracing.check import check
 
-        report = check(self.corrected(self.load(self_check=False)))
+        report = check(self.load(self_check=False))
         say(report)
         report.require()
 

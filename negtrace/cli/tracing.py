@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 from tyro.conf import OmitArgPrefixes, Suppress
 from tyro.constructors import PrimitiveConstructorSpec
 
-from negtrace.cli.models import Correcting, Model
+from negtrace.cli.models import CorrectedModel
 from negtrace.cli.names import named
 from negtrace.cli.printing import say, say_written
 from negtrace.cli.settings import settings
@@ -84,7 +84,7 @@ class _HeadOptions(_Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Traced(Correcting, Model):
+class _Traced(CorrectedModel):
     """A model, and the pairs that it is traced on."""
 
     pairs: Path | None = None
@@ -155,7 +155,7 @@ class Trace(_Traced):
             self._run_shard(Shard.named(self.shard), shard)
         elif shard is None:
             config, pairs = self._configured(self.config), self._pairs()
-            self._run_whole(self.corrected(self.load()), pairs, config, overwrite=self.overwrite)
+            self._run_whole(self.load(), pairs, config, overwrite=self.overwrite)
         else:
             with meeting() as wait:
                 self._run_together(shard, wait)
@@ -164,7 +164,7 @@ class Trace(_Traced):
         """Print what each direction would take."""
         from negtrace.tracing.cost import cost_of_trace
 
-        pairs, encoder = self._pairs(), self.corrected(self.load())
+        pairs, encoder = self._pairs(), self.load()
         for direction in self._directions:
             cost = cost_of_trace(
                 encoder, pairs, self.config, settings=settings(self.set), direction=direction
@@ -201,7 +201,7 @@ class Trace(_Traced):
             )
         config, pairs = self._configured(self.config), self._pairs()
         run_shard(
-            self.corrected(self.load()),
+            self.load(),
             self.out,
             pairs,
             config,
@@ -216,7 +216,7 @@ class Trace(_Traced):
 
         first = shard.number == 1
         config, pairs = self._configured(self.config), self._pairs(quiet=not first)
-        encoder = self.corrected(self.load())
+        encoder = self.load()
         if first:
             reserve_trace(encoder, self.out, pairs, config, overwrite=self.overwrite)
         wait()
@@ -257,7 +257,7 @@ class Heads(_Traced):
         config = self._configured(self.config, direction=self.direction)
         pairs = self._pairs()
         study = run_heads(
-            self.corrected(self.load()),
+            self.load(),
             self.out,
             pairs,
             config,

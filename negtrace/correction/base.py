@@ -39,7 +39,7 @@ class Correction(ABC):
     name: ClassVar[str]
 
     strength: float = 1.0
-    """How far the embedding is moved; 0 moves it least."""
+    """Distance that the embedding is moved; 0 is the least."""
     neutral: tuple[str, ...] = NEUTRAL
     """Statements that claim nothing, whose mean embedding stands for a text that says nothing."""
 

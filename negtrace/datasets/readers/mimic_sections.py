@@ -15,7 +15,7 @@ from negtrace.errors import DatasetError
 
 _FIRST = ("findings", "impression")
 _ELSE = ("last_paragraph", "comparison")
-"""Where a report without these headings stands; the first that is not blank is read."""
+"""Sections of a report that has none of these headings; the first that is not blank is read."""
 
 
 @LAYOUTS.register("mimic-sections")

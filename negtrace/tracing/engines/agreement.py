@@ -29,6 +29,7 @@ from negtrace.encoders.base import Encoder
 from negtrace.encoders.digests import settings_digest
 from negtrace.encoders.hooks import Edit, captured, hooks_in, input_edited, widened
 from negtrace.errors import EncoderError
+from negtrace.tracing.engines.batch import record
 from negtrace.tracing.engines.cells import Cell, LayerSite, cells_of, layer_sites
 from negtrace.tracing.engines.coupling import coupled_rows, differ, learning_calls
 from negtrace.tracing.engines.exact import batch_indices, rerun
@@ -230,25 +231,26 @@ class _Judged:
         A block may carry more from token to token than the keys and values of its attention: a
         state space or a convolution beside it.
         """
-        encoder, ids = self.sweep.encoder, torch.tensor([self.plain.patching.base.ids])
-        ids, anchor, start = ids.to(self.plain.anchor.device), self.plain.anchor, ids.shape[1] // 2
+        encoder, anchor = self.sweep.encoder, self.plain.anchor
+        run = replace(self.plain.patching.base, edit=None)
+        start = len(run.ids) // 2
         if (prefix := encoder.prefix_attention) is None or not start:
             return None
-        runs = ids.new_zeros(1)
-        with captured(encoder.blocks, row_axis=encoder.row_axis) as whole, prefix.recording() as kv:
-            encoder.run(ids, anchor)
-        if not kv or not prefix.covers(encoder.blocks, kv):  # such a tower runs whole rows
+        whole = record(self.sweep.part([self.judged]), [run], cache=True)
+        if whole.cache is None:  # such a tower runs whole rows
             return None
         try:
             with (
                 captured(encoder.blocks, row_axis=encoder.row_axis) as tail,
                 encoder.guarded("rows ran from their middle on"),
             ):
-                prefix.encode_from(ids, start, kv, runs, anchor)
+                prefix.encode_from(whole.ids, start, whole.cache, whole.ids.new_zeros(1), anchor)
         except EncoderError as error:
             return str(error)
-        for layer, state, end in zip(encoder.layers, whole.stream, tail.stream, strict=True):
-            if differ(end, state[:, start:], lambda: encoder.run(ids, anchor)):
+        for layer, state, end in zip(
+            encoder.layers, whole.capture.stream, tail.stream, strict=True
+        ):
+            if differ(end, state[:, start:], lambda: encoder.run(whole.ids, anchor)):
                 return f"states at {layer} depend on earlier tokens by more than keys and values"
         return None
 
