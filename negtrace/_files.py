@@ -9,6 +9,7 @@ __all__ = [
     "pack",
     "pretty_json",
     "read_bytes",
+    "remove_leftovers",
     "require_writable",
     "sha256",
     "unpack",
@@ -42,6 +43,9 @@ from negtrace.errors import CTEError, OutputError
 
 # One key, because safetensors keeps no order among several and the bytes must be reproducible.
 HEADER = "negtrace"
+
+LEFTOVER = re.compile(r"\.(?P<name>.+?)\.(lock|[0-9a-f]{16}\.tmp)")
+"""Names of temporary files, and of locks of single files."""
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Characters that a cell of a spreadsheet begins with if it is a formula."""
@@ -179,6 +183,20 @@ def locked(file: Path, place: Path, wait: float = 0.0) -> Iterator[None]:
         with suppress(OSError):
             file.unlink()  # while it is held, so that nobody else's is removed
         lock.release()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files and locks that killed runs left; call it while the folder is held.
+
+    A file of the folder can have a lock of its own, beside it: `.NAME.lock`. While another process
+    holds that one, its temporary files and the lock stay.
+    """
+    for path in sorted(folder.glob(".*")):
+        if found := LEFTOVER.fullmatch(path.name):
+            lock = path.with_name(f".{found['name']}.lock")
+            with suppress(OutputError, OSError), locked(lock, path):
+                if path != lock:
+                    path.unlink()
 
 
 def _holder(file: Path) -> str:

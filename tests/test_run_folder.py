@@ -17,6 +17,7 @@ from small_encoders import clip
 
 import negtrace.experiments.trace as traces
 from negtrace import bench, build_dataset
+from negtrace._files import locked
 from negtrace.bench.config import BenchConfig
 from negtrace.cli import main
 from negtrace.encoders.toy import ToyEncoder
@@ -129,6 +130,18 @@ def test_a_run_that_was_killed_holds_nothing(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
     traced(tmp_path)
     assert (tmp_path / "noising.json").is_file()
+
+
+def test_what_killed_runs_left_half_written_is_removed(tmp_path: Path) -> None:
+    temporary = f"{'0f' * 8}.tmp"
+    stale = [f".run.json.{temporary}", f".noising.progress.{temporary}", ".other.progress.lock"]
+    live = [".live.progress.lock", f".live.progress.{temporary}"]
+    others = ["notes.tmp", f"notes.{temporary}", ".hidden", ".notes.0123.tmp"]
+    for name in (*stale, *live, *others):
+        (tmp_path / name).write_bytes(b"")
+    with locked(tmp_path / live[0], tmp_path), RunFolder(tmp_path, "trace").held():
+        left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*live, *others, ".lock"}
 
 
 def test_a_finished_direction_is_not_traced_again(

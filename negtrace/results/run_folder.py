@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from negtrace._files import canonical, locked, require_writable, write_bytes
+from negtrace._files import canonical, locked, remove_leftovers, require_writable, write_bytes
 from negtrace._json import parse_json
 from negtrace._messages import listed
 from negtrace.errors import OutputError
@@ -34,7 +34,7 @@ class RunFolder:
 
     @contextmanager
     def held(self, wait: float = 0.0) -> Iterator[None]:
-        """Hold the folder during a run.
+        """Hold the folder during a run, and remove what killed runs left half written.
 
         Args:
             wait: seconds to wait for another run.
@@ -44,6 +44,7 @@ class RunFolder:
         """
         require_writable(self.path)
         with locked(self.path / LOCK, self.path, wait):
+            remove_leftovers(self.path)
             yield
 
     def reserve(

@@ -22,6 +22,9 @@ from negtrace.tracing.records import RecordFile
 SECONDS_BETWEEN_WRITES = 15.0
 """The most work that an interruption loses."""
 
+SECONDS_TO_HOLD = 1.0
+"""How long to wait for a file: another process looks for what killed ones left beside it."""
+
 FORMAT = {"format": "negtrace.progress", "version": 3}
 
 _WAY_OUT = "or delete the file to start anew"
@@ -88,7 +91,7 @@ class Checkpoint:
         """
         header = canonical({**FORMAT, "trace": trace})
         with (
-            locked(path.with_name(f".{path.name}.lock"), path),
+            locked(path.with_name(f".{path.name}.lock"), path, SECONDS_TO_HOLD),
             RecordFile(path, header) as file,
         ):
             checkpoint = Checkpoint(path, file, header, {} if done is None else done)
