@@ -9,7 +9,7 @@ __all__ = ["Denials", "denials_of"]
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -17,6 +17,8 @@ from negtrace.language.cues import Cue, find_cues
 from negtrace.language.words import Span
 
 _WORD = re.compile(r"[A-Za-z]+(?:['\u2019][a-z]+)?")
+_STEM = re.compile(r"\b(?:ca|wo|sha)$", re.IGNORECASE)
+"""The part of "can't", "won't" and "shan't" before the "n't", which is no word of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ def denials_of(text: str) -> Denials | None:
     Args:
         text: one sentence or several.
     """
-    cues = [cue for cue in find_cues(text) if cue.scope[0] < cue.scope[1]]
+    cues = [_whole(text, cue) for cue in find_cues(text) if cue.scope[0] < cue.scope[1]]
     if not cues:
         return None
     return Denials(
@@ -60,6 +62,15 @@ def denials_of(text: str) -> Denials | None:
 
 def _spans(cue: Cue) -> tuple[Span, Span]:
     return (cue.start, cue.end), cue.scope
+
+
+def _whole(text: str, cue: Cue) -> Cue:
+    """Return a cue that begins where its word does: "can't", not "n't" behind a "ca"."""
+    if text[cue.start : cue.start + 1].lower() == "n" and (
+        stem := _STEM.search(text, max(0, cue.start - 4), cue.start)
+    ):
+        return replace(cue, start=stem.start())
+    return cue
 
 
 def _hull(cue: Cue) -> Span:
@@ -84,7 +95,7 @@ def _affirmation(cue: str) -> str:
     >>> _affirmation("no evidence of"), _affirmation("isn't"), _affirmation("Without")
     ('evidence of', 'is', 'With')
     """
-    said = " ".join(cue.split())
+    said = " ".join(cue.split()).replace("\u2019", "'")
     new = _words().cues.get(said.lower())
     if new is None:
         parts = [_words().words.get(part.lower(), part) for part in said.split(" ")]
