@@ -5,6 +5,7 @@ from .card import read_card as read_card
 from .claim_sets import ClaimSet as ClaimSet
 from .claim_sets import read_claim_sets as read_claim_sets
 from .claim_sets import write_claim_sets as write_claim_sets
+from .complements import read_complements as read_complements
 from .config import DatasetConfig as DatasetConfig
 from .note import Note as Note
 from .readers.base import LAYOUTS as LAYOUTS

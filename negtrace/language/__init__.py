@@ -2,7 +2,8 @@
 
 Begin with `find_cues`, which finds the words that negate and what each of them negates, and with
 `Claim`, one structured clinical fact. `parse_claims` reads claims from a text; `statement` puts a
-claim into words.
+claim into words. `complements` are denials of everyday English and the affirmative sentences equal
+to them.
 """
 
 import lazy_loader

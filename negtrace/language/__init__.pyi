@@ -1,6 +1,8 @@
 # For users.
 from .claims import Claim as Claim
 from .claims import check_claim as check_claim
+from .complements import Complement as Complement
+from .complements import complements as complements
 from .counterfactuals import contradictions as contradictions
 from .counterfactuals import counterfactuals as counterfactuals
 from .counterfactuals import deny as deny
