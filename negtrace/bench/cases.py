@@ -19,11 +19,12 @@ __all__ = [
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
 import numpy as np
+from typing_extensions import override
 
 from negtrace.bench.config import BenchConfig
 from negtrace.datasets.config import DatasetConfig
@@ -36,7 +37,13 @@ from negtrace.language.claims import Claim
 from negtrace.language.findings import FINDINGS
 from negtrace.language.wording import affirmative_sentence
 from negtrace.pairs.anchor import Anchor
-from negtrace.phantom.patients import HELD_OUT_SEEDS, PHANTOM_FINDINGS, patient_with
+from negtrace.phantom.patients import (
+    HELD_OUT_SEEDS,
+    PHANTOM_FINDINGS,
+    Patient,
+    draw_patients,
+    patient_with,
+)
 
 Labels = Mapping[str, bool]
 """True for each present finding, False for each absent one. Unknown findings are left out."""
@@ -66,6 +73,14 @@ class CaseSource(ABC):
     def draw(self, labels: Labels, rng: Random) -> Case:
         """Draw a case with these labels."""
 
+    def draw_pair(self, finding: str, rng: Random) -> tuple[Case, Case]:
+        """Draw a case with a finding and one without it. By default they differ in more."""
+        return self.draw({finding: True}, rng), self.draw({finding: False}, rng)
+
+    @abstractmethod
+    def sample(self, count: int, rng: Random) -> list[Case]:
+        """Draw different cases as they come; fewer than `count` if there are no more."""
+
 
 class PhantomCases(CaseSource):
     """Held-out radiographs of the phantom. Every combination of its seven findings occurs.
@@ -81,9 +96,27 @@ class PhantomCases(CaseSource):
 
     def draw(self, labels: Labels, rng: Random) -> Case:
         """Draw a held-out radiograph with these labels."""
-        patient = patient_with(labels, HELD_OUT_SEEDS, rng)
+        return self._case(patient_with(labels, HELD_OUT_SEEDS, rng))
+
+    @override
+    def draw_pair(self, finding: str, rng: Random) -> tuple[Case, Case]:
+        """Draw a held-out patient, rendered with and without a finding from the same seed."""
+        patient = patient_with({finding: True}, HELD_OUT_SEEDS, rng)
+        claims = tuple(
+            Claim(finding=finding, present=False) if claim.finding == finding else claim
+            for claim in patient.claims
+        )
+        return self._case(patient), self._case(replace(patient, claims=claims), f"-no-{finding}")
+
+    @override
+    def sample(self, count: int, rng: Random) -> list[Case]:
+        """Draw different held-out patients, with findings as often as the phantom has them."""
+        seeds = rng.sample(HELD_OUT_SEEDS, count)
+        return [self._case(patient) for patient in draw_patients(seeds)]
+
+    def _case(self, patient: Patient, suffix: str = "") -> Case:
         return Case(
-            id=f"phantom-{patient.seed}",
+            id=f"phantom-{patient.seed}{suffix}",
             anchor=Anchor(image=patient.image(self.size)),
             labels={claim.finding: claim.present for claim in patient.claims},
         )
@@ -97,13 +130,45 @@ class TextCases(CaseSource):
 
     Args:
         findings: findings that questions may be about.
+        least: least number of findings that a text describes. Those that no label names are drawn.
     """
 
-    def __init__(self, findings: Sequence[str] = tuple(FINDINGS)) -> None:
+    def __init__(self, findings: Sequence[str] = tuple(FINDINGS), *, least: int = 1) -> None:
         self.findings = tuple(findings)
+        self.least = least
 
+    @override
     def draw(self, labels: Labels, rng: Random) -> Case:
         """Return a text with one sentence for each label, in random order."""
+        return self._case({**labels, **self._further(labels, rng)}, rng)
+
+    @override
+    def draw_pair(self, finding: str, rng: Random) -> tuple[Case, Case]:
+        """Return two texts that differ in the sentence on one finding."""
+        further, seed = self._further({finding: True}, rng), rng.getrandbits(32)
+        with_finding, without = (
+            self._case({finding: present, **further}, Random(seed))  # noqa: S311
+            for present in (True, False)
+        )
+        return with_finding, without
+
+    @override
+    def sample(self, count: int, rng: Random) -> list[Case]:
+        """Write texts on random findings, each of which is present in half of them."""
+        return [
+            replace(case, id=f"{number}-{case.id}")
+            for number, case in enumerate(self.draw({}, rng) for _ in range(count))
+        ]
+
+    def _further(self, labels: Labels, rng: Random) -> dict[str, bool]:
+        """Draw labels of other findings, until a text has as many as it needs."""
+        missing = self.least - len(labels)
+        if missing <= 0:
+            return {}
+        others = [finding for finding in self.findings if finding not in labels]
+        return {finding: rng.random() < 0.5 for finding in rng.sample(others, missing)}
+
+    def _case(self, labels: Labels, rng: Random) -> Case:
         claims = [Claim(finding=finding, present=present) for finding, present in labels.items()]
         sentences = [affirmative_sentence(claim) for claim in claims]
         rng.shuffle(sentences)
@@ -151,6 +216,12 @@ class LabelledCases(CaseSource):
         index = int(rng.choice(least.tolist()))
         self._draws[index] += 1
         return self.cases[index]
+
+    @override
+    def sample(self, count: int, rng: Random) -> list[Case]:
+        """Draw different cases; all of them if there are no more than `count`."""
+        indices = sorted(rng.sample(range(len(self.cases)), min(count, len(self.cases))))
+        return [self.cases[index] for index in indices]
 
     def _matches(self, labels: Labels) -> np.ndarray:
         matches = np.ones(len(self.cases), dtype=bool)

@@ -3,6 +3,10 @@
 A model may find the right image and still give a statement and its negation almost the same
 embedding (Sammani, arXiv 2603.20554). Recall does not show that. Similarity is the cosine between
 the embeddings of two statements; no anchor takes part.
+
+Denials may collapse onto each other too: "no effusion" and "no edema" become one point, which says
+"nothing there" and forgets the noun. So the mean cosine between denials of different findings is
+shown beside that between their affirmations.
 """
 
 __all__ = ["collapse_suite", "radiology_triples", "read_triples"]
@@ -11,11 +15,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from negtrace.bench.config import BenchConfig
 from negtrace.bench.items import require_any, too_long
 from negtrace.bench.report import ReportRow
-from negtrace.bench.result import Intervals, SuiteResult, describe_data
-from negtrace.bench.scoring import text_similarities
+from negtrace.bench.result import Intervals, SuiteResult, describe_data, model_row
+from negtrace.bench.scoring import similarity_matrix, text_similarities
 from negtrace.bench.suites import SUITES
 from negtrace.datasets.note import NOWHERE, Note, Origin
 from negtrace.datasets.readers.files import json_objects
@@ -41,6 +47,8 @@ class Triple:
     """The same sentence about something else."""
     group: str
     """Intervals take triples of one group together."""
+    frame: str = ""
+    """Frame of caption and negation. Only statements in one frame are compared between groups."""
     source: Origin = NOWHERE
     """File and line, for notes."""
 
@@ -66,9 +74,12 @@ def collapse_suite(encoder: Encoder, config: BenchConfig) -> SuiteResult:
         path = Path(str(config.data))
         (triples, notes), name = read_triples(path), path.name
     triples, too_long_notes = _drop_long_triples(encoder, triples[: config.count])
-    questions = [{k: v for k, v in asdict(t).items() if k != "source"} for t in triples]
+    unasked = ("source", "frame")
+    questions = [{k: v for k, v in asdict(t).items() if k not in unasked} for t in triples]
+    intervals = Intervals.from_config(config)
+    rows = [*_rows(encoder, triples, intervals), *_rows_between(encoder, triples, intervals)]
     return SuiteResult(
-        rows=tuple(_rows(encoder, triples, Intervals.from_config(config))),
+        rows=tuple(rows),
         notes=(*notes, *too_long_notes),
         data=describe_data(name, (), questions, len(triples)),
     )
@@ -89,6 +100,7 @@ def radiology_triples() -> list[Triple]:
                     paraphrase=twins_here[(template + 1) % len(twins_here)][0],
                     unrelated=twins_there[template][0],
                     group=finding.key,
+                    frame=str(template),
                 )
             )
     return triples
@@ -154,26 +166,58 @@ def _rows(encoder: Encoder, triples: Sequence[Triple], intervals: Intervals) -> 
     if len(unrelated) == len(triples):
         similarities["unrelated"] = text_similarities(encoder, captions, unrelated)
     rows = [
-        _row("similarity", series, intervals.mean(values, groups), len(triples))
+        model_row("similarity", series, intervals.mean(values, groups), len(triples))
         for series, values in similarities.items()
     ]
     of_margin = intervals.mean(margin, groups)
     of_none = intervals.share((margin <= 0).astype(float), groups)
-    rows.append(_row("margin", "paraphrase - negation", of_margin, len(triples)))
-    rows.append(_row("share", "negation as near as paraphrase", of_none, len(triples)))
+    rows.append(model_row("margin", "paraphrase - negation", of_margin, len(triples)))
+    rows.append(model_row("share", "negation as near as paraphrase", of_none, len(triples)))
     return rows
 
 
-def _row(measure: str, series: str, ends: tuple[float, float, float], n: int) -> ReportRow:
-    estimate, low, high = ends
-    return ReportRow(
-        measure=measure,
-        scorer="model",
-        series=series,
-        axis="all",
-        level="all",
-        estimate=estimate,
-        low=low,
-        high=high,
-        n=n,
-    )
+def _rows_between(
+    encoder: Encoder, triples: Sequence[Triple], intervals: Intervals
+) -> list[ReportRow]:
+    """Rows of the mean similarity between statements of different groups, such as findings.
+
+    Each finding has the mean over all others, in every frame that both have; the row over all is
+    the mean of these. A pair of findings is in both their means, so the interval takes the distance
+    of each mean from that of all twice: the jackknife of a mean over pairs.
+    """
+    series = {
+        "affirmations": _means_between(encoder, triples, [t.caption for t in triples]),
+        "denials": _means_between(encoder, triples, [t.negation for t in triples]),
+    }
+    groups = list(series["denials"])
+    if not groups:
+        return []
+    means = {name: np.array(list(by_group.values())) for name, by_group in series.items()}
+    means["denials - affirmations"] = means["denials"] - means["affirmations"]
+    rows = []
+    for name, values in means.items():
+        measure = "collapse" if name == "denials - affirmations" else "similarity"
+        ends = intervals.mean(2 * values - values.mean(), groups)
+        rows.append(model_row(measure, name, ends, len(groups)))
+        # Findings are built in. The groups of a file are its lines.
+        for group, value in zip(groups, values, strict=True):
+            if group in FINDINGS:
+                alone = (float(value), np.nan, np.nan)
+                rows.append(model_row(measure, name, alone, len(groups) - 1, at=("finding", group)))
+    return rows
+
+
+def _means_between(
+    encoder: Encoder, triples: Sequence[Triple], texts: Sequence[str]
+) -> dict[str, float]:
+    """By group, the mean similarity of its texts to those of other groups in the same frame."""
+    similarities = similarity_matrix(encoder, texts)
+    frames = np.array([triple.frame for triple in triples])
+    groups = np.array([triple.group for triple in triples])
+    means: dict[str, float] = {}
+    for group in dict.fromkeys(groups.tolist()):
+        own = groups == group
+        pairs = (frames[own, None] == frames[None, :]) & ~own[None, :]
+        if pairs.any():
+            means[group] = float(similarities[own][pairs].mean())
+    return means

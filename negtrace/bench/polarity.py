@@ -11,6 +11,8 @@ so it is right in exactly one: accuracy 0.25. Each position also holds the true 
 
 __all__ = [
     "WORDINGS",
+    "PolarityQuestion",
+    "long_groups",
     "polarity_items",
     "polarity_questions",
     "polarity_rows",
@@ -56,13 +58,13 @@ PATTERNS: tuple[Pattern, ...] = tuple(product((False, True), repeat=FINDINGS_PER
 
 @dataclass(frozen=True, kw_only=True)
 class PolarityQuestion:
-    """A case and four statements about the same findings, one of which is true of it.
+    """A case and up to four statements about the same findings, one of which is true of it.
 
     The claims state no side, zone or severity, which would give away the flipped labels.
     """
 
     options: tuple[tuple[Claim, ...], ...]
-    """Claims of each statement: the truth and three distinct flips of its labels, shuffled."""
+    """Claims of each statement: the truth and distinct flips of its labels, shuffled."""
     answer: int
     """Index of the true statement."""
     seed: int
@@ -72,9 +74,14 @@ class PolarityQuestion:
     """Name of the quartet."""
 
     @property
+    def denied(self) -> tuple[int, ...]:
+        """Number of findings that each statement denies."""
+        return tuple(sum(not claim.present for claim in claims) for claims in self.options)
+
+    @property
     def negated(self) -> int:
         """Number of findings that the true statement denies."""
-        return sum(not claim.present for claim in self.options[self.answer])
+        return self.denied[self.answer]
 
     def texts(self, wording: AbsenceWording) -> tuple[str, ...]:
         """Return the options as sentences."""
@@ -101,31 +108,40 @@ def polarity_suite(encoder: Encoder, config: BenchConfig) -> SuiteResult:
     )
 
 
-def polarity_questions(source: CaseSource, count: int, *, seed: int) -> list[PolarityQuestion]:
+def polarity_questions(
+    source: CaseSource, count: int, *, seed: int, findings: int = FINDINGS_PER_QUESTION
+) -> list[PolarityQuestion]:
     """Draw at least `count` questions, in whole quartets.
 
     Args:
         source: source of the cases.
         count: number of questions, rounded up to a multiple of four.
         seed: seed of the draw.
+        findings: number of findings in each statement. With one, a question has two statements
+            only, and pairs of questions take the place of quartets.
 
     Raises:
-        BenchError: for a count below 1, or when no three findings occur in four combinations.
+        BenchError: for a count below 1, or when no findings occur in as many combinations as a
+            question has statements.
     """
     if count < 1:
         raise BenchError(f"{count} questions were asked for; ask for at least one")
-    rng = Random(f"polarity {seed}")  # noqa: S311
-    quartets = -(-count // OPTIONS_PER_QUESTION)
+    usual = findings == FINDINGS_PER_QUESTION
+    rng = Random(f"polarity {seed}" if usual else f"polarity {findings} {seed}")  # noqa: S311
+    prefix = "q" if usual else f"{findings}q"
+    groups = -(-count // min(OPTIONS_PER_QUESTION, 2**findings))
     return [
-        question for number in range(quartets) for question in _quartet(source, f"q{number}", rng)
+        question
+        for number in range(groups)
+        for question in _quartet(source, f"{prefix}{number}", findings, rng)
     ]
 
 
-def _quartet(source: CaseSource, group: str, rng: Random) -> list[PolarityQuestion]:
+def _quartet(source: CaseSource, group: str, size: int, rng: Random) -> list[PolarityQuestion]:
     """One question for each of four combinations of labels of the same findings."""
-    findings, patterns = _findings_and_patterns(source, rng)
+    findings, patterns = _findings_and_patterns(source, size, rng)
     seed = rng.getrandbits(32)
-    answers = rng.sample(range(OPTIONS_PER_QUESTION), OPTIONS_PER_QUESTION)
+    answers = rng.sample(range(len(patterns)), len(patterns))
     questions = []
     for truth, answer in zip(patterns, answers, strict=True):
         order = [pattern for pattern in patterns if pattern != truth]
@@ -149,17 +165,18 @@ def _claims(findings: Sequence[str], present: Pattern) -> tuple[Claim, ...]:
 
 
 def _findings_and_patterns(
-    source: CaseSource, rng: Random
+    source: CaseSource, size: int, rng: Random
 ) -> tuple[tuple[str, ...], list[Pattern]]:
+    options = min(OPTIONS_PER_QUESTION, 2**size)
     for _ in range(ATTEMPTS):
-        findings = tuple(rng.sample(tuple(source.findings), FINDINGS_PER_QUESTION))
-        available = [p for p in PATTERNS if source.has(dict(zip(findings, p, strict=True)))]
-        if len(available) >= OPTIONS_PER_QUESTION:
-            return findings, rng.sample(available, OPTIONS_PER_QUESTION)
+        findings = tuple(rng.sample(tuple(source.findings), size))
+        patterns = product((False, True), repeat=size)
+        available = [p for p in patterns if source.has(dict(zip(findings, p, strict=True)))]
+        if len(available) >= options:
+            return findings, rng.sample(available, options)
     raise BenchError(
-        f"no {FINDINGS_PER_QUESTION} of {len(source.findings)} findings occur in "
-        f"{OPTIONS_PER_QUESTION} combinations of present and absent; give more cases, or more "
-        "labels of each"
+        f"no {size} of {len(source.findings)} findings occur in {options} combinations of present "
+        "and absent; give more cases, or more labels of each"
     )
 
 
@@ -189,17 +206,22 @@ def _drop_long_quartets(
     Raises:
         BenchError: when none fits.
     """
-    longest: dict[str, int] = {}
-    for wording in WORDINGS.values():
-        asked = [(t, item) for item in polarity_items(questions, wording) for t in item.texts]
-        texts, items = zip(*asked, strict=True)
-        counts = token_counts(encoder, texts, [item.anchor for item in items])
-        for item, count in zip(items, counts, strict=True):
-            longest[item.group] = max(count, longest.get(item.group, 0))
-    long = {group: count for group, count in longest.items() if count > encoder.max_tokens}
+    items = [i for wording in WORDINGS.values() for i in polarity_items(questions, wording)]
+    long = long_groups(encoder, items)
     short = [question for question in questions if question.group not in long]
     require_any(encoder, short, len(questions))
     return short, [too_long(encoder, group, count) for group, count in long.items()]
+
+
+def long_groups(encoder: Encoder, items: Sequence[Item]) -> dict[str, int]:
+    """Groups with an item that does not fit the encoder's context, and their longest statement."""
+    texts = [text for item in items for text in item.texts]
+    of_text = [item for item in items for _ in item.texts]
+    counts = token_counts(encoder, texts, [item.anchor for item in of_text])
+    longest: dict[str, int] = {}
+    for item, count in zip(of_text, counts, strict=True):
+        longest[item.group] = max(count, longest.get(item.group, 0))
+    return {group: count for group, count in longest.items() if count > encoder.max_tokens}
 
 
 def polarity_rows(

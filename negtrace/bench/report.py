@@ -35,7 +35,7 @@ class ReportRow:
     """One number of a report, with its interval."""
 
     measure: str
-    """Measured quantity: `accuracy`, `gap`, `recall`, `similarity`, `margin` or `share`."""
+    """Measured quantity, such as `accuracy`; `docs/explanation/measures.md` explains them all."""
     scorer: str
     """`model`, or a baseline: `prior` (the model with a blank anchor), `length` or `chance`."""
     series: str

@@ -1,6 +1,14 @@
 """Result of a suite on one model: rows, notes on its data, and each item with its answer."""
 
-__all__ = ["Intervals", "SuiteResult", "describe_data", "describe_items", "item_records"]
+__all__ = [
+    "Ends",
+    "Intervals",
+    "SuiteResult",
+    "describe_data",
+    "describe_items",
+    "item_records",
+    "model_row",
+]
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +25,9 @@ from negtrace.datasets.note import Note
 from negtrace.pairs.anchor import Anchor
 from negtrace.results.intervals import MIN_GROUPS, share_interval, studentised
 from negtrace.results.statistics import resample
+
+Ends = tuple[float, float, float]
+"""Estimate, then the lower and the upper end of its interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +69,7 @@ class Intervals:
         *,
         lowest: float = 0.0,
         weights: Num[np.ndarray, " item"] | None = None,
-    ) -> tuple[float, float, float]:
+    ) -> Ends:
         """Share of items, then the lower and the upper end of its interval: see `share_interval`.
 
         Args:
@@ -74,9 +85,7 @@ class Intervals:
         low, high = (float(lowest + (1 - lowest) * end) for end in ends)
         return float(np.average(values, weights=weights)), low, high
 
-    def mean(
-        self, values: Num[np.ndarray, " item"], groups: Sequence[str]
-    ) -> tuple[float, float, float]:
+    def mean(self, values: Num[np.ndarray, " item"], groups: Sequence[str]) -> Ends:
         """Mean over items, then the lower and the upper end of its interval: see `studentised`.
 
         Args:
@@ -95,6 +104,40 @@ def _sums(groups: Sequence[str], *values: Num[np.ndarray, " item"]) -> list[np.n
     """Sum numbers over the items of each group."""
     names, indices = np.unique(np.asarray(groups), return_inverse=True)
     return [np.bincount(indices, weights=numbers, minlength=len(names)) for numbers in values]
+
+
+def model_row(
+    measure: str,
+    series: str,
+    ends: Ends,
+    n: int,
+    *,
+    at: tuple[str, str] = ("all", "all"),
+    chance: float | None = None,
+) -> ReportRow:
+    """Row of a model's own number.
+
+    Args:
+        measure: measured quantity, as in `ReportRow`.
+        series: group of rows that are compared side by side.
+        ends: estimate and its interval.
+        n: number of items behind the estimate.
+        at: axis and level of the breakdown.
+        chance: expected value of guessing.
+    """
+    estimate, low, high = ends
+    return ReportRow(
+        measure=measure,
+        scorer="model",
+        series=series,
+        axis=at[0],
+        level=at[1],
+        estimate=estimate,
+        low=low,
+        high=high,
+        n=n,
+        chance=chance,
+    )
 
 
 def describe_data(

@@ -12,6 +12,7 @@ __all__ = [
     "score_matrix",
     "scores_by_scorer",
     "shortness",
+    "similarity_matrix",
     "text_similarities",
 ]
 
@@ -160,6 +161,18 @@ def text_similarities(
     with torch.no_grad(), evaluating(encoder.model):
         left, right = (_embed_texts(encoder, side).float() for side in (texts, others))
         return _to_numpy(torch.cosine_similarity(left, right, dim=-1))
+
+
+def similarity_matrix(encoder: Encoder, texts: Sequence[str]) -> Float[np.ndarray, "text text"]:
+    """Cosine between the embeddings of every two texts.
+
+    Raises:
+        BenchError: for a model that reads a statement together with its anchor.
+    """
+    _require_text_embeddings(encoder, "collapse")
+    with torch.no_grad(), evaluating(encoder.model):
+        embedded = torch.nn.functional.normalize(_embed_texts(encoder, texts).double(), dim=-1)
+        return np.asarray((embedded @ embedded.T).cpu().numpy())
 
 
 def _require_text_embeddings(encoder: Encoder, suite: str) -> None:

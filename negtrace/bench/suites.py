@@ -37,8 +37,18 @@ SUITES: Registry[Suite] = Registry(
     {
         **{
             name: f"negtrace.bench.{name}"
-            for name in ("polarity", "claims", "retrieval", "collapse", "negbench", "nevir")
+            for name in (
+                "answers",
+                "auc",
+                "claims",
+                "collapse",
+                "negbench",
+                "nevir",
+                "polarity",
+                "retrieval",
+            )
         },
+        "two-by-two": "negtrace.bench.two_by_two",
         "lm-negation": "negtrace.bench.completions",
         "factor": "negtrace.bench.completions",
     },

@@ -44,6 +44,7 @@ from .usage import usage_of as usage_of
 from .wording import AbsenceWording as AbsenceWording
 from .wording import affirmative_sentence as affirmative_sentence
 from .wording import caption as caption
+from .wording import caption_frame as caption_frame
 from .wording import list_of_claims as list_of_claims
 from .wording import phrase as phrase
 from .wording import phrasings as phrasings

@@ -11,6 +11,7 @@ __all__ = [
     "AbsenceWording",
     "affirmative_sentence",
     "caption",
+    "caption_frame",
     "equivalents",
     "kind_of",
     "list_of_claims",
@@ -129,8 +130,17 @@ def caption(claims: Sequence[Claim], *, wording: AbsenceWording = "negated", see
     ... ], seed=3)
     'Portable radiograph with a nodule and no pulmonary edema.'
     """
-    template = Random(seed).choice(CAPTIONS)  # noqa: S311
-    return capitalized(template.format(list=list_of_claims(claims, wording=wording, seed=seed)))
+    said = list_of_claims(claims, wording=wording, seed=seed)
+    return capitalized(caption_frame(seed).format(list=said))
+
+
+def caption_frame(seed: int) -> str:
+    """Return the frame that `caption` puts around its list; `seed` chooses it.
+
+    >>> caption_frame(3)
+    'Portable radiograph with {list}.'
+    """
+    return Random(seed).choice(CAPTIONS)  # noqa: S311
 
 
 def list_of_claims(
