@@ -45,7 +45,7 @@ def test_the_commands_of_the_page_run(
     workplace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands = re.findall(r"^(?:\$ |    )((?:negtrace|python) .*)$", PAGE.replace("\\\n", ""), re.M)
-    assert len(commands) == 9
+    assert len(commands) == 12
     for line in commands:
         program, *args = shlex.split(line)
         if program == "python":

@@ -29,6 +29,7 @@ AXIS_LABELS = {
     "negated_findings": "findings denied by the right statement",
     "attribute": "what the wrong claims have wrong",
     "template": "kind of the right statement",
+    "length": "findings in each statement",
 }
 """Label of each breakdown; others are labelled by their name."""
 
