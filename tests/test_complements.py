@@ -12,7 +12,7 @@ import pytest
 import negtrace.language
 from negtrace.datasets import read_complements
 from negtrace.errors import DatasetError
-from negtrace.language import Complement, complements, denials_of, find_cues
+from negtrace.language import Complement, complements, denials_of, find_cues, parse_claims
 
 PAIRS = complements()
 
@@ -55,6 +55,12 @@ def test_no_denial_and_no_two_complements_are_there_twice() -> None:
     assert repeated([frozenset(row[2:4]) for row in states]) == []
     things = [row for kind in kinds for row in kind["things"]]
     assert repeated([frozenset(row[2:4]) for row in things]) == []
+
+
+def test_no_sentence_speaks_of_a_finding() -> None:
+    """What is learned from complements is tested on findings, so none may be among them."""
+    sentences = {text for p in PAIRS for text in (p.denial, p.complement, p.affirmed, p.opposite)}
+    assert [text for text in sorted(sentences) if parse_claims(text)] == []
 
 
 def test_a_group_has_two_sentences_that_exclude_each_other() -> None:
