@@ -11,10 +11,11 @@ from small_encoders import bert, clip
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
 from negtrace.pairs.anchor import Anchor
-from negtrace.training.batches import Examples, can_be_filled, examples_of
+from negtrace.training.batches import examples_of
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.losses import claim_loss, contrastive_loss, keeping_loss
 from negtrace.training.objective import Objective
+from negtrace.training.text_tables import can_be_filled
 
 EYE = torch.eye(2)
 NONE = torch.zeros(2, 2, dtype=torch.bool)
@@ -56,7 +57,7 @@ def test_the_keeping_loss_is_one_minus_the_cosine() -> None:
 def test_a_batch_holds_the_embeddings_of_its_own_statements(step: int) -> None:
     encoder, sets = clip(), claim_sets(8)
     examples = examples_of(encoder, sets, joint=False, keep=True)
-    examples = Examples(**{**vars(examples), "step": step})
+    examples = replace(examples, texts=replace(examples.texts, step=step))
     batch = examples.collate(examples.rows)
     with torch.no_grad():
         texts = torch.cat([encoder.encode(rows) for rows in batch.tokens])[batch.order]
@@ -72,7 +73,7 @@ def test_a_batch_holds_the_embeddings_of_its_own_statements(step: int) -> None:
 def test_statements_are_filled_up_only_where_that_changes_nothing() -> None:
     assert can_be_filled(clip())
     assert not can_be_filled(bert())
-    assert examples_of(bert(), claim_sets(images=False), joint=False, keep=False).step == 1
+    assert examples_of(bert(), claim_sets(images=False), joint=False, keep=False).texts.step == 1
 
 
 def test_affirmative_captions_are_kept() -> None:

@@ -19,6 +19,7 @@ from torch import nn
 from negtrace.encoders.base import Encoder
 from negtrace.experiments import selective_finetune
 from negtrace.training import objective, trainer, training_arguments
+from negtrace.training.material import Material
 
 FIT = importlib.import_module("negtrace.training.fit")
 
@@ -162,10 +163,10 @@ def test_a_training_changes_nothing_but_the_values_of_the_blocks_weights(
 @pytest.mark.gpu
 @ADAPTERS
 def test_the_model_goes_back_to_its_device(adapter: str, tmp_path: Path) -> None:
-    encoder = bert()
+    encoder, material = bert(), Material(sets=claim_sets(images=False))
     config = quick(adapter=adapter, joint=True, steps=1)
     args = training_arguments(config, tmp_path, cpu=False, save=False, progress=False)
     with unchanged(encoder.model, but=encoder.block_names):
-        result = FIT.fit(encoder, claim_sets(images=False), ones(encoder), config, args, None)
+        result = FIT.fit(encoder, material, ones(encoder), config, args, None)
     assert args.device.type == "cuda"
     assert (result.change.norms > 0).all()

@@ -19,7 +19,7 @@ import negtrace
 from negtrace.cli.benchmark import Bench
 from negtrace.cli.correction import CorrectText
 from negtrace.cli.dataset import Dataset
-from negtrace.cli.finetune import Finetune
+from negtrace.cli.finetune import Finetune, Interpolate
 from negtrace.cli.language import Cues, MakePairs
 from negtrace.cli.models import CheckModel, Models
 from negtrace.cli.printing import flush, once_each, printable, unread
@@ -39,6 +39,7 @@ COMMANDS = (
     | Annotated[CorrectText, tyro.conf.subcommand("correct")]
     | Annotated[Dataset, tyro.conf.subcommand("dataset")]
     | Annotated[Finetune, tyro.conf.subcommand("finetune")]
+    | Annotated[Interpolate, tyro.conf.subcommand("interpolate")]
     | Annotated[Plot, tyro.conf.subcommand("plot")]
     | Annotated[Scores, tyro.conf.subcommand("scores")]
     | Annotated[CheckModel, tyro.conf.subcommand("check")]

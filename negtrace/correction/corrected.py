@@ -138,7 +138,8 @@ class Corrected(Encoder):
             *self.correction.neutral,
             *(t for some in texts.values() for t in some),
         ]
-        with torch.inference_mode(), evaluating(self.model):
+        # No inference mode: its tensors could not be used where gradients are on.
+        with torch.no_grad(), evaluating(self.model):
             unique = [text for text in dict.fromkeys(wanted) if text]
             embedded = dict(zip(unique, self.encoder.embed_texts(unique), strict=True))
             unit = {text: nn.functional.normalize(row, dim=0) for text, row in embedded.items()}

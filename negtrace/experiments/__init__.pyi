@@ -2,6 +2,8 @@
 from .before_after import NO_EVALUATION as NO_EVALUATION
 from .before_after import Evaluation as Evaluation
 from .benchmark import run_benchmark as run_benchmark
+from .curve import Curve as Curve
+from .curve import interpolation_curve as interpolation_curve
 from .finetune import selective_finetune as selective_finetune
 from .finetune_report import Finetuned as Finetuned
 from .trace import reserve_trace as reserve_trace

@@ -3,6 +3,9 @@
 The method is that of NAST (arXiv 2602.12498): the loss is balance * contrastive + (1 - balance) *
 claims, the weights are adapters on the text tower, and block l is scaled by alpha_l ** beta. Image
 towers are frozen, so anchors are embedded once.
+
+Besides claims, a model can be taught what a correction of it does, or that a denial says the same
+as a text in other words. Neither needs labels.
 """
 
 __all__ = ["selective_finetune"]
@@ -16,7 +19,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from negtrace._files import canonical, sha256
 from negtrace._messages import listed
 from negtrace._settings import with_settings
 from negtrace.datasets.claim_sets import ClaimSet
@@ -24,13 +26,14 @@ from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.experiments.before_after import NO_EVALUATION, Evaluation, measure
 from negtrace.experiments.finetune_report import REPORT, TABLE, Finetuned, write_finetuned
+from negtrace.pairs.anchor import Anchor
 from negtrace.results.cte_json import Document, read_json
 from negtrace.results.layer_scores import LayerScores
 from negtrace.results.run_folder import RunFolder
 from negtrace.training.adapters import require_no_adapters
 from negtrace.training.config import FinetuneConfig
-from negtrace.training.data import training_sets, usable
 from negtrace.training.fit import BlockScores, fit, require_trainable
+from negtrace.training.material import material_for
 from negtrace.training.multipliers import require_names
 from negtrace.training.trainer import training_arguments
 from negtrace.version import __version__
@@ -43,10 +46,12 @@ FILES = (CHECKPOINTS, "adapter", "model", "before", "after", REPORT, TABLE)
 
 def selective_finetune(  # noqa: PLR0913 - every argument is a choice of the user's
     encoder: Encoder,
-    data: str | Path | Sequence[ClaimSet],
-    scores: BlockScores | Document | Path | str,
+    data: str | Path | Sequence[ClaimSet] | None = None,
+    scores: BlockScores | Document | Path | str | None = None,
     config: FinetuneConfig | None = None,
     *,
+    texts: str | Path | Sequence[str] | None = None,
+    images: str | Path | Sequence[Anchor] = (),
     out: Path | str | None = None,
     evaluation: Evaluation | None = None,
     trainer: Mapping[str, Any] | None = None,
@@ -61,12 +66,18 @@ def selective_finetune(  # noqa: PLR0913 - every argument is a choice of the use
 
     Args:
         encoder: the encoder to train.
-        data: name of ready-made training data, the path of a JSONL file of claim sets, or claim
-            sets.
+        data: claim sets for the objective `claims`: the name of ready-made training data, the path
+            of a JSONL file, or claim sets.
         scores: layer scores of this encoder; or a CTE JSON, or its path, together with
             `method="transport"` or another of its layer scores; or the multiplier of each block by
-            name, which is used as it is.
+            name, which is used as it is. Where more than claims are trained on, every block has
+            the multiplier 1 without any.
         config: the settings.
+        texts: texts without labels, for a correction that is taught: the name of ready-made texts
+            (by default `findings`), a file or folder of reports, or texts. What denies nothing
+            keeps its embedding.
+        images: unlabelled images, or their folder, for lessons that compare scores instead of
+            embeddings.
         out: folder of the run, for checkpoints, weights and report. Without it nothing is written.
             The same call again goes on after an interruption, to the same result.
         evaluation: what to measure before and after training. Without it, everything is measured
@@ -89,11 +100,11 @@ def selective_finetune(  # noqa: PLR0913 - every argument is a choice of the use
     require_no_adapters(encoder)
     config = with_settings(config or FinetuneConfig(), settings, "setting of a fine-tuning")
     block_scores, about = _block_scores(scores, config, encoder)
-    sets = usable(training_sets(data, seed=config.seed), encoder, balance=config.balance)
+    material = material_for(encoder, config, data, texts, images)
     run = {
         "version": __version__,
         "model": {"name": encoder.name, "weights_digest": encoder.digest},
-        "data": _digest(sets),
+        "data": material.as_json(),
         "scores": {**about, "values": _values(block_scores)},
         "config": asdict(config),
         "trainer": {name: str(value) for name, value in (trainer or {}).items()},
@@ -115,7 +126,7 @@ def selective_finetune(  # noqa: PLR0913 - every argument is a choice of the use
             stack.enter_context(runs.held())
             runs.reserve({**run, "evaluation": evaluation.as_json()}, FILES, overwrite=overwrite)
         before = measure(encoder, evaluation, folder / "before", progress=progress)
-        fitted = fit(encoder, sets, block_scores, config, args, folder if out else None)
+        fitted = fit(encoder, material, block_scores, config, args, folder if out else None)
         after = measure(encoder, evaluation, folder / "after", progress=progress)
         result = Finetuned(
             encoder=encoder,
@@ -135,12 +146,19 @@ def selective_finetune(  # noqa: PLR0913 - every argument is a choice of the use
 
 
 def _block_scores(
-    scores: BlockScores | Document | Path | str, config: FinetuneConfig, encoder: Encoder
+    scores: BlockScores | Document | Path | str | None, config: FinetuneConfig, encoder: Encoder
 ) -> tuple[BlockScores, dict[str, Any]]:
     """Return the layer scores or multipliers, and what a report says about them.
 
     What could not be trained with them is refused here, before any work.
     """
+    if scores is None:
+        if config.objectives == ("claims",):
+            raise FinetuneError(
+                "no layer scores; give them, the CTE JSON of a trace, or a multiplier for each "
+                "block: scores={block: 1.0 for block in encoder.block_names} trains all alike"
+            )
+        scores = dict.fromkeys(encoder.block_names, 1.0)
     if isinstance(scores, str | Path | Document):
         scores = _stored_scores(scores, config.method, encoder)
     elif config.method is not None:
@@ -188,12 +206,6 @@ def _stored_scores(
 
 def _warn(message: str) -> None:
     warnings.warn(message, NegtraceWarning, stacklevel=4)
-
-
-def _digest(sets: Sequence[ClaimSet]) -> dict[str, Any]:
-    """Return the number of the sets and a digest of their content."""
-    content = [[one.anchor.digest, one.caption, one.right, *one.wrong] for one in sets]
-    return {"sets": len(sets), "digest": sha256(canonical(content))}
 
 
 def _values(scores: BlockScores) -> list[float]:

@@ -17,3 +17,4 @@ from .save import require_formats as require_formats
 from .training import before_after_figure as before_after_figure
 from .training import change_figure as change_figure
 from .training import change_table as change_table
+from .training import curve_figure as curve_figure

@@ -1,11 +1,13 @@
-"""Figures of a fine-tuning: how far each block moved, and the heatmaps before and after.
+"""Figures of a training: change of each block, heatmaps before and after, interpolations.
 
 `change_table` says what `change_figure` draws.
 """
 
-__all__ = ["before_after_figure", "change_figure", "change_table"]
+__all__ = ["before_after_figure", "change_figure", "change_table", "curve_figure"]
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 from jaxtyping import Float
@@ -82,4 +84,26 @@ def before_after_figure(before: Effect, after: Effect) -> Figure:
         ax.set_title(name, fontsize=LARGE, loc="left")
     draw_colour_bar(list(axes), tables[0])
     figure.suptitle(plain(f"{short(before.model)}, {before.direction}"), fontsize=LARGE)
+    return figure
+
+
+def curve_figure(
+    shares: Sequence[float], lines: Mapping[str, Sequence[float]], chosen: float
+) -> Figure:
+    """Return figures of models between before and after a training, and which was chosen.
+
+    Args:
+        shares: share of the training in the weights of each model, 0 to 1.
+        lines: a figure of each model, by name.
+        chosen: the share that was chosen.
+    """
+    figure = Figure(figsize=(4.2, 3.2), layout="constrained")
+    ax = figure.subplots()
+    for (name, values), mark in zip(lines.items(), cycle("os^vD"), strict=False):
+        ax.plot(shares, values, marker=mark, markersize=3.5, linewidth=1, label=name)
+    ax.axvline(chosen, color="0.4", linestyle=":", linewidth=1, label=f"chosen: {chosen:.2f}")
+    ax.set_xlabel("share of the training in the weights, t", fontsize=MEDIUM)
+    ax.tick_params(labelsize=MEDIUM)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(fontsize=MEDIUM, frameon=False)
     return figure

@@ -21,15 +21,18 @@ from .param_groups import peft_patterns as peft_patterns
 from .param_groups import read_multipliers as read_multipliers
 from .param_groups import sizes_of as sizes_of
 from .param_groups import write_multipliers as write_multipliers
+from .texts import TRAINING_TEXTS as TRAINING_TEXTS
+from .texts import finding_texts as finding_texts
 from .trainer import optimizers as optimizers
 
 # isort: split
 # For the rooms that build on this one.
 from .adapters import require_no_adapters as require_no_adapters
-from .data import training_sets as training_sets
-from .data import usable as usable
+from .adapters import write_model as write_model
 from .fit import BlockScores as BlockScores
 from .fit import fit as fit
 from .fit import require_trainable as require_trainable
+from .material import Material as Material
+from .material import material_for as material_for
 from .multipliers import require_names as require_names
 from .trainer import training_arguments as training_arguments

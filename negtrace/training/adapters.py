@@ -5,6 +5,7 @@ __all__ = [
     "require_no_adapters",
     "require_trainable_weights",
     "trainable_weights",
+    "write_model",
 ]
 
 from collections.abc import Callable, Iterator, Mapping
@@ -185,12 +186,33 @@ def _restore(named: Mapping[str, nn.Parameter], before: Mapping[str, Tensor]) ->
 
 def _write_blocks(encoder: Encoder, named: Mapping[str, nn.Parameter], folder: Path) -> None:
     """Write the whole model if transformers can, otherwise the weights of the blocks by name."""
-    source = getattr(encoder.model, "name_or_path", "")
-    if source and hasattr(encoder.model, "save_pretrained"):
-        # Imported here, so that a wrapped module needs no transformers.
-        from negtrace.encoders.huggingface.files import ModelFiles
+    if not _write_whole(encoder, folder):
+        tensors = {name: weight.detach().cpu().contiguous() for name, weight in named.items()}
+        write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
 
-        ModelFiles(source=source).write_beside(encoder.model, folder)
-        return
-    tensors = {name: weight.detach().cpu().contiguous() for name, weight in named.items()}
-    write_bytes(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+
+def _write_whole(encoder: Encoder, folder: Path) -> bool:
+    """Write the whole model with its tokenizer and settings, and tell whether transformers can."""
+    source = getattr(encoder.model, "name_or_path", "")
+    if not (source and hasattr(encoder.model, "save_pretrained")):
+        return False
+    # Imported here, so that a wrapped module needs no transformers.
+    from negtrace.encoders.huggingface.files import ModelFiles
+
+    ModelFiles(source=source).write_beside(encoder.model, folder)
+    return True
+
+
+def write_model(encoder: Encoder, folder: Path) -> None:
+    """Write a model as a folder that `negtrace.load` reads.
+
+    Where transformers cannot write it, `model.safetensors` holds its weights and buffers by name.
+
+    Raises:
+        OutputError: when it cannot be written.
+    """
+    if not _write_whole(encoder, folder):
+        state = {
+            name: value.cpu().contiguous() for name, value in encoder.model.state_dict().items()
+        }
+        write_bytes(folder / "model.safetensors", save(state, metadata={"format": "pt"}))

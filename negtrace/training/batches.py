@@ -1,9 +1,4 @@
-"""Claim sets as batches: each distinct text is tokenized and run once, with others of its length.
-
-A statement is never padded where that could change a number. A causal model that is read at the end
-token of a statement cannot see what follows it. Where a probe confirms this, statements are filled
-up to a few lengths by repeating the end token, so a batch is a few tables instead of dozens.
-"""
+"""Claim sets as batches: each distinct text is tokenized and run once."""
 
 __all__ = ["Examples", "TrainingBatch", "examples_of"]
 
@@ -23,9 +18,7 @@ from negtrace.errors import NegtraceWarning
 from negtrace.language.cues import find_cues
 from negtrace.pairs.anchor import Anchor
 from negtrace.training.data import caption_of
-
-STEP = 8
-"""Statements are filled up to a multiple of this many tokens, where they may be filled at all."""
+from negtrace.training.text_tables import TextTables, text_tables
 
 NO_TEXT = -1
 """Stands for an index where there is no text."""
@@ -93,7 +86,7 @@ class Examples(Dataset[Example]):
     """Claim sets, the tokens of their texts, and the embeddings of their anchors."""
 
     rows: tuple[Example, ...]
-    ids: tuple[tuple[int, ...], ...]
+    texts: TextTables
     """Token ids of each distinct text, by its number."""
     anchors: Float[Tensor, "anchor dim"]
     """Embeddings of the distinct anchors before training."""
@@ -101,10 +94,6 @@ class Examples(Dataset[Example]):
     """Row in `kept_embeddings` of each text that is to stay as it was."""
     kept_embeddings: Float[Tensor, "kept dim"]
     """Embeddings of those texts before training."""
-    longest: int
-    """Most tokens that the encoder reads."""
-    step: int = 1
-    """Statements are filled up to a multiple of this many tokens."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -124,7 +113,7 @@ class Examples(Dataset[Example]):
         _warn_of_identical([row.caption for row in rows])
         numbers = dict.fromkeys(number for row in rows for number in row.texts)
         index = {number: k for k, number in enumerate(numbers)}
-        tokens, order = self._tables(index)
+        tokens, order = self.texts.of(index)
         kept = sorted({number for row in rows for number in row.kept})
         return TrainingBatch(
             tokens=tokens,
@@ -137,24 +126,6 @@ class Examples(Dataset[Example]):
             kept=torch.tensor([index[number] for number in kept], dtype=torch.long),
             kept_embeddings=self.kept_embeddings[[self.kept[number] for number in kept]],
         )
-
-    def _tables(
-        self, index: Mapping[int, int]
-    ) -> tuple[tuple[Int[Tensor, "_ _"], ...], Int[Tensor, " text"]]:
-        """Return a table of tokens for each length, and the row of each text in all of them."""
-        by_length: dict[int, list[int]] = {}
-        for number in index:
-            by_length.setdefault(self._length(number), []).append(number)
-        tables = tuple(
-            torch.tensor([filled(self.ids[number], length) for number in numbers])
-            for length, numbers in by_length.items()
-        )
-        texts = [index[number] for numbers in by_length.values() for number in numbers]
-        return tables, torch.tensor(texts).argsort()
-
-    def _length(self, number: int) -> int:
-        """Return the number of tokens that a text is filled up to."""
-        return min(-(-len(self.ids[number]) // self.step) * self.step, self.longest)
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> Int[Tensor, "row claim"]:
@@ -190,21 +161,6 @@ def _warn_of_identical(captions: Sequence[int]) -> None:
         )
 
 
-def filled(ids: Sequence[int], length: int) -> list[int]:
-    """Return token ids with the last one repeated up to a length."""
-    return [*ids, *[ids[-1]] * (length - len(ids))]
-
-
-def can_be_filled(encoder: Encoder) -> bool:
-    """Tell whether tokens after the last one of a statement change nothing, by a probe."""
-    ids = encoder.probe
-    length = min(ids.shape[1] + STEP, encoder.max_tokens)
-    longer = torch.tensor([filled(ids[0].tolist(), length)], device=ids.device)
-    with torch.no_grad(), evaluating(encoder.model):
-        plain, longer_embedding = encoder.encode(ids), encoder.encode(longer)
-    return encoder.causal and torch.allclose(plain, longer_embedding, rtol=1e-4, atol=1e-5)
-
-
 def examples_of(encoder: Encoder, sets: Sequence[ClaimSet], *, joint: bool, keep: bool) -> Examples:
     """Return the examples of claim sets, with each distinct anchor embedded once.
 
@@ -228,12 +184,10 @@ def examples_of(encoder: Encoder, sets: Sequence[ClaimSet], *, joint: bool, keep
             _example(claim_set, kept_of_set, number_of, anchor_number[claim_set.anchor], joint)
             for claim_set, kept_of_set in zip(sets, kept_texts, strict=True)
         ),
-        ids=tuple(tuple(tokens.ids) for tokens in encoder.tokenize(list(number_of))),
+        texts=text_tables(encoder, list(number_of)),
         anchors=embedded.cpu(),
         kept={number_of[text]: k for k, text in enumerate(kept)},
         kept_embeddings=kept_embeddings.cpu(),
-        longest=encoder.max_tokens,
-        step=STEP if can_be_filled(encoder) else 1,
     )
 
 

@@ -10,6 +10,11 @@ from negtrace.errors import FinetuneError
 if TYPE_CHECKING:
     from negtrace.training.multipliers import Weighting
 
+TAUGHT = ("reflection", "projection")
+"""Corrections that can be taught."""
+
+OBJECTIVES = ("claims", *TAUGHT, "complements")
+
 SHARED = ("beta", "floor", "k", "seed")
 """Options that are handed to the weighting if it has a setting of that name."""
 
@@ -78,6 +83,10 @@ class FinetuneConfig(MultiplierOptions):
 
     method: str | None = None
     """Layer scores of a CTE JSON to use; None when layer scores or multipliers are given."""
+    objective: str = "claims"
+    """What is trained on: `claims` (labelled statements), `reflection` or `projection` (texts
+    without labels, to be embedded as that correction does), `complements` (denials, to be embedded
+    as what they say in other words), or several joined by `+`. `both` is `claims+reflection`."""
     mode: Literal["lr", "grad"] = "lr"
     """Scale the learning rate of each block, or its gradient (as the NAST paper does)."""
     adapter: Literal["lora", "full"] = "lora"
@@ -91,6 +100,12 @@ class FinetuneConfig(MultiplierOptions):
     keep: float = 0.0
     """Weight of a third loss, which the paper does not have: 1 - cosine between the embeddings of
     affirmative texts (captions without a denial, text anchors) now and before training."""
+    teach: float = 10.0
+    """Weight of the loss of texts that deny something and are to get a target, when there are."""
+    stay: float = 10.0
+    """Weight of the loss of texts beside them that are to keep their embeddings."""
+    strength: float | None = None
+    """Strength of the correction that is taught; its own when not given."""
     joint: bool = False
     """Embed text anchors with the model in training; otherwise once, with the original model."""
     scale: float | None = None
@@ -119,7 +134,10 @@ class FinetuneConfig(MultiplierOptions):
         for name in ("steps", "batch", "rank", "save_every"):
             self._require(name, getattr(self, name) >= 1, "1 or more")
         self._require("balance", 0 <= self.balance <= 1, "0 .. 1")
-        self._require("keep", self.keep >= 0, "0 or more")
+        for name in ("keep", "stay"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        self._require("teach", self.teach > 0, "more than 0")
+        self._require_objectives()
         self._require("rate", self.rate > 0, "more than 0")
         self._require("mode", self.mode in ("lr", "grad"), "lr or grad")
         self._require("adapter", self.adapter in ("lora", "full"), "lora or full")
@@ -128,6 +146,29 @@ class FinetuneConfig(MultiplierOptions):
                 default = getattr(FinetuneConfig, name)
                 expected = f"{default}, the default: adapter='full' trains no low-rank adapters"
                 self._require(name, getattr(self, name) == default, expected)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of what is trained on."""
+        return tuple(self.objective.replace("both", "claims+reflection").split("+"))
+
+    @property
+    def correction(self) -> str | None:
+        """Name of the correction that is taught, if one is."""
+        return next((name for name in self.objectives if name in TAUGHT), None)
+
+    def _require_objectives(self) -> None:
+        chosen = self.objectives
+        expected = f"one of {', '.join(OBJECTIVES)}, or several joined by +, each once"
+        self._require("objective", {*chosen} <= {*OBJECTIVES}, expected)
+        self._require("objective", len({*chosen}) == len(chosen), expected)
+        one = f"one of {' and '.join(TAUGHT)} at most"
+        self._require("objective", len({*chosen} & {*TAUGHT}) < 2, one)
+        if self.correction is None:
+            why = "none, because no correction is taught (objective)"
+            self._require("strength", self.strength is None, why)
+        elif self.strength is not None:
+            self._require("strength", self.strength >= 0, "0 or more")
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:

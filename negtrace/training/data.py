@@ -10,6 +10,7 @@ __all__ = [
     "text_training_sets",
     "training_sets",
     "usable",
+    "worded",
 ]
 
 import warnings
@@ -97,12 +98,12 @@ def _phantom_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
     name = f"phantom-{number}"
     if rng.random() < TEXT_ANCHORED:
         anchor = Anchor(text=realize(claims, wording="equivalent", seed=draw))
-        return _claim_set(name, anchor, claims, caption=_worded(claims, draw), rng=rng)
+        return _claim_set(name, anchor, claims, caption=worded(claims, draw), rng=rng)
     known = replace(patient, claims=tuple(patient.claim(finding) for finding in findings))
     caption = report(known, seed=draw, rate=0.0)
     if rng.random() < DENYING:
         further = _further(known, claims, rng.choice((2, 3, 4)) - len(claims), rng)
-        caption = _worded([*claims, *further], draw)
+        caption = worded([*claims, *further], draw)
     return _claim_set(name, Anchor(image=patient.image()), claims, caption=caption, rng=rng)
 
 
@@ -120,7 +121,7 @@ def _further(patient: Patient, claims: Sequence[Claim], count: int, rng: Random)
     return drawn
 
 
-def _worded(claims: Sequence[Claim], seed: int) -> str:
+def worded(claims: Sequence[Claim], seed: int) -> str:
     """Return claims in words, as a list or a sentence each; a claim's words depend on its index."""
     rng = Random(seed)  # noqa: S311
     if len(claims) == 1 or rng.random() < SENTENCES:
@@ -153,7 +154,7 @@ def _text_set(number: int, rng: Random, findings: Sequence[str]) -> ClaimSet:
     claims = [Claim(finding=key, present=rng.random() < 0.5) for key in about]
     affirmed = [affirmative_sentence(claim) for claim in claims]
     denying, draw = rng.random() < DENYING, rng.getrandbits(32)
-    caption = _worded(claims, draw) if denying else realize(claims, wording="equivalent", seed=draw)
+    caption = worded(claims, draw) if denying else realize(claims, wording="equivalent", seed=draw)
     anchor = Anchor(text=" ".join(rng.sample(affirmed, len(affirmed))))
     return _claim_set(f"text-{number}", anchor, claims, caption=caption, rng=rng)
 
@@ -163,11 +164,11 @@ def _claim_set(
 ) -> ClaimSet:
     """Return the statement of some claims with statements that are wrong in one attribute."""
     draw = rng.getrandbits(32)
-    right = _worded(claims, draw)
+    right = worded(claims, draw)
     attribute_of: dict[str, str] = {}
     for index, claim in enumerate(claims):
         for attribute, wrong_claim in wrongs(claim):
-            text = _worded([*claims[:index], wrong_claim, *claims[index + 1 :]], draw)
+            text = worded([*claims[:index], wrong_claim, *claims[index + 1 :]], draw)
             attribute_of.setdefault(text, attribute)
     attribute_of.pop(right, None)
     # The presence of every finding comes first; other attributes fill the rest.

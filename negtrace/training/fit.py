@@ -2,7 +2,7 @@
 
 __all__ = ["BlockScores", "Fit", "fit", "require_trainable"]
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from negtrace._messages import excerpt
-from negtrace.datasets.claim_sets import ClaimSet
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError
 from negtrace.results.layer_scores import LayerScores
@@ -23,10 +22,10 @@ from negtrace.training.adapters import (
     require_trainable_weights,
     trainable_weights,
 )
-from negtrace.training.batches import examples_of
 from negtrace.training.change import Change, change_of, snapshot
 from negtrace.training.config import FinetuneConfig
 from negtrace.training.gradient_scaling import gradient_scaling
+from negtrace.training.material import Material, rows_of
 from negtrace.training.multipliers import multipliers, require_names
 from negtrace.training.names import renamed
 from negtrace.training.objective import Objective
@@ -66,7 +65,7 @@ def require_trainable(encoder: Encoder, scores: BlockScores, config: FinetuneCon
 
 def fit(
     encoder: Encoder,
-    sets: Sequence[ClaimSet],
+    material: Material,
     scores: BlockScores,
     config: FinetuneConfig,
     args: Any,
@@ -79,7 +78,7 @@ def fit(
 
     Args:
         encoder: the encoder to train.
-        sets: usable claim sets.
+        material: what it is trained on.
         scores: layer scores or multipliers of the encoder's blocks.
         config: the settings.
         args: `transformers.TrainingArguments`.
@@ -92,12 +91,12 @@ def fit(
     require_no_adapters(encoder)
     before = snapshot(encoder.model, encoder.block_names)
     with seeded(config.seed), _moved(encoder.model, encoder.device, args.device):
-        examples = examples_of(encoder, sets, joint=config.joint, keep=config.keep > 0)
+        rows = rows_of(encoder, material, config)
         with trainable_weights(encoder, config) as weights:
             scaling = _multipliers(encoder, scores, config)
             losses = train(
                 Objective(encoder, weights.named, config),
-                examples,
+                rows,
                 args,
                 **_scaled(encoder.model, scaling, config.mode, args),
             )

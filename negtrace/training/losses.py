@@ -1,6 +1,6 @@
-"""The two losses of NAST (arXiv 2602.12498), and a third that keeps embeddings as they were."""
+"""The losses: the two of NAST (arXiv 2602.12498), one that teaches, and one that keeps."""
 
-__all__ = ["claim_loss", "contrastive_loss", "keeping_loss"]
+__all__ = ["claim_loss", "contrastive_loss", "keeping_loss", "teaching_loss"]
 
 import torch
 from jaxtyping import Bool, Float
@@ -60,3 +60,27 @@ def keeping_loss(
     if not len(now):
         return now.sum()
     return (1 - cosine_similarity(now, before, dim=-1)).mean()
+
+
+def teaching_loss(
+    now: Float[Tensor, "row dim"],
+    targets: Float[Tensor, "row dim"],
+    images: Float[Tensor, "image dim"],
+) -> Float[Tensor, ""]:
+    """Return how far embeddings are from their targets; 0 for no row.
+
+    Without images it is the mean of 1 - cosine. With images it is the mean over rows and images of
+    dim / 2 times the squared difference of their cosines with the image: the same for images that
+    point evenly into all directions, and blind to directions that no image has.
+
+    Args:
+        now: embeddings of the texts.
+        targets: unit embeddings that they are to have.
+        images: unit embeddings of unlabelled images.
+    """
+    if not len(images):
+        return keeping_loss(now, targets)
+    if not len(now):
+        return now.sum()
+    off = (normalize(now, dim=-1) - targets) @ images.T
+    return off.square().mean() * now.shape[1] / 2

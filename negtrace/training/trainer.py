@@ -17,8 +17,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from negtrace.errors import FinetuneError, OutputError, require
-from negtrace.training.batches import Examples
 from negtrace.training.config import FinetuneConfig
+from negtrace.training.material import Rows
 from negtrace.training.objective import LOSSES, Objective
 from negtrace.training.param_groups import param_groups
 from negtrace.training.trainer_options import honoured, refused_early, require_used
@@ -112,7 +112,7 @@ def optimizers(
 
 def train(
     objective: Objective,
-    examples: Examples,
+    rows: Rows,
     args: Any,
     *,
     optimizers: tuple[torch.optim.Optimizer | None, None],
@@ -122,7 +122,7 @@ def train(
 
     Args:
         objective: the trained weights and their loss.
-        examples: the data.
+        rows: the data.
         args: `transformers.TrainingArguments`.
         optimizers: as `transformers.Trainer(optimizers=...)`; None for the Trainer's own.
         callbacks: further callbacks of the Trainer.
@@ -138,8 +138,8 @@ def train(
     trainer = _Trainer(
         model=objective,
         args=args,
-        data_collator=examples.inputs,
-        train_dataset=examples,
+        data_collator=rows.inputs,
+        train_dataset=rows,
         optimizers=optimizers,
         callbacks=[*callbacks, _Guard(weights, Path(args.output_dir))],
     )
@@ -170,7 +170,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
                 f"the loss is {loss.item()} at step {self.state.global_step + 1}; "
                 f"{_advice(Path(self.args.output_dir))}"
             )
-        self.terms = {name: losses[name] for name in LOSSES}
+        self.terms = {name: losses[name] for name in LOSSES if name in losses}
         return (loss, losses) if options.get("return_outputs") else loss
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
