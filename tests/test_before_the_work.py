@@ -38,7 +38,7 @@ def nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(*_: Any, **__: Any) -> Any:
         raise AssertionError("work before the settings were checked")
 
-    for name in ("measure", "fit", "usable"):
+    for name in ("measure", "fit", "material_for"):
         monkeypatch.setattr(finetune, name, work)
 
 

@@ -37,8 +37,8 @@ finally:
     print(*sorted({name.split(".")[0] for name in sys.modules}), file=sys.stderr)
 """
 COMMANDS = (
-    *("demo", "trace", "heads", "cues", "bench", "dataset", "finetune"),
-    *("plot", "scores", "check", "pairs", "models"),
+    *("demo", "trace", "heads", "cues", "bench", "correct", "dataset", "finetune"),
+    *("interpolate", "plot", "scores", "check", "pairs", "models"),
 )
 
 

@@ -36,7 +36,7 @@ def corrected(
     >>> from negtrace.encoders import load
     >>> mended = corrected(load("phantom"), "reflection", strength=0.5)
     >>> mended
-    Corrected('phantom + reflection', 6 blocks, causal, score in logit)
+    Corrected('phantom + reflection', 8 blocks, causal, score in logit)
 
     Args:
         encoder: the model.

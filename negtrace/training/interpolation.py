@@ -27,9 +27,9 @@ def interpolate(before: Encoder, after: Encoder, t: float | Mapping[str, float])
 
     >>> from negtrace.encoders import load
     >>> before, after = load("toy"), load("toy")
-    >>> _ = after.blocks[0].weight.data.add_(2.0)
+    >>> _ = after.model.polarity.weight.data.add_(2.0)
     >>> between = interpolate(before, after, 0.5)
-    >>> (between.blocks[0].weight - before.blocks[0].weight).mean().item()
+    >>> (between.model.polarity.weight - before.model.polarity.weight).mean().item()
     1.0
 
     Args:
