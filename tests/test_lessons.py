@@ -20,6 +20,7 @@ from negtrace.encoders.base import Encoder
 from negtrace.errors import EncoderError, FinetuneError, NegtraceWarning
 from negtrace.experiments import selective_finetune
 from negtrace.language import find_cues
+from negtrace.language.complements import Complement
 from negtrace.training import FinetuneConfig, Material, finding_texts
 from negtrace.training.lessons import corrected_targets, kept_texts, lessons_of, paired_targets
 from negtrace.training.losses import teaching_loss
@@ -30,11 +31,15 @@ from negtrace.training.texts import TEXTS, training_texts
 DENYING = ["There is no effusion.", "The chest is without edema and nodule."]
 KEPT = ["There is some effusion.", "The nodule is seen."]
 PAIRS = [("There is no effusion.", "The chest is clear."), ("There is no edema.", "Clear.")]
+COMPLEMENTS = [
+    Complement(denial=d, complement=c, affirmed=KEPT[0], opposite=KEPT[0], group=d, domain="own")
+    for d, c in PAIRS
+]
 
 
 def lessons(encoder: Encoder, **settings: Any) -> Any:
     config = FinetuneConfig(**{"objective": "reflection"} | settings)
-    return rows_of(encoder, Material(texts=[*DENYING, *KEPT], pairs=PAIRS), config)
+    return rows_of(encoder, Material(texts=[*DENYING, *KEPT], complements=COMPLEMENTS), config)
 
 
 @pytest.mark.parametrize("correction", [Reflection(), Projection(strength=0.3)])
@@ -59,7 +64,7 @@ def test_what_affirms_keeps_its_embedding() -> None:
     batch = rows.collate([rows[index] for index in range(len(rows))])
     texts = torch.cat([encoder.encode(table) for table in batch.tokens])[batch.order]
     kept = ~batch.denying
-    assert kept.sum() == len(kept_texts([*DENYING, *KEPT])) + len(PAIRS)
+    assert kept.sum() == len(kept_texts([*DENYING, *KEPT]))
     torch.testing.assert_close(normalize(texts[kept], dim=-1), batch.targets[kept])
     terms = Objective(encoder, {}, FinetuneConfig(objective="reflection"))(lessons=batch)
     assert terms["staying"].item() == pytest.approx(0, abs=1e-6)
@@ -109,7 +114,7 @@ def test_a_model_learns_to_deny_what_it_is_taught_and_keeps_the_rest() -> None:
 def test_claims_and_lessons_are_trained_on_together(objective: str) -> None:
     encoder = clip()
     config = quick(objective=objective)
-    material = Material(sets=claim_sets(), texts=[*DENYING, *KEPT], pairs=PAIRS)
+    material = Material(sets=claim_sets(), texts=[*DENYING, *KEPT], complements=COMPLEMENTS)
     rows = rows_of(encoder, material, config)
     assert len(rows) == 12
     terms = Objective(encoder, {}, config)(**rows.inputs([rows[k] for k in range(6)]))
@@ -180,6 +185,7 @@ def test_settings_that_cannot_hold_are_refused(settings: dict[str, Any], message
             {"objective": "claims", "data": claim_sets(), "scores": ones(clip()), "texts": DENYING},
             "texts and images are for corrections that are taught",
         ),
+        ({"complements": COMPLEMENTS}, "complements are for the objective 'complements', not"),
         ({"images": "nowhere"}, "nowhere holds no image"),
     ],
 )

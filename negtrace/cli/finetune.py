@@ -36,6 +36,9 @@ class Finetune(Model):
     texts: Annotated[str | None, named("negtrace.training:TRAINING_TEXTS")] = None
     """Texts without labels, for the other objectives: a file or folder of reports, or the name of
     ready-made ones. By default findings."""
+    complements: Path | None = None
+    """JSONL file of denials and texts that say the same without one, for the objective complements.
+    By default the shipped ones."""
     images: Path | None = None
     """Folder of unlabelled images. With it, lessons compare scores instead of embeddings."""
     out: Path = Path("negtrace-out")
@@ -64,6 +67,7 @@ class Finetune(Model):
             self.cte,
             self._config(),
             texts=self.texts,
+            complements=self.complements,
             images=self.images or (),
             out=self.out,
             evaluation=Evaluation(count=self.count, data=self.questions)

@@ -1,4 +1,4 @@
-"""Curves of an interpolation: what a model can do between before and after a training."""
+"""Curves of an interpolation: models between before and after a training, and a choice of one."""
 
 __all__ = ["SHARES", "Curve", "interpolation_curve"]
 
@@ -35,7 +35,7 @@ FILES = ("curve.json", "curve.md", "curve.png", "model", "choice-*", "report-*")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curve:
-    """What models between before and after a training can do, and which of them was chosen."""
+    """Figures of models between before and after a training, and the one that was chosen."""
 
     shares: tuple[float, ...]
     """Share t of the training in the weights, from 0 (before) to 1 (after)."""

@@ -26,6 +26,7 @@ from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError, NegtraceWarning
 from negtrace.experiments.before_after import NO_EVALUATION, Evaluation, measure
 from negtrace.experiments.finetune_report import REPORT, TABLE, Finetuned, write_finetuned
+from negtrace.language.complements import Complement
 from negtrace.pairs.anchor import Anchor
 from negtrace.results.cte_json import Document, read_json
 from negtrace.results.layer_scores import LayerScores
@@ -51,6 +52,7 @@ def selective_finetune(  # noqa: PLR0913 - every argument is a choice of the use
     config: FinetuneConfig | None = None,
     *,
     texts: str | Path | Sequence[str] | None = None,
+    complements: str | Path | Sequence[Complement] | None = None,
     images: str | Path | Sequence[Anchor] = (),
     out: Path | str | None = None,
     evaluation: Evaluation | None = None,
@@ -76,6 +78,8 @@ def selective_finetune(  # noqa: PLR0913 - every argument is a choice of the use
         texts: texts without labels, for a correction that is taught: the name of ready-made texts
             (by default `findings`), a file or folder of reports, or texts. What denies nothing
             keeps its embedding.
+        complements: for the objective `complements`: denials, and texts that say the same without
+            one, or their JSONL file; by default the shipped ones.
         images: unlabelled images, or their folder, for lessons that compare scores instead of
             embeddings.
         out: folder of the run, for checkpoints, weights and report. Without it nothing is written.
@@ -100,7 +104,7 @@ def selective_finetune(  # noqa: PLR0913 - every argument is a choice of the use
     require_no_adapters(encoder)
     config = with_settings(config or FinetuneConfig(), settings, "setting of a fine-tuning")
     block_scores, about = _block_scores(scores, config, encoder)
-    material = material_for(encoder, config, data, texts, images)
+    material = material_for(encoder, config, data, texts, complements, images)
     run = {
         "version": __version__,
         "model": {"name": encoder.name, "weights_digest": encoder.digest},

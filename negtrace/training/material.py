@@ -13,8 +13,10 @@ from negtrace._files import canonical, sha256
 from negtrace._messages import listed
 from negtrace.correction.base import correction_named
 from negtrace.datasets.claim_sets import ClaimSet
+from negtrace.datasets.complements import read_complements
 from negtrace.encoders.base import Encoder
 from negtrace.errors import FinetuneError
+from negtrace.language.complements import Complement, complements
 from negtrace.pairs.anchor import Anchor
 from negtrace.training.batches import examples_of
 from negtrace.training.config import FinetuneConfig
@@ -39,7 +41,7 @@ class Material:
     """Usable claim sets, for the objective `claims`."""
     texts: Sequence[str] = ()
     """Texts without labels, for a correction that is taught; what denies nothing is kept."""
-    pairs: Sequence[tuple[str, str]] = ()
+    complements: Sequence[Complement] = ()
     """Denials, and texts that say the same without one, for the objective `complements`."""
     images: Sequence[Anchor] = ()
     """Unlabelled images that scores are compared on."""
@@ -49,7 +51,7 @@ class Material:
         parts: dict[str, list[Any]] = {
             "sets": [[one.anchor.digest, one.caption, one.right, *one.wrong] for one in self.sets],
             "texts": list(self.texts),
-            "pairs": list(self.pairs),
+            "complements": [[one.denial, one.complement] for one in self.complements],
             "images": [image.digest for image in self.images],
         }
         return {
@@ -108,10 +110,12 @@ def rows_of(encoder: Encoder, material: Material, config: FinetuneConfig) -> Row
         correction = correction_named(config.correction, config.strength)
         targets |= corrected_targets(encoder, material.texts, correction)
     if "complements" in config.objectives:
-        targets |= paired_targets(encoder, material.pairs)
+        pairs = [(one.denial, one.complement) for one in material.complements]
+        targets |= paired_targets(encoder, pairs)
     lessons = None
     if targets:
-        kept = kept_texts([*material.texts, *(text for _, text in material.pairs)])
+        same = (text for one in material.complements for text in (one.complement, one.affirmed))
+        kept = kept_texts([*material.texts, *same])
         lessons = lessons_of(encoder, targets, kept, material.images, seed=config.seed)
         if "claims" not in config.objectives:
             return lessons
@@ -124,6 +128,7 @@ def material_for(
     config: FinetuneConfig,
     data: str | Path | Sequence[ClaimSet] | None,
     texts: str | Path | Sequence[str] | None,
+    pairs: str | Path | Sequence[Complement] | None,
     images: str | Path | Sequence[Anchor],
 ) -> Material:
     """Return what the objective needs, read from files or made, and refuse what it cannot use.
@@ -138,12 +143,18 @@ def material_for(
             "texts and images are for corrections that are taught, but the objective is 'claims'; "
             "leave them out, or add one: objective='claims+reflection'"
         )
+    if pairs is not None and "complements" not in taught:
+        raise FinetuneError(
+            f"complements are for the objective 'complements', not {config.objective!r}; leave them "
+            "out, or choose it"
+        )
     found = _images(images)
     if found and not encoder.reads_images:
         raise FinetuneError(f"{encoder.name} sees no images; leave the images out")
     return Material(
         sets=_sets(encoder, config, data),
         texts=_texts(config, texts),
+        complements=_complements(pairs) if "complements" in taught else (),
         images=found,
     )
 
@@ -171,6 +182,12 @@ def _texts(config: FinetuneConfig, texts: str | Path | Sequence[str] | None) -> 
     if texts is None:
         return training_texts("findings", seed=config.seed) if config.correction else ()
     return training_texts(texts, seed=config.seed)
+
+
+def _complements(pairs: str | Path | Sequence[Complement] | None) -> Sequence[Complement]:
+    if pairs is None:
+        return complements()
+    return read_complements(pairs) if isinstance(pairs, str | Path) else pairs
 
 
 def _images(images: str | Path | Sequence[Anchor]) -> Sequence[Anchor]:
