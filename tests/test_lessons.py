@@ -16,7 +16,6 @@ import negtrace
 from negtrace import Anchor
 from negtrace.cli import main
 from negtrace.correction import Projection, Reflection
-from negtrace.encoders.base import Encoder
 from negtrace.errors import EncoderError, FinetuneError, NegtraceWarning
 from negtrace.experiments import selective_finetune
 from negtrace.language import find_cues
@@ -37,11 +36,6 @@ COMPLEMENTS = [
 ]
 
 
-def lessons(encoder: Encoder, **settings: Any) -> Any:
-    config = FinetuneConfig(**{"objective": "reflection"} | settings)
-    return rows_of(encoder, Material(texts=[*DENYING, *KEPT], complements=COMPLEMENTS), config)
-
-
 @pytest.mark.parametrize("correction", [Reflection(), Projection(strength=0.3)])
 def test_a_denial_is_to_get_the_embedding_of_the_corrected_model(correction: Any) -> None:
     encoder = clip()
@@ -59,8 +53,8 @@ def test_a_denial_is_to_get_the_embedding_of_what_says_the_same() -> None:
 
 
 def test_what_affirms_keeps_its_embedding() -> None:
-    encoder = clip()
-    rows = lessons(encoder)
+    encoder, config = clip(), FinetuneConfig(objective="reflection")
+    rows = rows_of(encoder, Material(texts=[*DENYING, *KEPT]), config)
     batch = rows.collate([rows[index] for index in range(len(rows))])
     texts = torch.cat([encoder.encode(table) for table in batch.tokens])[batch.order]
     kept = ~batch.denying

@@ -22,9 +22,9 @@ from .config import AUTO as AUTO
 from .note import NOWHERE as NOWHERE
 from .note import Origin as Origin
 from .note import image_note as image_note
+from .readers.base import layout_of as layout_of
 from .readers.chexpert import LabelRow as LabelRow
 from .readers.chexpert import open_label_file as open_label_file
-from .readers.base import layout_of as layout_of
 from .readers.files import Record as Record
 from .readers.files import Table as Table
 from .readers.files import read_table as read_table

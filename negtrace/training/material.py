@@ -145,8 +145,8 @@ def material_for(
         )
     if pairs is not None and "complements" not in taught:
         raise FinetuneError(
-            f"complements are for the objective 'complements', not {config.objective!r}; leave them "
-            "out, or choose it"
+            f"complements are for the objective 'complements', not {config.objective!r}; leave "
+            "them out, or choose it"
         )
     found = _images(images)
     if found and not encoder.reads_images:
