@@ -16,6 +16,7 @@ from negtrace.cli import main
 from negtrace.datasets import DatasetConfig, build, folder, read_card
 from negtrace.datasets.folder import DatasetFolder
 from negtrace.errors import DatasetError, ExtraError, OutputError
+from negtrace.results.run_folder import RunFolder
 
 BUILD = """
 import sys, negtrace
@@ -45,6 +46,20 @@ def whole(sources: list[Path], tmp_path: Path) -> dict[str, bytes]:
     """The bytes of a run that nothing stopped."""
     build_dataset(sources, tmp_path / "whole")
     return source_files.content(tmp_path / "whole")
+
+
+def test_what_a_run_left_that_was_killed_at_its_end_is_removed(
+    sources: list[Path], whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    left = tmp_path / "whole" / ".partial"
+    left.mkdir()
+    (left / "studies.sqlite").write_bytes(b"")
+    with RunFolder(tmp_path / "whole", "dataset").held():  # another run is still at it
+        build_dataset(sources, tmp_path / "whole")
+        assert left.exists()
+    build_dataset(sources, tmp_path / "whole")
+    assert source_files.content(tmp_path / "whole") == whole
+    assert {path.name for path in (tmp_path / "whole").iterdir()} == set(whole)
 
 
 @pytest.mark.parametrize("stop", [1, 7, 8, 20, 47, 80])

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -88,7 +88,14 @@ class DatasetFolder:
         except ValueError as error:
             raise OutputError(f"{self.out / CARD} is no data card ({error}); {_WAY_OUT}") from error
         self._require_same(card.identity)
+        self._tidy()
         return card
+
+    def _tidy(self) -> None:
+        """Remove what a run left that was killed behind its last file."""
+        if self.partial.exists():
+            with suppress(OutputError), RunFolder(self.out, "dataset").held():
+                shutil.rmtree(self.partial, ignore_errors=True)
 
     def __enter__(self) -> "DatasetFolder":
         with ExitStack() as undo:
