@@ -7,6 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
+import text_questions
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -202,6 +203,29 @@ def test_auc_averages_over_frames_and_findings() -> None:
         assert row.low < row.estimate < row.high
 
 
+def test_unknown_labels_widen_the_interval_over_all() -> None:
+    """A hundred known labels tell as much whether or not there are 300 cases without a label."""
+    rng = np.random.default_rng(0)
+    present = rng.random(100) < 0.4
+    ranks = rng.normal(size=100) + present
+    known = [
+        Case(id=f"k{n}", anchor=Anchor(text="a"), labels={"edema": bool(label)})
+        for n, label in enumerate(present)
+    ]
+    others = [
+        Case(id=f"o{n}", anchor=Anchor(text="a"), labels={"nodule": n < 9}) for n in range(300)
+    ]
+    rows = []
+    for cases in (known, [*known, *others]):
+        items = auc_items(cases, ("edema", "nodule"))
+        by = {series: np.concatenate([ranks, np.zeros(len(cases) - 100)]) for series in SERIES}
+        rows.append(next(row for row in auc_rows(items, by, Intervals()) if row.axis == "all"))
+    few, many = rows
+    # The second finding has an AUC of .5 without spread, so the mean moves half as far.
+    assert many.estimate == pytest.approx((few.estimate + 0.5) / 2)
+    assert many.high - many.low == pytest.approx((few.high - few.low) / 2, rel=0.1)
+
+
 def test_a_finding_that_all_cases_have_is_noted_and_left_out() -> None:
     report = asked(ReadingEncoder(), "auc", 6)
     asked_about = {row.level for row in report.rows if row.axis == "finding"}
@@ -315,6 +339,28 @@ def test_squares_ask_about_all_findings_in_turn() -> None:
     for sick, healthy in zip(items[::2], items[1::2], strict=True):
         assert sick.texts == healthy.texts
         assert (sick.answer, healthy.answer) == (0, 1)
+
+
+def test_squares_of_files_have_the_three_scores_too(tmp_path: Path) -> None:
+    """`text` is `both right`; the two documents of a square are scored by the two queries."""
+    encoder = RandomEncoder()
+    text_questions.nevir(tmp_path / "nevir.jsonl")
+    config = bench.BenchConfig(suite="nevir", data=tmp_path / "nevir.jsonl")
+    [report] = bench.run(encoder, config)
+    tables = []
+    for line in (tmp_path / "nevir.jsonl").read_text("utf-8").splitlines():
+        record = json.loads(line)
+        queries = encoder.embed_texts([record["q1"], record["q2"]])
+        documents = encoder.embed_texts([record["doc1"], record["doc2"]])
+        tables.append(torch.cosine_similarity(queries[:, None], documents[None], dim=-1).numpy())
+    (a, b), (c, d) = np.moveaxis(np.array(tables), 0, -1)  # scores of query, document
+    right = {"text": (a > b) & (d > c), "image": (a > c) & (d > b)}
+    right["group"] = right["text"] & right["image"]
+    for series, expected in right.items():
+        row = report.find(measure="score", series=series, axis="square")
+        assert (row.estimate, row.n) == (pytest.approx(expected.mean()), len(tables))
+    both = report.find(scorer="model", measure="accuracy", axis="square", level="both right")
+    assert both.estimate == right["text"].mean()
 
 
 # Answers

@@ -4,18 +4,24 @@ A model that likes one statement whatever the anchor is right once in each squar
 counts only if both of its anchors are answered correctly: by guessing that is so once in four.
 """
 
-__all__ = ["Square", "ask_squares"]
+__all__ = ["Square", "SquareScores", "ask_squares", "score_rows"]
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from negtrace.bench.config import BenchConfig
 from negtrace.bench.items import Item, TokenCounts, drop_long_items, require_any
 from negtrace.bench.report import ReportRow
-from negtrace.bench.result import Intervals, SuiteResult, describe_items, item_records
+from negtrace.bench.result import (
+    Intervals,
+    SuiteResult,
+    describe_items,
+    item_records,
+    model_row,
+)
 from negtrace.bench.scoring import ItemScores, scores_by_scorer
 from negtrace.datasets.note import Note, Origin
 from negtrace.encoders.base import Encoder
@@ -23,6 +29,12 @@ from negtrace.pairs.anchor import Anchor
 
 Margins = Float[np.ndarray, "square 2"]
 """For both anchors, the mean score of their own statements minus that of the others."""
+
+
+SquareScores = Float[np.ndarray, "square anchor statement"]
+"""Scores of squares. Statement 0 is right for anchor 0, and statement 1 for anchor 1."""
+
+Right = Bool[np.ndarray, " square"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +110,8 @@ def ask_squares(
     margins = {scorer: _margins(squares, scores) for scorer, scores in by_scorer.items()}
     intervals = Intervals.from_config(config)
     rows = [row for scorer in margins for row in _rows(squares, margins[scorer], intervals, scorer)]
+    table = _square_scores(squares, by_scorer["model"])
+    rows += score_rows(table, intervals, ("square", "all"))
     correct = (margins["model"] > 0).astype(float).reshape(-1)
     return SuiteResult(
         rows=tuple(rows),
@@ -113,6 +127,61 @@ def _margins(squares: Sequence[Square], scores: Sequence[Float[np.ndarray, " _"]
         row[:count].mean() - row[count:].mean() for row, count in zip(scores, counts, strict=True)
     ]
     return np.array(margins).reshape(-1, 2)
+
+
+def _square_scores(
+    squares: Sequence[Square], scores: Sequence[Float[np.ndarray, " _"]]
+) -> SquareScores:
+    """Scores of squares. Several right statements of an anchor count by their mean."""
+    counts = [len(own) for square in squares for own in square.statements]
+    table = np.array(
+        [
+            (row[:count].mean(), row[count:].mean())
+            for row, count in zip(scores, counts, strict=True)
+        ]
+    ).reshape(-1, 2, 2)
+    table[:, 1] = table[:, 1, ::-1]  # The second anchor's own statements stand first there.
+    return table
+
+
+def score_rows(
+    table: SquareScores, intervals: Intervals, at: tuple[str, str] = ("all", "all")
+) -> list[ReportRow]:
+    """Rows of the text, image and group score of Winoground (Thrush et al. 2022, arXiv 2204.03162).
+
+    A square is right by text if each anchor prefers its own statement, by image if each statement
+    prefers its own anchor, by group if both. A tie is wrong, and so is NaN. With a = 1 for the
+    first anchor, b = 1 for the first statement, and -1 for the second ones,
+
+        S = constant + a beta + b alpha + a b gamma
+
+    It is right by text if gamma > |alpha|, and by image if gamma > |beta|.
+
+    Chance is measured. Exchange the anchors of a square: alpha and |beta| stay, gamma changes sign.
+    A model that does not bind is as often right after the exchange as before, so its score is the
+    mean of both. Independent random scores have 1/4, 1/4 and 1/6.
+
+    Args:
+        table: scores of the squares.
+        intervals: settings of the intervals. Squares are drawn whole.
+        at: axis and level of the rows.
+    """
+    exchanged, names = _right_squares(table[:, ::-1]), [str(n) for n in range(len(table))]
+    rows = []
+    for series, right in _right_squares(table).items():
+        chance = float(np.mean([right, exchanged[series]]))
+        ends = intervals.share(right.astype(float), names)
+        rows.append(model_row("score", series, ends, len(table), at=at, chance=chance))
+    return rows
+
+
+def _right_squares(table: SquareScores) -> dict[str, Right]:
+    """Squares that are right by text, by image and by both."""
+    right = {
+        name: (scores[:, 0, 0] > scores[:, 0, 1]) & (scores[:, 1, 1] > scores[:, 1, 0])
+        for name, scores in {"text": table, "image": table.swapaxes(1, 2)}.items()
+    }
+    return {**right, "group": right["text"] & right["image"]}
 
 
 def _rows(
