@@ -86,7 +86,7 @@ def measure(folder: Path, count: int) -> list[bench.Report]:
 
 
 def rows_of(report: bench.Report) -> list[dict[str, Any]]:
-    """Rows of the model in a report, with its suite and the model's name; four decimals."""
+    """Rows of the model over all findings, with its suite and the model's name; four decimals."""
     return [
         {
             "suite": report.suite,
@@ -94,7 +94,7 @@ def rows_of(report: bench.Report) -> list[dict[str, Any]]:
             **{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()},
         }
         for row in report.document()["rows"]
-        if row["scorer"] == "model"
+        if row["scorer"] == "model" and row["axis"] != "finding"
     ]
 
 
@@ -108,7 +108,8 @@ def table(rows: Sequence[Row]) -> str:
             chosen = [_find(rows, {**fields, "model": model}) for fields in all_fields]
             cells.append("; ".join(_shown(row, alone=len(chosen) == 1) for row in chosen))
         body.append([label, *cells])
-    return "\n".join(markdown_table(["", *models], body))
+    # Brackets need no escape here: they are no links.
+    return "\n".join(markdown_table(["", *models], body)).replace("\\[", "[")
 
 
 def _find(rows: Sequence[Row], fields: Mapping[str, str]) -> Row:

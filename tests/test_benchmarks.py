@@ -100,6 +100,15 @@ def test_the_results_page_shows_the_experiment() -> None:
         assert re.search(rf"{before:.3f}\s+to\s+{after:.3f}".replace("0.", r"\."), page)
 
 
+def test_the_results_page_shows_every_measure() -> None:
+    from measures import LINES, table
+
+    found = json.loads((BENCHMARKS / "results" / "measures.json").read_text("utf-8"))
+    shown = table(found["rows"])
+    assert shown.count("\n") == len(LINES) + 1
+    assert shown in (BENCHMARKS.parent / "docs" / "results.md").read_text("utf-8")
+
+
 def test_the_docs_show_how_far_the_gap_was_closed() -> None:
     found = json.loads((BENCHMARKS / "results" / "finetune.json").read_text("utf-8"))
     docs = (BENCHMARKS.parent / "docs" / "results.md").read_text("utf-8")
