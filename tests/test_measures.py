@@ -16,6 +16,7 @@ from reading_encoders import (
     KEYS,
     ReadingEncoder,
     deaf_reading,
+    hashed_taste,
     love_of_denials,
     love_of_findings,
     no_taste,
@@ -165,7 +166,7 @@ def noise_on(text: str) -> list[float]:
     reading = reading_of(text)
     if sum(value != 0 for value in reading) == 1:
         return [abs(value) for value in reading]
-    rng = np.random.default_rng(abs(hash(text)) % 2**32)
+    rng = np.random.default_rng(int(hashed_taste(text) * 1e12))
     return [value + 1.5 * rng.normal() for value in reading]
 
 
@@ -413,6 +414,15 @@ def test_an_encoder_that_ignores_the_anchor_answers_by_its_taste(
         assert found["reliance", "anchor / none", "right / wrong"] == 0
         assert found["reliance", "anchor / none", "right / right"] == pytest.approx(1 / 3)
         assert [found["accuracy", "length", level] for level in "123"] == [0.5, 0.25, 0.25]
+
+
+def test_an_encoder_that_ignores_the_anchor_answers_the_same_without_it_in_each_wording() -> None:
+    """Its taste differs from wording to wording, so answers of one are not those of the other."""
+    report = asked(ReadingEncoder(agreement=0), "answers", 120)
+    same = estimates(report, measure="reliance", level="same answer")
+    assert same == {(series, "same answer"): 1 for series in WORDINGS}
+    flips = estimates(report, measure="flips", axis="all")
+    assert all(0.3 < value < 0.9 for value in flips.values())
 
 
 def test_random_answers_are_at_chance_in_every_row() -> None:

@@ -29,7 +29,8 @@ class BenchConfig:
     """NegBench's retrieval CSV. Its lists of objects are the anchors when the images are missing.
     """
     count: int = 600
-    """Number of questions, claim sets or statements; at most as many as a file holds."""
+    """Number of questions, claim sets, statements, anchors (`auc`) or squares (`two-by-two`); at
+    most as many as a file holds."""
     limit: int | None = 2000
     """Rows of a label file to open at most, drawn by the seed; None opens all."""
     seed: int = 0
