@@ -28,7 +28,7 @@ from negtrace import bench, load
 from negtrace.bench.answers import best_options
 from negtrace.bench.auc import auc_items, auc_rows, auc_values
 from negtrace.bench.cases import Case, LabelledCases, PhantomCases, TextCases
-from negtrace.bench.collapse import radiology_triples
+from negtrace.bench.collapse import radiology_triples, rows_between
 from negtrace.bench.polarity import WORDINGS, polarity_items, polarity_questions
 from negtrace.bench.result import Intervals
 from negtrace.bench.scoring import is_correct, score_items
@@ -431,6 +431,11 @@ def test_random_answers_are_at_chance_in_every_row() -> None:
     assert len(rows) > 40
     for row in rows:
         assert row.low <= row.chance <= row.high, row
+    right = estimates(report, measure="accuracy", scorer="model", axis="length")
+    for level in "123":
+        gap = report.find(measure="gap", axis="length", level=level)
+        difference = right["affirmative", level] - right["negated", level]
+        assert (gap.estimate, gap.n) == (pytest.approx(difference), 300)
     for series in WORDINGS:
         quadrants = estimates(report, measure="reliance", series=series)
         quadrants.pop((series, "same answer"))
@@ -531,6 +536,25 @@ def test_the_cosine_between_denials_is_that_of_every_two_findings() -> None:
     ]
     edema = report.find(series="denials", axis="finding", level="edema")
     assert edema.estimate == pytest.approx(np.mean(of_edema), abs=1e-6)
+
+
+def test_the_interval_between_findings_covers_other_findings() -> None:
+    """Cosine a_x a_y with a from 0 to 1: its mean over all findings there could be is 1/4."""
+    triples = [triple for triple in radiology_triples() if triple.frame == "0"]
+    rng, covered = np.random.default_rng(0), []
+    for _ in range(200):
+        common = rng.random(len(KEYS))
+
+        def spread(text: str, common: np.ndarray = common) -> list[float]:
+            named = int(np.flatnonzero(reading_of(text))[0])
+            own = np.eye(len(KEYS))[named] * np.sqrt(1 - common[named] ** 2)
+            return [*own.tolist(), float(common[named])]
+
+        encoder = ReadingEncoder(reading=spread, taste=no_taste)
+        rows = rows_between(encoder, triples, Intervals(resamples=200))
+        [row] = [row for row in rows if (row.series, row.axis) == ("denials", "all")]
+        covered.append(row.low <= 0.25 <= row.high)
+    assert 0.9 < np.mean(covered) < 0.97
 
 
 # All of them

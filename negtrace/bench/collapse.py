@@ -9,7 +9,7 @@ Denials may collapse onto each other too: "no effusion" and "no edema" become on
 shown beside that between their affirmations.
 """
 
-__all__ = ["collapse_suite", "radiology_triples", "read_triples"]
+__all__ = ["collapse_suite", "radiology_triples", "read_triples", "rows_between"]
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -77,7 +77,7 @@ def collapse_suite(encoder: Encoder, config: BenchConfig) -> SuiteResult:
     unasked = ("source", "frame")
     questions = [{k: v for k, v in asdict(t).items() if k not in unasked} for t in triples]
     intervals = Intervals.from_config(config)
-    rows = [*_rows(encoder, triples, intervals), *_rows_between(encoder, triples, intervals)]
+    rows = [*_rows(encoder, triples, intervals), *rows_between(encoder, triples, intervals)]
     return SuiteResult(
         rows=tuple(rows),
         notes=(*notes, *too_long_notes),
@@ -176,7 +176,7 @@ def _rows(encoder: Encoder, triples: Sequence[Triple], intervals: Intervals) -> 
     return rows
 
 
-def _rows_between(
+def rows_between(
     encoder: Encoder, triples: Sequence[Triple], intervals: Intervals
 ) -> list[ReportRow]:
     """Rows of the mean similarity between statements of different groups, such as findings.
