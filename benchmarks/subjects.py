@@ -1,4 +1,4 @@
-"""Models of `selective.py`: the phantom and a sentence encoder, with their data and questions.
+"""Models of `selective.py` and `mend.py`: the phantom and a sentence encoder, data and questions.
 
 Each model is trained on every second finding, and asked about these findings and about the others.
 Questions use sentence templates that no denial has in training, and other radiographs and texts.
@@ -63,18 +63,18 @@ class Subject(ABC):
     count: int
     """Number of polarity questions."""
 
-    def __init__(self, data: Path, seed: int = SEED) -> None:
-        self.data, self.seed = data, seed
+    def __init__(self, data: Path, seed: int = SEED, *, swapped: bool = False) -> None:
+        self.data, self.seed, self.swapped = data, seed, swapped
 
     @property
     def trained(self) -> Sequence[str]:
         """Findings of the training data."""
-        return self.findings[::2]
+        return self.findings[self.swapped :: 2]
 
     @property
     def held_out(self) -> Sequence[str]:
         """Findings that the training data do not mention."""
-        return self.findings[1::2]
+        return self.findings[not self.swapped :: 2]
 
     @abstractmethod
     def load(self) -> Encoder:
