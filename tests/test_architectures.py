@@ -20,6 +20,8 @@ EXACT = [
     "decoder/gemma2",  # caps and windows
     "decoder/gemma3_text",
     "decoder/gpt_oss",  # sinks
+    "decoder/doge",  # a mask made from the states
+    "decoder/afmoe",  # a mask given by name
     "decoder/mixtral",  # experts
     "decoder/qwen2",
     "decoder/mamba",  # a state space

@@ -94,9 +94,10 @@ class HFPrefixAttention(PrefixAttention):
             query: Tensor,
             key: Tensor,
             value: Tensor,
-            mask: Tensor | None,
+            attention_mask: Tensor | None,
             **kwargs: Any,
         ) -> Attended:
+            mask = attention_mask  # some models pass it by this name
             biases = {name: kwargs[name] for name in kwargs if _is_bias(kwargs[name], query, key)}
             cache[module] = RecordedAttention(
                 key=key, value=value, mask=_one_for_all(mask), biases=biases
@@ -122,9 +123,15 @@ class HFPrefixAttention(PrefixAttention):
         own = self._implementation() or "eager"
 
         def attend(
-            module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _: Any, **kwargs: Any
+            module: nn.Module,
+            query: Tensor,
+            key: Tensor,
+            value: Tensor,
+            attention_mask: Tensor | None,
+            **kwargs: Any,
         ) -> Attended:
             recorded, rows = cache[module], runs[: len(query)]
+            _require_no_other_mask(module, attention_mask, recorded.mask)
             key = torch.cat([recorded.key[:, :, :start][rows], key], dim=2)
             value = torch.cat([recorded.value[:, :, :start][rows], value], dim=2)
             mask = _for_queries(recorded.mask, query.shape[2], rows)
@@ -233,6 +240,18 @@ def _one_for_all(mask: Tensor | None) -> Tensor | None:
     if isinstance(mask, Tensor) and len(mask) > 1 and torch.equal(mask, mask[:1].expand_as(mask)):
         return mask[:1]
     return mask
+
+
+def _require_no_other_mask(module: nn.Module, made: Tensor | None, recorded: Tensor | None) -> None:
+    """Refuse a module that makes a mask of its own from the states, as it was not given one.
+
+    The recorded mask is that of the run before the patch, so it would not hold.
+    """
+    if made is None:
+        return
+    tail = None if recorded is None else recorded[..., -made.shape[-2] :, -made.shape[-1] :]
+    if tail is None or not torch.equal(made, tail.expand_as(made)):
+        raise EncoderError(f"{type(module).__name__} makes an attention mask of its own")
 
 
 def _for_queries(table: Tensor | None, count: int, rows: Int[Tensor, " row"]) -> Tensor | None:

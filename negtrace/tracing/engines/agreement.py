@@ -236,10 +236,10 @@ class _Judged:
         start = len(run.ids) // 2
         if (prefix := encoder.prefix_attention) is None or not start:
             return None
-        whole = record(self.sweep.part([self.judged]), [run], cache=True)
-        if whole.cache is None:  # such a tower runs whole rows
-            return None
         try:
+            whole = record(self.sweep.part([self.judged]), [run], cache=True)
+            if whole.cache is None:  # such a tower runs whole rows
+                return None
             with (
                 captured(encoder.blocks, row_axis=encoder.row_axis) as tail,
                 encoder.guarded("rows ran from their middle on"),
