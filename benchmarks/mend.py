@@ -11,7 +11,7 @@ labelled in the rows `shipped` and `both`.
 `@` is the share of the training in the weights after an interpolation. Strength of the correction,
 share, steps and rates were chosen on the questions of seed 0, which are not reported.
 
-`weightings` of the phantom come from one training each: the share of every block is 0.7 times its
+`weightings` of the phantom come from one training each: the share of every block is 0.4 times its
 multiplier, at most 1. So no optimizer can undo the scores.
 
 Each run is a line of `runs.jsonl`; the same command again goes on after an interruption.
@@ -46,7 +46,7 @@ from negtrace.phantom.patients import TRAIN_SEEDS, patient_with
 from negtrace.phantom.reports import report
 from negtrace.training import MultiplierOptions, finding_texts, interpolate, multipliers
 
-SHARE = 0.7
+SHARE = 0.4
 """Share of a training in the weights after an interpolation."""
 
 FULL = {"adapter": "full", "steps": 400, "batch": 16, "rate": 1e-3}
@@ -75,7 +75,7 @@ TRAININGS = {Phantom.name: PHANTOM, MiniLM.name: MINILM}
 KINDS = {Phantom.name: Phantom, MiniLM.name: MiniLM}
 
 WEIGHTINGS = ("scored", "permuted", "inverted", "top", "front")
-"""Weightings of the layer scores that are tried after a training; `uniform` is `both @0.7`."""
+"""Weightings of the layer scores that are tried after a training; `uniform` is `both @0.4`."""
 
 SHOWN = {
     "affirmative": "affirmative",
