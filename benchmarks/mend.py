@@ -23,6 +23,7 @@ import argparse
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
 from random import Random
@@ -30,16 +31,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from record import machine, record
 from selective import head, interval, line, read_runs, traced
 from subjects import Figures, MiniLM, Phantom, Subject, twin
+from torch import Tensor
 from torch.nn.functional import cosine_similarity
+from typing_extensions import override
 
 import negtrace
+from negtrace.correction import Correct, Correction, Projection, Reflection
 from negtrace.encoders.base import Encoder
 from negtrace.errors import NegtraceWarning
 from negtrace.experiments import selective_finetune
 from negtrace.language.complements import Complement, complements
+from negtrace.language.denials import Denials
 from negtrace.language.findings import FINDINGS
 from negtrace.language.parse import parse_claims
 from negtrace.phantom.patients import TRAIN_SEEDS, patient_with
@@ -74,8 +80,13 @@ MINILM: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 TRAININGS = {Phantom.name: PHANTOM, MiniLM.name: MINILM}
 KINDS = {Phantom.name: Phantom, MiniLM.name: MiniLM}
 
-WEIGHTINGS = ("scored", "permuted", "inverted", "top", "front")
-"""Weightings of the layer scores that are tried after a training; `uniform` is `both @0.4`."""
+WEIGHTINGS = (
+    *("scored", "permuted", "inverted", "top", "front"),
+    *("relative change", "three at random"),
+)
+"""Ways to weigh the blocks after a training: five by layer scores, one by how far each block moved
+(after Auto-RGN, arXiv 2210.11466), one that draws (after LISA, 2403.17919). The uniform one is
+`both @0.4`."""
 
 SHOWN = {
     "affirmative": "affirmative",
@@ -90,6 +101,38 @@ SHOWN = {
 """Measures in the table."""
 
 Run = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steering(Correction):
+    """One direction for every denial: from findings to what excludes them, by the frozen model."""
+
+    name = "steering"
+
+    strength: float = 0.4
+    pairs: tuple[tuple[str, str], ...] = ()
+    """A text that affirms a finding, and one that says what excludes it."""
+
+    @override
+    def texts(self, denials: Denials) -> tuple[str, ...]:
+        return tuple(text for pair in self.pairs for text in pair)
+
+    @override
+    def correct(
+        self,
+        statement: Float[Tensor, " dim"],
+        texts: Float[Tensor, "text dim"],
+        neutral: Float[Tensor, " dim"],
+    ) -> Correct:
+        direction = (texts[1::2] - texts[::2]).mean(dim=0)
+        offset = self.strength * statement.norm() * direction
+        return lambda embeddings: embeddings + offset.to(embeddings.dtype)
+
+
+def steering(about: Subject) -> Steering:
+    """Return the direction by the trained findings."""
+    known = [FINDINGS[key] for key in about.trained]
+    return Steering(pairs=tuple((finding.abnormal, finding.normal) for finding in known))
 
 
 def held_out_complements() -> set[str]:
@@ -178,10 +221,10 @@ def runs_of(about: Subject, seed: int, done: set[str]) -> Iterator[tuple[str, st
     before = about.load()
     if "before" not in done:
         yield "before", "", measured(about, before)
-    for method in ("projection", "reflection"):
-        if f"{method} at inference" not in done:
+    for method in (steering(about), Projection(), Reflection()):
+        if f"{method.name} at inference" not in done:
             corrected = negtrace.corrected(before, method)
-            yield f"{method} at inference", "", measured(about, corrected)
+            yield f"{method.name} at inference", "", measured(about, corrected)
     for row, (seen, _) in TRAININGS[about.name].items():
         last = row == "both"
         wanted = {row, f"{row} @{SHARE}", *(f"both, {w}" for w in WEIGHTINGS if last)}
@@ -191,20 +234,41 @@ def runs_of(about: Subject, seed: int, done: set[str]) -> Iterator[tuple[str, st
         yield row, seen, measured(about, after)
         yield f"{row} @{SHARE}", seen, measured(about, interpolate(before, after, SHARE))
         if last:
-            scores = traced(about)["transport"]
-            for weighting in WEIGHTINGS:
-                options = MultiplierOptions(weighting=weighting, seed=seed)
-                scaled = multipliers(scores, options.chosen())
+            for weighting, scaled in weighted(about, before, after, seed).items():
                 shares = {block: min(1.0, SHARE * scale) for block, scale in scaled.items()}
                 between = interpolate(before, after, shares)
                 yield f"both, {weighting}", seen, measured(about, between)
+
+
+def weighted(
+    about: Subject, before: Encoder, after: Encoder, seed: int
+) -> dict[str, dict[str, float]]:
+    """Return the multipliers of the blocks, of mean 1, by the name of the weighting."""
+    scores = traced(about)["transport"]
+    found = {
+        name: multipliers(scores, MultiplierOptions(weighting=name, seed=seed).chosen())
+        for name in WEIGHTINGS[:-2]
+    }
+    blocks = list(before.block_names)
+    moved = np.array([relative_change(before, after, block) for block in blocks])
+    found["relative change"] = dict(zip(blocks, moved / moved.mean(), strict=True))
+    drawn = Random(seed).sample(blocks, 3)  # noqa: S311
+    found["three at random"] = {block: (block in drawn) * len(blocks) / 3 for block in blocks}
+    return found
+
+
+def relative_change(before: Encoder, after: Encoder, block: str) -> float:
+    """Norm of the change of a block's weights, as a share of their norm (as Auto-RGN's)."""
+    old, new = (encoder.model.get_submodule(block).state_dict() for encoder in (before, after))
+    change = sum(float((new[name] - old[name]).square().sum()) for name in old)
+    return (change / sum(float(weight.square().sum()) for weight in old.values())) ** 0.5
 
 
 def fill(path: Path, options: argparse.Namespace) -> list[Run]:
     """Do the runs that are missing, and append each to a file."""
     runs = read_runs(path)
     path.write_text("".join(json.dumps(run) + "\n" for run in runs), "utf-8")
-    for seed, swapped, model in product(range(options.seeds), (False, True), options.models):
+    for seed, swapped, model in product(options.seeds, (False, True), options.models):
         of_cell = {"model": model, "seed": seed, "swapped": swapped}
         done = {run["row"] for run in runs if of_cell.items() <= run.items()}
         about = subject(model, seed, swapped=swapped)
@@ -236,7 +300,8 @@ def summary(runs: Sequence[Run]) -> list[Run]:
                 for n in measures
             }
         rows.append(row)
-    return rows
+    # An old record may lack a way that came later; those without a training come first.
+    return sorted(rows, key=lambda row: (row["model"], row["row"] != "before", bool(row["seen"])))
 
 
 def table(rows: Sequence[Run]) -> str:
@@ -265,7 +330,7 @@ def main() -> None:
     """Do what is missing, and write the table of what is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--table", action="store_true", help="write the table of what is there")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()

@@ -231,6 +231,14 @@ def test_the_page_of_results_shows_the_cost_of_the_self_check() -> None:
     assert f"{share[140]} to that of 140" in page
 
 
+def test_the_page_of_results_shows_the_ways_to_mend_negation() -> None:
+    page = (DOCS / "results.md").read_text("utf-8")
+    rows = (RESULTS / "mend" / "mend.md").read_text("utf-8").splitlines()
+    assert len(rows) > 10
+    for row in rows:
+        assert row.removeprefix("### ") in page
+
+
 def test_the_page_on_reliability_shows_time_and_memory() -> None:
     page = (DOCS / "explanation" / "reliability.md").read_text("utf-8")
     found = json.loads((RESULTS / "size.json").read_text("utf-8"))
