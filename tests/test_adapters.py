@@ -111,7 +111,7 @@ def test_adapters_are_refused_before_any_work_is_done_or_a_file_is_made(
         pytest.fail("worked on a model with adapters")
 
     encoder = wrap(peft_model(bert().model), word_tokenizer(mask=True), name="adapted")
-    for work in ("usable", "training_sets", "training_arguments", "measure"):
+    for work in ("material_for", "training_arguments", "measure"):
         monkeypatch.setattr(finetune, work, too_early)
     refuse(encoder, quick(), out=tmp_path / "run", evaluation=Evaluation())
     assert not list(tmp_path.iterdir())

@@ -365,8 +365,9 @@ def test_a_signal_ends_a_command_in_order_and_the_same_command_goes_on(
 ) -> None:
     number = signal.Signals[name]
     command = ["trace", "toy", "--limit", "8", "--out", str(tmp_path), "--direction", "noising"]
-    # Under nohup the tests themselves ignore SIGHUP, and a process inherits that.
+    # Under nohup or behind "&" the tests ignore a signal themselves, and a process inherits that.
     heard = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    heard += "; signal.signal(signal.SIGINT, signal.default_int_handler)"
     slow = f"{heard}; exec({SLOW!r})"
     with started(*command, "--no-self-check", prefix=slow) as process:
         assert process.stdout is not None

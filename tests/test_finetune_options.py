@@ -14,7 +14,7 @@ from transformers import trainer as transformers_trainer
 from negtrace.errors import FinetuneError, UnknownNameError
 from negtrace.experiments import selective_finetune
 from negtrace.experiments.finetune_report import Finetuned
-from negtrace.training import fit, trainer, training_arguments
+from negtrace.training import Material, fit, trainer, training_arguments
 from negtrace.training.trainer_options import HONOURED, NEEDS, REFUSED, SETTINGS
 
 Weights = dict[str, torch.Tensor]
@@ -265,7 +265,7 @@ def trained_where_transformers_likes(
     args = training_arguments(
         config, folder, cpu=False, save=False, progress=False, overrides=options
     )
-    fit(encoder, claim_sets(), ones(encoder), config, args, None)
+    fit(encoder, Material(sets=claim_sets()), ones(encoder), config, args, None)
     return args
 
 

@@ -179,7 +179,7 @@ def replace_presence(claim: Claim) -> Claim:
 def test_training_data_say_their_claims(
     make: Callable[..., list[ClaimSet]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worded, realized = data._worded, data.realize
+    worded, realized = data.worded, data.realize
     texts: list[str] = []
 
     def read_back(claims: Sequence[Claim], seed: int) -> str:
@@ -193,7 +193,7 @@ def test_training_data_say_their_claims(
         assert_says_equivalent(text, claims)
         return text
 
-    monkeypatch.setattr(data, "_worded", read_back)
+    monkeypatch.setattr(data, "worded", read_back)
     monkeypatch.setattr(data, "realize", read_back_equivalent)
     sets = make(60, seed=2)
     assert all(one.right in texts or make is phantom_test_sets for one in sets)

@@ -63,7 +63,7 @@ def grouped(
 
 
 def units_of(
-    parts: Iterable[Float[np.ndarray, " pair *cell"]], count: int
+    parts: Iterable[Float[np.ndarray, " _ *cell"]], count: int
 ) -> Float[np.ndarray, " unit *cell"]:
     """Add up the values of all pairs of a unit, where the pairs come some at a time.
 
