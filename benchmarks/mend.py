@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from record import machine, record
-from selective import head, interval, line, read_runs, traced
+from selective import head, interval, line, marked_mean, read_runs, traced
 from subjects import Figures, MiniLM, Phantom, Subject, twin
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -313,17 +313,10 @@ def table(rows: Sequence[Run]) -> str:
         labels = [SHOWN[name] for name in measures]
         parts += [f"### {model}", "", head(["", "held-out words in", "runs", *labels])]
         for row in of_model:
-            cells = [marked(row, name) for name in measures]
+            cells = [marked_mean(row, name, "over_before") for name in measures]
             parts.append(line([row["row"], row["seen"], str(row["runs"]), *cells]))
         parts.append("")
     return "\n".join(parts)
-
-
-def marked(row: Run, name: str) -> str:
-    """Return a mean; with a sign if the interval of its difference from before excludes 0."""
-    _, low, high = (row["over_before"] or {}).get(name, (0.0, 0.0, 0.0))
-    sign = "+" if low > 0 else "-" if high < 0 else ""
-    return f"{row['mean'][name]:.3f}{sign}"
 
 
 def main() -> None:

@@ -230,9 +230,9 @@ def table(rows: Sequence[Run], before: dict[str, dict[str, float]]) -> str:
     return "\n".join(parts)
 
 
-def marked_mean(row: Run, name: str) -> str:
-    """Return a mean; with a sign if the interval of its difference from uniform excludes 0."""
-    _, low, high = (row["over_uniform"] or {}).get(name, (0.0, 0.0, 0.0))
+def marked_mean(row: Run, name: str, over: str = "over_uniform") -> str:
+    """Return a mean; with a sign if the interval of its difference, in `over`, excludes 0."""
+    _, low, high = (row[over] or {}).get(name, (0.0, 0.0, 0.0))
     sign = "+" if low > 0 else "-" if high < 0 else ""
     return f"{row['mean'][name]:.3f}{sign}"
 

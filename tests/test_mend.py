@@ -7,7 +7,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from mend import Run, held_out_complements, marked, names_any, subject, summary, table, texts_for
+from mend import Run, held_out_complements, names_any, subject, summary, table, texts_for
+from selective import marked_mean
 
 from negtrace.language.complements import complements
 from negtrace.language.findings import FINDINGS
@@ -47,10 +48,10 @@ def test_a_difference_is_taken_run_by_run() -> None:
     before, after = summary(runs(0.1, 0.5, 0.9, row="before") + runs(0.2, 0.6, 1.0, row="after"))
     assert before["mean"]["negated"] == pytest.approx(0.5)
     assert after["over_before"]["negated"] == pytest.approx([0.1, 0.1, 0.1])
-    assert marked(after, "negated") == "0.600+"
+    assert marked_mean(after, "negated", "over_before") == "0.600+"
     assert "| after |  | 3 | 0.600+ |" in table([before, after])
 
 
 def test_a_difference_that_is_not_clear_has_no_sign() -> None:
     _, after = summary(runs(0.1, 0.5, 0.9, row="before") + runs(0.3, 0.4, 0.9, row="after"))
-    assert marked(after, "negated") == "0.533"
+    assert marked_mean(after, "negated", "over_before") == "0.533"

@@ -99,7 +99,7 @@ class Interpolate(Model):
     t: float | None = None
     """Share of the training in the weights, 0 to 1; not given: measure a curve, and choose."""
     within: float = 0.01
-    """How much affirmative accuracy and R@5 may fall in the choice."""
+    """Largest fall of affirmative accuracy and of R@5 in the choice."""
     count: int = 600
     """Number of questions."""
     seed: int = 0

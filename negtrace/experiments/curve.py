@@ -44,7 +44,7 @@ class Curve:
     chosen: float
     """The share with the best accuracy in negated wording of those that keep the rest."""
     within: float
-    """How much each kept figure may fall."""
+    """Largest fall of a kept figure."""
     before: Mapping[str, float]
     """Figures of the model before, on other questions."""
     after: Mapping[str, float]
@@ -124,13 +124,14 @@ def interpolation_curve(
         runs = RunFolder(folder, "interpolate")
         stack.enter_context(runs.held())
         runs.reserve(run, FILES, overwrite=overwrite)
-        choice = [
-            measure(interpolate(before, after, share), choosing, folder / f"choice-{share:.3f}")
-            for share in shares
-        ]
-        figures = tuple(one.headlines() for one in choice)
-        start = measure(before, choosing, folder / "choice-before").headlines()
-        chosen = _chosen(shares, figures, start, within)
+        found = {
+            share: measure(
+                interpolate(before, after, share), choosing, folder / f"choice-{share:.3f}"
+            ).headlines()
+            for share in dict.fromkeys((0.0, *shares))  # the share 0 is the model before
+        }
+        figures = tuple(found[share] for share in shares)
+        chosen = _chosen(shares, figures, found[0.0], within)
         encoder = interpolate(before, after, chosen)
         curve = Curve(
             shares=tuple(shares),

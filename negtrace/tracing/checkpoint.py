@@ -23,7 +23,7 @@ SECONDS_BETWEEN_WRITES = 15.0
 """The most work that an interruption loses."""
 
 SECONDS_TO_HOLD = 1.0
-"""How long to wait for a file: another process looks for what killed ones left beside it."""
+"""Time to wait for a file: another process looks for what killed ones left beside it."""
 
 FORMAT = {"format": "negtrace.progress", "version": 3}
 

@@ -84,7 +84,7 @@ class FinetuneConfig(MultiplierOptions):
     method: str | None = None
     """Layer scores of a CTE JSON to use; None when layer scores or multipliers are given."""
     objective: str = "claims"
-    """What is trained on: `claims` (labelled statements), `reflection` or `projection` (texts
+    """Goal of the training: `claims` (labelled statements), `reflection` or `projection` (texts
     without labels, to be embedded as that correction does), `complements` (denials, to be embedded
     as what they say in other words), or several joined by `+`. `both` is `claims+reflection`."""
     mode: Literal["lr", "grad"] = "lr"
